@@ -1,0 +1,54 @@
+#include "dispatch.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+#include "check.h"
+
+namespace fastnn {
+namespace {
+
+struct Isa {
+  const char* name;
+  bool supported;
+  const Kernels* kernels;
+};
+
+const Isa& choose() {
+  // Best first.
+  static const Isa isas[] = {
+#ifdef FASTNN_X86
+      {"avx512",
+       __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"),
+       &avx512::kernels},
+      {"avx2", __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"), &avx2::kernels},
+#endif
+      {"baseline", true, &baseline::kernels},
+  };
+  const char* wanted = std::getenv("FASTNN_ISA");
+  for (const Isa& isa : isas) {
+    if (!isa.supported) continue;
+    if (!wanted || !*wanted || !std::strcmp(wanted, isa.name)) return isa;
+  }
+  const Isa* best = isas;
+  while (!best->supported) ++best;
+  throw std::invalid_argument(message("FASTNN_ISA must name an instruction set of this machine: avx512, avx2 or "
+                                      "baseline, at most ", best->name, ". Received: FASTNN_ISA=", wanted));
+}
+
+const Isa& chosen() {
+  static const Isa& isa = choose();
+  return isa;
+}
+
+}  // namespace
+
+const Kernels& cpu_kernels() {
+  static const Kernels& kernels = *chosen().kernels;
+  return kernels;
+}
+const char* isa_name() { return chosen().name; }
+
+}  // namespace fastnn
