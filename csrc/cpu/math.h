@@ -4,6 +4,8 @@
 // Polynomials are our own Remez fits. Constants are split so that products are exact where the
 // target has no fma.
 #pragma once
+#include <math.h>
+
 #include "cpu/simd.h"
 
 namespace fastnn {
@@ -48,6 +50,187 @@ inline Vec tanh(Vec x) {
   const Vec scale = as_float((to_int(n) + VecI::set(127)) << 23);
   const Vec m = fma(scale, q, scale - one);
   return copysign(m / (m + Vec::set(2)), x);
+}
+
+// exp(x) - 1 = 2^n q + (2^n - 1), halved inside so that 2^128 does not overflow early.
+inline Vec expm1(Vec x) {
+  Vec n;
+  const Vec half = Vec::set(0.5f), q = exp_reduced(clamp(x, -30, 89), n);
+  const Vec scale = as_float((to_int(n) + VecI::set(126)) << 23);
+  const Vec y = fma(scale, q, scale - half);
+  return select(abs(x) < Vec::set(1e-8f), x, y + y);
+}
+
+// x > 0 and normal is 2^k m with m in [sqrt(1/2), sqrt(2)).
+inline Vec split_exponent(Vec x, Vec& k) {
+  const VecI root = VecI::set(0x3f3504f3);  // the bits of sqrt(1/2)
+  const VecI i = as_int(x) + (VecI::set(0x3f800000) - root);
+  k = to_float((i >> 23) - VecI::set(127));
+  return as_float((i & VecI::set(0x007fffff)) + root);
+}
+
+// log(2^k (1 + f)) with f in [sqrt(1/2) - 1, sqrt(2) - 1]: f - f^2 / 2 + f^3 p + k ln(2)
+inline Vec log_reduced(Vec f, Vec k) {
+  Vec p = Vec::set(-7.63455853e-2f);
+  p = fma(p, f, Vec::set(0.127616391f));
+  p = fma(p, f, Vec::set(-0.131601870f));
+  p = fma(p, f, Vec::set(0.142017499f));
+  p = fma(p, f, Vec::set(-0.166233554f));
+  p = fma(p, f, Vec::set(0.200012267f));
+  p = fma(p, f, Vec::set(-0.250008225f));
+  p = fma(p, f, Vec::set(0.333333313f));
+  const Vec f2 = f * f;
+  Vec y = fma(k, Vec::set(kLn2Lo), f2 * f * p);
+  y = f + fma(f2, Vec::set(-0.5f), y);
+  return fma(k, Vec::set(kLn2Hi), y);
+}
+
+// The logarithm of what is not a positive finite number.
+inline Vec log_special(Vec x) {
+  const Vec zero = Vec::zero();
+  return select(x < zero, Vec::set(NAN), select(x == zero, Vec::set(-INFINITY), x));
+}
+
+inline Vec log(Vec x) {
+  Vec k;
+  const Mask tiny = x < Vec::set(1.17549435e-38f);  // subnormal: scaled by 2^25
+  const Vec m = split_exponent(select(tiny, x * Vec::set(33554432.f), x), k);
+  k = k - select(tiny, Vec::set(25), Vec::zero());
+  const Vec y = log_reduced(m - Vec::set(1), k);
+  return select((Vec::zero() < x) & (x < Vec::set(INFINITY)), y, log_special(x));
+}
+
+// u = 1 + x is rounded; its error c, scaled as u is, goes back into f.
+inline Vec log1p(Vec x) {
+  Vec k;
+  const Vec one = Vec::set(1), u = one + x;
+  const Vec c = select(x < one, x - (u - one), one - (u - x));
+  const Vec m = split_exponent(u, k);
+  const Vec scale = as_float((VecI::set(127) - to_int(raw_min(k, Vec::set(100)))) << 23);
+  const Vec y = select(x == Vec::zero(), x, log_reduced(m - one + c * scale, k));
+  return select((Vec::zero() < u) & (u < Vec::set(INFINITY)), y, log_special(u));
+}
+
+// log(1 + exp(x))
+inline Vec softplus(Vec x) { return relu(x) + log1p(exp(-abs(x))); }
+
+// |x| < 0.9: x p(x^2). Else 1 - exp(q(|x|)), q(a) = log(1 - erf(a)); 1 from |x| = 3.92 on.
+inline Vec erf(Vec x) {
+  const Vec u = x * x, a = clamp(abs(x), 0, 3.95f), one = Vec::set(1);
+  Vec p = Vec::set(-6.09034556e-4f);
+  p = fma(p, u, Vec::set(5.01195993e-3f));
+  p = fma(p, u, Vec::set(-2.67789066e-2f));
+  p = fma(p, u, Vec::set(0.112821408f));
+  p = fma(p, u, Vec::set(-0.376125246f));
+  p = fma(p, u, Vec::set(0.128379151f));
+  Vec q = Vec::set(1.98219204e-4f);
+  q = fma(q, a, Vec::set(-3.06548690e-3f));
+  q = fma(q, a, Vec::set(2.23152041e-2f));
+  q = fma(q, a, Vec::set(-0.104113668f));
+  q = fma(q, a, Vec::set(-0.636976063f));
+  q = fma(q, a, Vec::set(-1.12779725f));
+  q = fma(q, a, Vec::set(-1.66446902e-4f));
+  return select(a < Vec::set(0.9f), fma(x, p, x), copysign(one - exp(q), x));
+}
+
+// ---- functions that need more than float inside: twice as wide vectors of double ----
+
+typedef double Doubles __attribute__((vector_size(2 * sizeof(Vec))));
+inline Doubles to_doubles(Vec x) { return __builtin_convertvector((FloatLanes)x.v, Doubles); }
+inline Vec to_floats(Doubles x) { return {__builtin_convertvector(x, FloatLanes)}; }
+
+// Replaces the lanes of y where mask holds by f of the lanes of x.
+template <class F>
+inline Vec repair(Mask mask, Vec x, Vec y, F f) {
+  if (!any(mask)) [[likely]] return y;
+  float in[Vec::width], out[Vec::width];
+  x.store(in);
+  for (int i = 0; i < Vec::width; ++i) out[i] = f(in[i]);
+  return select(mask, Vec::load(out), y);
+}
+
+// |x| <= 2^20: x = q pi/2 + r, |r| <= pi/4. Returns r.
+inline Vec reduce_half_pi(Vec x, VecI& q) {
+  const double magic = 6755399441055744.0;  // 1.5 * 2^52
+  const Doubles d = to_doubles(x), n = (d * 0.63661977236758134 + magic) - magic;
+  q = to_int(to_floats(n));
+  // pi/2 in 33 bits and a rest: n * 33 bits is exact
+  return to_floats((d - n * 1.57079632673412561417) - n * 6.07710050650619224932e-11);
+}
+inline Vec sin_poly(Vec r) {
+  const Vec u = r * r;
+  Vec p = Vec::set(2.71811405e-6f);
+  p = fma(p, u, Vec::set(-1.98393114e-4f));
+  p = fma(p, u, Vec::set(8.33332911e-3f));
+  p = fma(p, u, Vec::set(-0.166666672f));
+  return select(r == Vec::zero(), r, fma(r * u, p, r));  // -0 stays -0
+}
+inline Vec cos_poly(Vec r) {
+  const Vec u = r * r;
+  Vec p = Vec::set(2.44637704e-5f);
+  p = fma(p, u, Vec::set(-1.38876541e-3f));
+  p = fma(p, u, Vec::set(4.16666530e-2f));
+  return fma(u * u, p, fma(u, Vec::set(-0.5f), Vec::set(1)));
+}
+// sin(q pi/2 + r)
+inline Vec sin_quadrant(VecI q, Vec r) {
+  const Mask even = (q & VecI::set(1)) == VecI::set(0);
+  const VecI sign = (q & VecI::set(2)) << 30;
+  return as_float(as_int(select(even, sin_poly(r), cos_poly(r))) ^ sign);
+}
+// Not |x| <= 2^20: too large for the reduction, infinite or NaN.
+inline Mask beyond_half_pi(Vec x) { return !(abs(x) <= Vec::set(1048576.f)); }
+
+inline Vec sin(Vec x) {
+  VecI q;
+  const Vec r = reduce_half_pi(x, q);
+  return repair(beyond_half_pi(x), x, sin_quadrant(q, r), [](float v) { return sinf(v); });
+}
+inline Vec cos(Vec x) {
+  VecI q;
+  const Vec r = reduce_half_pi(x, q);
+  return repair(beyond_half_pi(x), x, sin_quadrant(q + VecI::set(1), r), [](float v) { return cosf(v); });
+}
+inline Vec tan(Vec x) {
+  VecI q;
+  const Vec r = reduce_half_pi(x, q), s = sin_poly(r), c = cos_poly(r);
+  const Mask even = (q & VecI::set(1)) == VecI::set(0);
+  return repair(beyond_half_pi(x), x, select(even, s, -c) / select(even, c, s), [](float v) { return tanf(v); });
+}
+
+// x^y = 2^(y log2 |x|), the logarithm and the product in double. IEEE 754's special cases.
+inline Vec pow(Vec x, Vec y) {
+  const Vec zero = Vec::zero(), one = Vec::set(1), a = abs(x), inf = Vec::set(INFINITY);
+  const Mask tiny = a < Vec::set(1.17549435e-38f);
+  Vec k;
+  const Vec m = split_exponent(select(tiny, a * Vec::set(33554432.f), a), k);
+  k = k - select(tiny, Vec::set(25), zero);
+  // log2(m) = s p(s^2), s = (m - 1) / (m + 1)
+  const Doubles md = to_doubles(m), s = (md - 1.0) / (md + 1.0), u = s * s;
+  const Doubles p = ((((u * 0.28290360739103701616 + 0.31990546872615287095) * u + 0.41220925759744006916) * u +
+                      0.57707794231700181373) * u + 0.96179669411349105968) * u + 2.8853900817778499252;
+  // |t| beyond 200 is 0 or infinity, and NaN stays: 2^t = 2^n exp(r), r = (t - n) ln 2
+  const Doubles limit = Doubles{} + 200.0;
+  Doubles t = to_doubles(y) * (to_doubles(k) + s * p);
+  t = t > limit ? limit : t;
+  t = t < -limit ? -limit : t;
+  const Vec n = round(to_floats(t));
+  const Doubles r = (t - to_doubles(n)) * 0.69314718055994531;
+  const Doubles e = ((((r * 0.00019790308083395396 + 0.0013944703377277835) * r + 0.0083334973290749281) * r +
+                      0.04166629436960146) * r + 0.16666665867009347) * r + 0.5000000067836785;
+  Vec result = ldexp(to_floats(e * r * r + r + 1.0), n);
+  result = select(a == zero, select(y < zero, inf, zero), result);
+  result = select(a == inf, select(y < zero, zero, inf), result);
+  // y = +-infinity: 0, 1 or infinity by |x| against 1
+  const Vec growth = select(a == one, one, select((a < one) ^ (y < zero), zero, inf));
+  result = select(abs(y) == inf, growth, result);
+  // odd y takes the sign of x; a negative x needs an integral y
+  const Vec half = y * Vec::set(0.5f);
+  const Mask whole = trunc(y) == y, odd = whole & (trunc(half) != half);
+  result = select(odd, copysign(result, x), result);
+  result = select((x < zero) & !whole & (a < inf), Vec::set(NAN), result);
+  result = select(isnan(x) | isnan(y), x + y, result);
+  return select((x == one) | (y == zero), one, result);
 }
 
 }  // namespace
