@@ -115,6 +115,12 @@ class Tensor {
   // `count` rows of the first axis from `begin`, sharing storage (borrowed memory is copied).
   Tensor rows(int64_t begin, int64_t count) const;
   Tensor copy() const;
+  // The same memory read as a dtype of the same item size.
+  Tensor bitcast(DType dtype) const {
+    Tensor y = borrowed() ? copy() : *this;
+    y.dtype_ = dtype;
+    return y;
+  }
 
   bool borrowed() const { return storage_ && storage_->borrowed; }
   bool unique() const { return storage_ && storage_->refs.load(std::memory_order_acquire) == 1; }

@@ -1,0 +1,225 @@
+// A pool of our own rather than OpenMP: its waiting threads must not burn a busy machine, it must
+// survive fork(), and a slow thread must not hold up the rest. Chunks are taken one by one, so a
+// thread that the system has put aside simply takes fewer.
+#include "parallel.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <mutex>
+#include <new>
+#include <thread>
+
+#include "check.h"
+#include "cpu/parallel.h"
+#include "memory.h"
+
+namespace fastnn {
+namespace {
+
+constexpr int kMaxThreads = 256;
+// Long enough to span the Python between two kernels, short enough to cost a busy neighbour little.
+constexpr auto kSpin = std::chrono::microseconds(30);
+
+inline void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+// Waits until `word` differs from `old`: a short spin, then sleep in the kernel.
+void wait_while_equal(std::atomic<uint32_t>& word, uint32_t old, std::atomic<int>* sleepers) {
+  const auto deadline = std::chrono::steady_clock::now() + kSpin;
+  do {
+    for (int i = 0; i < 64; ++i) {
+      if (word.load(std::memory_order_acquire) != old) return;
+      pause();
+    }
+  } while (std::chrono::steady_clock::now() < deadline);
+  if (sleepers) sleepers->fetch_add(1, std::memory_order_seq_cst);
+  while (word.load(std::memory_order_seq_cst) == old) word.wait(old, std::memory_order_acquire);
+  if (sleepers) sleepers->fetch_sub(1, std::memory_order_relaxed);
+}
+
+struct Job {
+  void (*call)(void*, int64_t) = nullptr;
+  void* context = nullptr;
+  int64_t chunks = 0;
+  std::atomic<int64_t> next{0};
+  std::exception_ptr error;
+  std::mutex error_mutex;
+};
+
+class Pool {
+ public:
+  // False: another thread is using the pool, nothing was run.
+  bool run(int threads, int64_t chunks, void (*call)(void*, int64_t), void* context) {
+    std::unique_lock lock(mutex_, std::try_to_lock);
+    if (!lock) return false;
+    grow(threads - 1);
+    job_.call = call;
+    job_.context = context;
+    job_.chunks = chunks;
+    job_.error = nullptr;
+    job_.next.store(0, std::memory_order_relaxed);
+    // Opens the door to as many helpers as can find a chunk.
+    seats_.store(int(std::min<int64_t>(std::min(threads - 1, workers_), chunks - 1)), std::memory_order_release);
+    epoch_.fetch_add(1, std::memory_order_seq_cst);
+    if (sleepers_.load(std::memory_order_seq_cst) > 0) epoch_.notify_all();
+    work();
+    // Close the door, then wait for those inside.
+    seats_.exchange(kClosed, std::memory_order_acq_rel);
+    for (uint32_t n; (n = inside_.load(std::memory_order_acquire)) != 0;) wait_while_equal(inside_, n, nullptr);
+    if (job_.error) std::rethrow_exception(job_.error);
+    return true;
+  }
+
+ private:
+  static constexpr int kClosed = -1 << 20;
+
+  void work() {
+    for (int64_t i; (i = job_.next.fetch_add(1, std::memory_order_relaxed)) < job_.chunks;) {
+      try {
+        job_.call(job_.context, i);
+      } catch (...) {
+        std::lock_guard lock(job_.error_mutex);
+        job_.error = std::current_exception();
+      }
+    }
+  }
+
+  void loop() {
+    uint32_t seen = 0;
+    for (;;) {
+      wait_while_equal(epoch_, seen, &sleepers_);
+      seen = epoch_.load(std::memory_order_acquire);
+      // Announce first, then take a seat: the caller closes the seats before it counts who is inside.
+      inside_.fetch_add(1, std::memory_order_seq_cst);
+      if (seats_.fetch_sub(1, std::memory_order_seq_cst) > 0) work();
+      if (inside_.fetch_sub(1, std::memory_order_seq_cst) == 1) inside_.notify_all();
+    }
+  }
+
+  void grow(int wanted) {
+    if (workers_ >= wanted) return;
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);  // signals belong to the program's own threads
+    try {
+      for (; workers_ < wanted; ++workers_) {
+        std::thread([this] {
+          in_worker() = true;
+          loop();
+        }).detach();
+      }
+    } catch (const std::system_error&) {
+      // Fewer threads than asked for: the ones we have do the work.
+    }
+    pthread_sigmask(SIG_SETMASK, &old, nullptr);
+  }
+
+ public:
+  // True while this thread runs a chunk: a kernel called from a chunk is serial.
+  static bool& in_worker() {
+    static thread_local bool inside = false;
+    return inside;
+  }
+
+ private:
+  std::mutex mutex_;
+  Job job_;
+  int workers_ = 0;
+  std::atomic<uint32_t> epoch_{0};
+  std::atomic<int> seats_{kClosed};
+  std::atomic<uint32_t> inside_{0};
+  std::atomic<int> sleepers_{0};
+};
+
+// Leaked on purpose: its threads sleep until the process ends.
+std::atomic<Pool*> pool_{nullptr};
+
+Pool& pool() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    pool_ = new Pool;
+    // The threads do not exist in a child of fork(): it starts with a pool of its own.
+    pthread_atfork(nullptr, nullptr, [] { pool_ = new Pool; });
+  });
+  return *pool_.load();
+}
+
+int from_environment(const char* name) {
+  const char* text = std::getenv(name);
+  return text ? std::atoi(text) : 0;
+}
+
+// CPUs granted by a control group ("max" or no file: 0). Version 2, then version 1.
+int quota() {
+  double limit = 0, period = 0;
+  if (FILE* f = std::fopen("/sys/fs/cgroup/cpu.max", "r")) {
+    if (std::fscanf(f, "%lf %lf", &limit, &period) != 2) limit = 0;
+    std::fclose(f);
+  } else if (FILE* q = std::fopen("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "r")) {
+    if (std::fscanf(q, "%lf", &limit) != 1) limit = 0;
+    std::fclose(q);
+    if (FILE* p = std::fopen("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "r")) {
+      if (std::fscanf(p, "%lf", &period) != 1) period = 0;
+      std::fclose(p);
+    }
+  }
+  return limit > 0 && period > 0 ? int((limit + period - 1) / period) : 0;
+}
+
+int default_threads() {
+  for (const char* name : {"FASTNN_NUM_THREADS", "OMP_NUM_THREADS"})
+    if (int n = from_environment(name); n >= 1) return std::min(n, kMaxThreads);
+  int n = int(std::thread::hardware_concurrency());
+#ifdef __linux__
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) n = CPU_COUNT(&set);
+#endif
+  if (int q = quota(); q >= 1) n = std::min(n, q);
+  return std::max(1, std::min(n, kMaxThreads));
+}
+
+std::atomic<int>& threads() {
+  static std::atomic<int> n{default_threads()};
+  return n;
+}
+
+}  // namespace
+
+int num_threads() { return threads(); }
+void set_num_threads(int n) {
+  check(n >= 1 && n <= kMaxThreads, "[set_num_threads] n must be from 1 to ", kMaxThreads, ". Received: n=", n);
+  threads() = n;
+}
+
+void parallel_run(int64_t chunks, void (*call)(void*, int64_t), void* context) {
+  bool& inside = Pool::in_worker();
+  const int n = num_threads();
+  if (!inside && n > 1 && chunks > 1) {
+    struct Leave {
+      bool& flag;
+      ~Leave() { flag = false; }
+    } leave{inside};
+    inside = true;
+    if (pool().run(n, chunks, call, context)) return;
+  }
+  for (int64_t i = 0; i < chunks; ++i) call(context, i);
+}
+
+void* scratch_acquire(int64_t bytes) { return allocate(bytes); }
+void scratch_release(void* block, int64_t bytes) { deallocate(block, bytes); }
+
+}  // namespace fastnn

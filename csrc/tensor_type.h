@@ -1,0 +1,37 @@
+// The Python type of Tensor, bound by hand: an op on one element costs well under a microsecond,
+// and NumPy's buffer protocol, weak references and attributes come with it.
+#pragma once
+#include <Python.h>
+
+#include "tensor.h"
+
+namespace fastnn {
+
+struct PyTensor {
+  PyObject_HEAD
+  Tensor value;
+  PyObject* node;  // the tape's node that made this tensor, or NULL
+  int output;      // which of the node's outputs it is
+  PyObject* dict;
+  PyObject* weakrefs;
+};
+
+extern PyTypeObject* tensor_type;
+
+inline bool is_tensor(PyObject* o) { return Py_TYPE(o) == tensor_type || PyObject_TypeCheck(o, tensor_type); }
+inline Tensor& unwrap(PyObject* o) { return reinterpret_cast<PyTensor*>(o)->value; }
+// A new reference, or NULL with an exception set.
+PyObject* wrap(Tensor value);
+PyObject* shape_tuple(const Shape& shape);
+// Sets the Python exception that the C++ exception in flight stands for; call in catch (...).
+void set_python_error();
+
+// Registers the type and its functions with the module. False with an exception set on failure.
+bool add_tensor_type(PyObject* module);
+
+// dlpack.cpp
+PyObject* tensor_dlpack(PyObject* self, PyObject* args, PyObject* kwargs);
+PyObject* tensor_dlpack_device(PyObject* self, PyObject*);
+PyObject* tensor_from_dlpack(PyObject*, PyObject* capsule);
+
+}  // namespace fastnn

@@ -1,0 +1,2 @@
+"""Functions of tensors: the names and signatures of keras.ops. One import line per file."""
+from .basic import *  # noqa: F401,F403

@@ -1,0 +1,194 @@
+"""Symbolic tensors: a shape and a dtype that layers and ops are applied to while a model is described.
+
+An op applied to a symbolic tensor runs on meta tensors, which have no values, through the very
+checks that the computation will go through; there is no second set of shape functions. A size of
+None is tried with two different numbers: what differs between the results is None again.
+"""
+
+import functools
+
+from . import _core, dtypes
+from ._core import Tensor
+
+# Both divisible by many numbers, so that reshaping and pooling of unknown sizes work out.
+_SIZES = (720, 1440)
+
+
+class SymbolicArgument(Exception):
+    """Raised by ``as_tensor`` on a symbolic tensor and caught by ``op``: never seen by users."""
+
+
+class KerasTensor:
+    """A symbolic tensor: what ``Input`` returns and layers of a functional model exchange.
+
+    Attributes:
+        shape: tuple of int or None.
+        dtype: the name of a dtype.
+        name: of the layer or op that made it.
+        history: (operation, node index, tensor index) of the operation that made it, or None.
+    """
+
+    def __init__(self, shape, dtype="float32", sparse=False, ragged=False, record_history=True, name=None):
+        from .tensor import standardize_shape
+        from .utils.naming import auto_name
+
+        self.shape = standardize_shape(shape, "KerasTensor", allow_none=True)
+        self.dtype = dtypes.standardize_dtype(dtype)
+        self.sparse = bool(sparse)
+        self.ragged = bool(ragged)
+        self.name = name or auto_name("keras_tensor")
+        self.record_history = record_history
+        self.history = None
+
+    @property
+    def ndim(self):
+        return len(self.shape)
+
+    @property
+    def size(self):
+        n = 1
+        for s in self.shape:
+            if s is None:
+                return None
+            n *= s
+        return n
+
+    def _refuse(self, what):
+        raise TypeError(f"[KerasTensor] a symbolic tensor has a shape and no values, so it cannot be {what}. "
+                        "Use fastnn.ops or a layer, which work on symbolic tensors. "
+                        f"Received: {self!r}")
+
+    def __array__(self, *_, **__):
+        self._refuse("made a NumPy array")
+
+    def __bool__(self):
+        self._refuse("used as a condition")
+
+    def __float__(self):
+        self._refuse("made a Python number")
+
+    __int__ = __float__
+
+    def __iter__(self):
+        if not self.shape or self.shape[0] is None:
+            self._refuse("iterated over")
+        return (self[i] for i in range(self.shape[0]))
+
+    def __len__(self):
+        if not self.shape or self.shape[0] is None:
+            self._refuse("asked for its length")
+        return self.shape[0]
+
+    def __repr__(self):
+        return f"<KerasTensor shape={self.shape}, dtype={self.dtype}, sparse={self.sparse}, name={self.name}>"
+
+    __hash__ = object.__hash__
+    __array_priority__ = 200.0
+
+
+def is_keras_tensor(x):
+    """Whether ``x`` is a symbolic tensor."""
+    return isinstance(x, KerasTensor)
+
+
+def any_symbolic(nest):
+    """Whether a nest of arguments holds a symbolic tensor."""
+    if isinstance(nest, KerasTensor):
+        return True
+    if isinstance(nest, (list, tuple)):
+        return any(any_symbolic(v) for v in nest)
+    if isinstance(nest, dict):
+        return any(any_symbolic(v) for v in nest.values())
+    return False
+
+
+def map_nest(f, nest):
+    """Apply f to every leaf of lists, tuples and dicts."""
+    if isinstance(nest, (list, tuple)):
+        mapped = [map_nest(f, v) for v in nest]
+        return type(nest)(*mapped) if hasattr(nest, "_fields") else type(nest)(mapped)
+    if isinstance(nest, dict):
+        return {k: map_nest(f, v) for k, v in nest.items()}
+    return f(nest)
+
+
+def _meta(size):
+    def one(x):
+        if isinstance(x, KerasTensor):
+            return _core.meta(tuple(size if s is None else s for s in x.shape), x.dtype)
+        if type(x) is Tensor:
+            return _core.meta(x.shape, x.dtype)
+        from .tensor import Variable
+
+        if isinstance(x, Variable):
+            return _core.meta(x.shape, x.dtype)
+        return x
+
+    return one
+
+
+def _has_unknown(nest):
+    if isinstance(nest, KerasTensor):
+        return None in nest.shape
+    if isinstance(nest, (list, tuple)):
+        return any(_has_unknown(v) for v in nest)
+    if isinstance(nest, dict):
+        return any(_has_unknown(v) for v in nest.values())
+    return False
+
+
+def infer(fn, args, kwargs):
+    """The result of ``fn(*args, **kwargs)`` with symbolic tensors in it, as KerasTensors without history.
+
+    ``fn`` must run on meta tensors: everything that is built from ops does.
+    """
+    sizes = _SIZES if _has_unknown(args) or _has_unknown(kwargs) else _SIZES[:1]
+    results = []
+    old = _core.set_recording(0)
+    try:
+        for size in sizes:
+            one = _meta(size)
+            results.append(fn(*map_nest(one, args), **map_nest(one, kwargs)))
+    finally:
+        _core.set_recording(old)
+
+    def merge(*tensors):
+        if type(tensors[0]) is not Tensor:
+            return tensors[0]
+        shape = [s[0] if all(v == s[0] for v in s) else None for s in zip(*(t.shape for t in tensors))]
+        return KerasTensor(tuple(shape), tensors[0].dtype)
+
+    return _merge_nests(merge, results)
+
+
+def _merge_nests(f, nests):
+    first = nests[0]
+    if isinstance(first, (list, tuple)):
+        parts = [_merge_nests(f, [n[i] for n in nests]) for i in range(len(first))]
+        return type(first)(*parts) if hasattr(first, "_fields") else type(first)(parts)
+    if isinstance(first, dict):
+        return {k: _merge_nests(f, [n[k] for n in nests]) for k in first}
+    return f(*nests)
+
+
+def apply_symbolic(fn, args, kwargs):
+    """``fn`` applied to symbolic tensors, noted in the graph so that a functional model can run it."""
+    outputs = infer(fn, args, kwargs)
+    from .layers.operation import record_operation
+
+    return record_operation(fn, args, kwargs, outputs)
+
+
+def op(fn):
+    """Make a function of tensors an op: it also takes symbolic tensors, and gives symbolic results."""
+
+    @functools.wraps(fn)
+    def call(*args, **kwargs):
+        try:
+            return fn(*args, **kwargs)
+        except SymbolicArgument:
+            if not any_symbolic(args) and not any_symbolic(kwargs):
+                raise
+            return apply_symbolic(call, args, kwargs)
+
+    return call

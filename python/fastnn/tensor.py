@@ -1,0 +1,411 @@
+"""Tensor (the native type), Variable, and how other objects become tensors.
+
+A tensor is an immutable value. A variable holds one and may replace it; the storage is overwritten
+in place only while nobody else holds it, so a tensor read earlier never changes.
+"""
+
+import numpy as np
+
+from . import _core, dtypes
+from ._core import Tensor
+from .autograd import Node
+from .symbolic import KerasTensor, SymbolicArgument
+
+_PYTHON = {bool: "bool", int: "int32", float: None}
+
+
+def from_numpy(array, borrow=False):
+    """A tensor of the values of a NumPy array; ``borrow`` uses its memory in place where it can."""
+    dtype = array.dtype
+    name = dtype.name
+    if name not in _NUMPY_NAMES:
+        raise TypeError(f"[tensor] dtype must be one of {', '.join(dtypes.ALLOWED_DTYPES)}. Received: dtype={dtype}")
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError("[tensor] a masked array would lose its mask: pass array.filled(value) and the mask apart. "
+                        "Received: numpy.ma.MaskedArray")
+    if not (array.flags.c_contiguous and array.flags.aligned and dtype.isnative):
+        shape = array.shape
+        array = np.ascontiguousarray(array, dtype.newbyteorder("=")).reshape(shape)
+        if not array.flags.aligned:
+            array = array.copy()
+        borrow = borrow and array.size > 0
+    if name == "bfloat16":
+        array = array.view(np.uint16)
+    return _core.from_buffer(array, name, borrow)
+
+
+_NUMPY_NAMES = frozenset(dtypes.ALLOWED_DTYPES)
+
+
+def as_tensor(x, dtype=None):
+    """``x`` as a Tensor for an op to read: the door of every op.
+
+    A NumPy array is used in place where that is safe (it is contiguous, and no tape would keep it);
+    the op must have finished with it when it returns. Python scalars and lists of floats are floatx.
+
+    Raises:
+        TypeError: ``x`` cannot be a tensor (strings, objects, None ...).
+    """
+    t = x if type(x) is Tensor else _convert(x, dtype)
+    if dtype is not None and t.dtype != dtype:
+        from .ops import cast
+
+        return cast(t, dtype)
+    return t
+
+
+def _convert(x, dtype=None, borrow=True):
+    if isinstance(x, KerasTensor):
+        raise SymbolicArgument
+    if isinstance(x, Variable):
+        return x.value
+    if isinstance(x, np.ndarray):
+        return from_numpy(x, borrow and not _core.recording())
+    kind = type(x)
+    if kind in _PYTHON:
+        name = dtype or _PYTHON[kind] or dtypes.floatx()
+        if kind is int and dtype is None and not -(2**31) <= x < 2**31:
+            name = "int64"
+        return _core.full((), x, name)
+    if getattr(x, "is_indexed_slices", False):
+        return x.to_dense()
+    if isinstance(x, (np.generic,)):
+        return from_numpy(np.asarray(x))
+    if hasattr(x, "__dlpack__") and not isinstance(x, np.ndarray):
+        try:
+            return from_dlpack(x)
+        except (TypeError, ValueError, BufferError, RuntimeError):
+            pass  # e.g. a torch tensor that requires a gradient: __array__ will explain
+    if isinstance(x, (list, tuple)):
+        return _convert_sequence(x, dtype)
+    if x is None or isinstance(x, (str, bytes, dict, set)):
+        raise TypeError(f"[tensor] a value must be a number or an array. Received: {type(x).__name__}")
+    if hasattr(x, "__array__") or hasattr(x, "__array_interface__"):
+        return from_numpy(np.asarray(x))
+    raise TypeError(f"[tensor] a value must be a number or an array. Received: {type(x).__name__}")
+
+
+def _convert_sequence(x, dtype):
+    """Lists take their dtype from their leaves: arrays keep theirs, Python floats are floatx."""
+    from .tree import flatten
+
+    leaves = flatten(list(x))
+    if any(isinstance(v, KerasTensor) for v in leaves):
+        raise SymbolicArgument
+    if any(type(v) is Tensor or isinstance(v, Variable) for v in leaves):
+        if all(not isinstance(v, (list, tuple)) for v in x):
+            from .ops import stack
+
+            return stack([as_tensor(v) for v in x])
+        return as_tensor([_convert_sequence(v, dtype) if isinstance(v, (list, tuple)) else as_tensor(v) for v in x])
+    try:
+        array = np.asarray(x)
+    except ValueError as e:
+        raise ValueError(f"[tensor] a nested list must be rectangular. {e}") from None
+    if array.dtype == object or array.dtype.kind in "USMm":
+        raise TypeError(f"[tensor] a list must hold numbers of one shape. Received: dtype={array.dtype}")
+    if dtype is None and all(type(v) in (bool, int, float) for v in leaves):
+        if array.dtype.kind == "f" or array.size == 0:
+            dtype = dtypes.floatx()
+        elif array.dtype == np.int64 and (abs(array) < 2**31).all():
+            dtype = "int32"
+    if dtype is not None:
+        array = array.astype(dtypes.numpy_dtype(dtype))
+    return from_numpy(array)
+
+
+def convert_to_tensor(x, dtype=None, sparse=None, ragged=None):
+    """``x`` as a tensor of its own values: NumPy arrays are copied.
+
+    Args:
+        x: tensor, variable, NumPy array, number, nested list, or object with ``__dlpack__`` or ``__array__``.
+        dtype: the dtype of the result; that of ``x`` by default.
+        sparse, ragged: accepted for Keras's sake; tensors are dense.
+    """
+    if dtype is not None:
+        dtype = dtypes.standardize_dtype(dtype)
+    if isinstance(x, KerasTensor):
+        if dtype is None or dtype == x.dtype:
+            return x
+        from .ops import cast
+
+        return cast(x, dtype)
+    if type(x) is not Tensor:
+        x = _convert(x, dtype, borrow=False)
+        if x.borrowed:
+            x = _core.clone(x)
+    return as_tensor(x, dtype)
+
+
+def convert_to_numpy(x):
+    """``x`` as a NumPy array; of a tensor, a read-only view without a copy."""
+    if isinstance(x, Variable):
+        return x.numpy()
+    if isinstance(x, KerasTensor):
+        raise TypeError("[convert_to_numpy] a symbolic tensor has no values")
+    if type(x) is Tensor:
+        return to_numpy(x)
+    if isinstance(x, np.ndarray):
+        return x
+    return to_numpy(_convert(x))
+
+
+def to_numpy(x):
+    """A read-only NumPy view of a tensor's values."""
+    if x.dtype != "bfloat16":
+        return np.asarray(x)
+    return np.asarray(bfloat16_bits(x)).view(dtypes.numpy_dtype("bfloat16"))
+
+
+def bfloat16_bits(x):
+    """A bfloat16 tensor's memory as uint16."""
+    return _core.bitcast(x, "uint16")
+
+
+def from_dlpack(x):
+    """A tensor sharing the memory of ``x``, any object with ``__dlpack__`` in CPU memory."""
+    if type(x) is Tensor:
+        return x.alias()
+    if not hasattr(x, "__dlpack__"):
+        return _core.from_dlpack(x)
+    if hasattr(x, "__dlpack_device__") and x.__dlpack_device__()[0] != 1:
+        raise BufferError("[from_dlpack] the tensor must be in CPU memory. "
+                          f"Received: __dlpack_device__()={tuple(x.__dlpack_device__())}")
+    try:
+        capsule = x.__dlpack__(max_version=(1, 0))
+    except TypeError:
+        capsule = x.__dlpack__()
+    return _core.from_dlpack(capsule)
+
+
+def is_tensor(x):
+    """Whether ``x`` is a tensor of fastnn, symbolic ones included."""
+    return type(x) is Tensor or isinstance(x, KerasTensor)
+
+
+def _array(self, dtype=None, copy=None):
+    if copy is False and dtype is not None and np.dtype(dtype).name != self.dtype:
+        raise ValueError(f"[tensor] dtype={dtype} needs a copy of a {self.dtype} tensor. Received: copy=False")
+    array = to_numpy(self)
+    if dtype is not None and array.dtype != dtype:
+        return array.astype(dtype)
+    return array.copy() if copy else array
+
+
+def _repr(self):
+    if self.device == "meta":
+        return f"<Tensor shape={self.shape} dtype={self.dtype} device=meta>"
+    values = np.array2string(to_numpy(self), separator=", ", threshold=100)
+    return f"<Tensor shape={self.shape} dtype={self.dtype}, values=\n{values}>"
+
+
+def _iterate(self):
+    if self.ndim == 0:
+        raise TypeError("[tensor] a tensor with no dimensions cannot be iterated over")
+    return (self[i] for i in range(self.shape[0]))
+
+
+Tensor.__array__ = _array
+Tensor.__array_priority__ = 100.0
+Tensor.__repr__ = _repr
+Tensor.__iter__ = _iterate
+Tensor.__hash__ = object.__hash__
+Tensor.numpy = lambda self: to_numpy(self)
+Tensor.tolist = lambda self: to_numpy(self).tolist()
+Tensor.__format__ = lambda self, spec: format(self.item() if self.ndim == 0 else str(self), spec)
+Tensor.__copy__ = lambda self: self.alias()
+Tensor.__deepcopy__ = lambda self, memo: self.alias()
+Tensor.__reduce__ = lambda self: (convert_to_tensor, (np.array(to_numpy(self)),))
+
+
+class Variable:
+    """A value that layers and optimizers may change.
+
+    Args:
+        initializer: the first value, or a function ``(shape, dtype) -> value`` together with ``shape``.
+        shape: sizes; needed with a function, otherwise checked.
+        dtype: floatx by default for functions and Python numbers, else that of the value.
+        trainable: whether gradient tapes watch it by themselves.
+        autocast: accepted for Keras's sake.
+        aggregation: accepted for Keras's sake.
+        name: unique within its owner; must not contain "/".
+
+    Raises:
+        ValueError: the value does not have ``shape``, or ``name`` contains "/".
+    """
+
+    def __init__(self, initializer, shape=None, dtype=None, trainable=True, autocast=True, aggregation="none",
+                 synchronization="auto", name=None):
+        from .utils.naming import auto_name
+
+        if name is not None and (not isinstance(name, str) or "/" in name):
+            raise ValueError(f"[Variable] name must be a string without '/'. Received: name={name!r}")
+        self.name = name or auto_name("variable")
+        self.path = self.name
+        self._trainable = bool(trainable)
+        self._leaf = None
+        self._watched = False  # by name, on a tape, though it is not trainable
+        self.autocast = autocast
+        self.aggregation = aggregation
+        self.synchronization = synchronization
+        self.regularizer = None
+        self.constraint = None
+        self.overwrite_with_gradient = False
+        self.version = 0
+        if dtype is not None:
+            dtype = dtypes.standardize_dtype(dtype)
+        if callable(initializer) and not isinstance(initializer, (np.ndarray, Tensor)):
+            if shape is None:
+                raise ValueError("[Variable] shape must be given with an initializer function. Received: shape=None")
+            shape = standardize_shape(shape, "Variable")
+            value = initializer(shape, dtype=dtype or dtypes.floatx())
+        else:
+            value = initializer.value if isinstance(initializer, Variable) else initializer
+            if dtype is None and not hasattr(value, "dtype"):
+                dtype = dtypes.floatx()
+        if isinstance(value, KerasTensor):
+            raise ValueError("[Variable] initializer must give values. Received: a symbolic tensor")
+        value = convert_to_tensor(value, dtype)
+        if shape is not None and tuple(value.shape) != tuple(shape):
+            raise ValueError(f"[Variable] the initial value must have shape {tuple(shape)}. Received: {value.shape}")
+        self._value = _owned(value)
+
+    @property
+    def value(self):
+        """The current value, a Tensor that later assignments do not change."""
+        t = self._value.alias()
+        if self._trainable or self._watched:
+            t.node = self._leaf or self.leaf()
+        return t
+
+    def leaf(self, create=True):
+        """The node that gradients with respect to this variable arrive at."""
+        if self._leaf is None and create:
+            self._leaf = Node((), None, owner=self)
+        return self._leaf
+
+    @property
+    def trainable(self):
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value):
+        self._trainable = bool(value)
+
+    @property
+    def shape(self):
+        return self._value.shape
+
+    @property
+    def dtype(self):
+        return self._value.dtype
+
+    @property
+    def ndim(self):
+        return self._value.ndim
+
+    @property
+    def size(self):
+        return self._value.size
+
+    def mutable(self):
+        """The storage for a kernel to overwrite: copied first if anybody else holds it."""
+        if not _core.unique(self._value):
+            self._value = _core.clone(self._value)
+        self.version += 1
+        return self._value
+
+    def assign(self, value):
+        """Replace the value by one of the same shape, cast to the variable's dtype. Returns the new value."""
+        value = as_tensor(value, self.dtype)
+        if value.shape != self.shape:
+            raise ValueError(f"[Variable.assign] value must have the shape of variable {self.path}: {self.shape}. "
+                             f"Received: value.shape={value.shape}")
+        if _core.unique(self._value):
+            self.version += 1
+            _core.copy_into(self._value, value)
+        else:
+            self._value = _owned(value, force=True)
+            self.version += 1
+        return self.value
+
+    def assign_add(self, value):
+        """Add ``value`` to the variable."""
+        from .ops import add
+
+        return self.assign(add(self.value, value))
+
+    def assign_sub(self, value):
+        """Subtract ``value`` from the variable."""
+        from .ops import subtract
+
+        return self.assign(subtract(self.value, value))
+
+    def numpy(self):
+        """A copy of the value as a NumPy array."""
+        return np.array(to_numpy(self._value))
+
+    def __array__(self, dtype=None, copy=None):
+        array = self.numpy()
+        return array if dtype is None else array.astype(dtype, copy=False)
+
+    def __dlpack__(self, **kwargs):
+        return self._value.__dlpack__(**kwargs)
+
+    def __dlpack_device__(self):
+        return self._value.__dlpack_device__()
+
+    def __len__(self):
+        return len(self._value)
+
+    def __iter__(self):
+        return iter(self.value)
+
+    def __float__(self):
+        return float(self._value)
+
+    def __int__(self):
+        return int(self._value)
+
+    def __index__(self):
+        return self._value.__index__()
+
+    def __bool__(self):
+        return bool(self._value)
+
+    def __repr__(self):
+        return f"<Variable path={self.path}, shape={self.shape}, dtype={self.dtype}, value={to_numpy(self._value)}>"
+
+    __hash__ = object.__hash__
+    __array_priority__ = 100.0
+
+
+def _owned(value, force=False):
+    """A tensor whose storage nobody else holds."""
+    if force or not _core.unique(value) or value.borrowed or value.node is not None:
+        return _core.clone(value)
+    return value
+
+
+def standardize_shape(shape, op="shape", allow_none=False):
+    """``shape`` as a tuple of non-negative ints (and None where allowed).
+
+    Raises:
+        ValueError, TypeError: a size is negative, a float, a bool or None in the wrong place.
+    """
+    if isinstance(shape, (int, np.integer)) and not isinstance(shape, bool):
+        shape = (shape,)
+    if not isinstance(shape, (list, tuple)):
+        raise TypeError(f"[{op}] shape must be a tuple of integers. Received: shape={shape!r}")
+    result = []
+    for size in shape:
+        if size is None and allow_none:
+            result.append(None)
+            continue
+        if isinstance(size, (bool, float)) or not hasattr(size, "__index__"):
+            raise ValueError(f"[{op}] every size of shape must be an integer. Received: shape={tuple(shape)!r}")
+        size = size.__index__()
+        if size < 0:
+            raise ValueError(f"[{op}] sizes must not be negative. Received: shape={tuple(shape)!r}")
+        result.append(size)
+    return tuple(result)
