@@ -1,0 +1,274 @@
+"""Objects to JSON-ready configs and back, in the format of Keras 3.
+
+An object is {"module", "class_name", "config", "registered_name"}. The module is written as Keras writes it
+("keras.layers"), so that both libraries read each other's configs. Loading never imports or evaluates what a
+config names: classes come from the fixed table `_MODULES` and from the caller's custom objects.
+"""
+import difflib
+import importlib
+import inspect
+import types
+
+import numpy as np
+
+from .registration import CustomObjectScope, get_registered_name, get_registered_object
+
+# What "keras.<key>" of a config may refer to: the submodule of fastnn that holds it.
+_MODULES = {
+    "layers": "layers",
+    "losses": "losses",
+    "metrics": "metrics",
+    "optimizers": "optimizers",
+    "optimizers.schedules": "optimizers.schedules",
+    "initializers": "initializers",
+    "regularizers": "regularizers",
+    "constraints": "constraints",
+    "activations": "activations",
+    "random": "random",
+    "models": "models",
+    "dtype_policies": "dtype_policies",
+}
+_FUNCTION_MODULES = ("activations", "losses", "metrics")
+_PACKAGE = __name__.split(".")[0]
+
+
+def public_module(obj):
+    """Return the module name that a config gives to a class of this library ("keras.layers")."""
+    parts = obj.__module__.split(".")
+    if parts[0] != _PACKAGE:
+        return obj.__module__
+    if parts[1] == "models":
+        return "keras"
+    name = ".".join(parts[1:3])
+    return "keras." + (name if name in _MODULES else parts[1])
+
+
+def serialize_keras_object(obj):
+    """Return the config of `obj`: plain values stay, containers are walked, objects become dictionaries.
+
+    Raises:
+        TypeError: an object inside has no `get_config` method.
+    """
+    if obj is None or isinstance(obj, (str, int, float, bool)):
+        return obj
+    if isinstance(obj, (list, tuple)):
+        items = [serialize_keras_object(item) for item in obj]
+        return tuple(items) if isinstance(obj, tuple) else items
+    if isinstance(obj, dict):
+        return {key: serialize_keras_object(value) for key, value in obj.items()}
+    if isinstance(obj, np.ndarray) and obj.ndim:
+        return _plain("__numpy__", value=obj.tolist(), dtype=obj.dtype.name)
+    if isinstance(obj, (np.generic, np.ndarray)):
+        return obj.item()
+    if isinstance(obj, slice):
+        return _plain("__slice__", start=obj.start, stop=obj.stop, step=obj.step)
+    if obj is Ellipsis:
+        return _plain("__ellipsis__")
+    if isinstance(obj, bytes):
+        return _plain("__bytes__", value=obj.decode("utf-8"))
+    if isinstance(obj, types.FunctionType):
+        name = get_registered_name(obj)
+        return {"module": "builtins", "class_name": "function", "config": name, "registered_name": "function"}
+    if hasattr(obj, "get_config"):
+        return _serialize_instance(obj)
+    if hasattr(obj, "__array__"):
+        return _plain("__tensor__", value=np.asarray(obj).tolist(), dtype=str(obj.dtype))
+    if hasattr(obj, "__name__"):
+        return {
+            "module": "builtins",
+            "class_name": type(obj).__name__,
+            "config": get_registered_name(obj),
+            "registered_name": None,
+        }
+    raise TypeError(f"[serialize_keras_object] the object must have a get_config() method. Received: {obj!r}")
+
+
+def _plain(class_name, **config):
+    return {"class_name": class_name, "config": config}
+
+
+def _serialize_instance(obj):
+    config = obj.get_config()
+    if not isinstance(config, dict):
+        raise TypeError(f"[{type(obj).__name__}] get_config() must return a dict. Received: {config!r}")
+    cls = type(obj)
+    module = public_module(cls)
+    own = module.startswith("keras")
+    serialized = {
+        "module": None if module == "__main__" else module,
+        "class_name": cls.__name__,
+        "config": serialize_keras_object(config),
+        "registered_name": None if own else get_registered_name(cls),
+    }
+    for key in ("build_config", "compile_config"):
+        extra = getattr(obj, f"get_{key}", lambda: None)()
+        if extra is not None:
+            serialized[key] = serialize_keras_object(extra)
+    return serialized
+
+
+def deserialize_keras_object(config, custom_objects=None, safe_mode=True, module_objects=None):
+    """Return the object that `config` describes.
+
+    Args:
+        config: what `serialize_keras_object` returned, or the same from Keras.
+        custom_objects: {name: class or function} that the config may name.
+        safe_mode: accepted for Keras's sake. Loading never runs code from a config, whatever it says.
+        module_objects: {name: class or function}, searched before this library's modules.
+
+    Raises:
+        TypeError: the config is malformed.
+        ValueError: it names something unknown, or contains Python code.
+    """
+    if isinstance(config, (list, tuple)):
+        return [deserialize_keras_object(item, custom_objects, safe_mode) for item in config]
+    if isinstance(config, str) and module_objects is not None:
+        return resolve(config, "object", module_objects, custom_objects)
+    if config is None or isinstance(config, (str, int, float, bool)):
+        return config
+    if not isinstance(config, dict):
+        raise TypeError(f"[deserialize_keras_object] config must be a dict. Received: config={config!r}")
+    if "class_name" not in config or "config" not in config:
+        return {k: deserialize_keras_object(v, custom_objects, safe_mode) for k, v in config.items()}
+    name, inner = config["class_name"], config["config"]
+    if name.startswith("__"):
+        return _deserialize_plain(name, inner)
+    if name == "function":
+        return _find_function(inner, config, custom_objects, module_objects)
+    return _deserialize_instance(config, custom_objects, module_objects)
+
+
+def _deserialize_plain(name, config):
+    if name == "__numpy__":
+        return np.array(config["value"], dtype=config["dtype"])
+    if name == "__tensor__":
+        from ..tensor import convert_to_tensor
+
+        return convert_to_tensor(config["value"], dtype=config["dtype"])
+    if name == "__slice__":
+        return slice(config["start"], config["stop"], config["step"])
+    if name == "__ellipsis__":
+        return Ellipsis
+    if name == "__bytes__":
+        return config["value"].encode("utf-8")
+    raise ValueError(
+        "[deserialize_keras_object] Python code in a config is never run: pass the function in custom_objects. "
+        f"Received: class_name={name!r}"
+    )
+
+
+def _deserialize_instance(config, custom_objects, module_objects):
+    cls = _find_class(config, custom_objects, module_objects)
+    if inspect.isfunction(cls):
+        return cls
+    inner = dict(config["config"] or {})
+    with CustomObjectScope(custom_objects):
+        obj = cls.from_config(inner)
+        if config.get("build_config") and not obj.built and hasattr(obj, "build_from_config"):
+            obj.build_from_config(config["build_config"])
+        if config.get("compile_config") and hasattr(obj, "compile_from_config"):
+            obj.compile_from_config(config["compile_config"])
+    return obj
+
+
+def _find_class(config, custom_objects, module_objects):
+    name, registered_name = config["class_name"], config.get("registered_name")
+    for key in (registered_name, name):
+        obj = get_registered_object(key, custom_objects, module_objects) if key else None
+        if obj is not None:
+            return _checked_class(obj, name)
+    module = config.get("module") or ""
+    candidates = []
+    if module == "keras" or module.startswith("keras.src.models"):
+        candidates = ["models"]
+    elif module.startswith("keras.") and module[6:] in _MODULES:
+        candidates = [_MODULES[module[6:]]]
+    for submodule in candidates:
+        obj = _public_objects(submodule).get(name)
+        if obj is not None:
+            return _checked_class(obj, name)
+    raise ValueError(
+        f"[deserialize_keras_object] class {name!r} must be known: register it with "
+        "`@saving.register_keras_serializable()` or pass it in custom_objects. "
+        f"Received: module={config.get('module')!r}, registered_name={registered_name!r}"
+    )
+
+
+def _checked_class(obj, name):
+    if inspect.isfunction(obj) or (inspect.isclass(obj) and hasattr(obj, "from_config")):
+        return obj
+    raise TypeError(f"[deserialize_keras_object] {name!r} must have a from_config() method. Received: {obj!r}")
+
+
+def _find_function(name, config, custom_objects, module_objects):
+    if not isinstance(name, str):
+        raise TypeError(f"[deserialize_keras_object] a function is given by name. Received: config={config!r}")
+    obj = get_registered_object(name, custom_objects, module_objects)
+    for submodule in _FUNCTION_MODULES:
+        if obj is None:
+            obj = _public_objects(submodule).get(name)
+    if not callable(obj):
+        raise ValueError(
+            f"[deserialize_keras_object] function {name!r} must be known: register it with "
+            "`@saving.register_keras_serializable()` or pass it in custom_objects. "
+            f"Received: module={config.get('module')!r}"
+        )
+    return obj
+
+
+def _public_objects(submodule):
+    """Return the classes and functions of this library that fastnn.<submodule> shows."""
+    module = importlib.import_module(f"{_PACKAGE}.{submodule}")  # a name of the table, never of a config
+    own = {}
+    for name, obj in vars(module).items():
+        if (inspect.isclass(obj) or inspect.isfunction(obj)) and obj.__module__.startswith(_PACKAGE + "."):
+            own[name] = obj
+    return own
+
+
+def resolve(identifier, kind, objects, custom_objects=None):
+    """Return the object behind an identifier: the body of every `get` function.
+
+    Args:
+        identifier: None, a name, a config dictionary, a class (instantiated), or an object (returned).
+        kind: "loss", "optimizer" ...: the word for error messages.
+        objects: {name: class or function}.
+
+    Raises:
+        ValueError: a name is unknown (the message proposes near ones), or the object is not usable.
+    """
+    if identifier is None:
+        return None
+    obj = identifier
+    if isinstance(identifier, str):
+        obj = get_registered_object(identifier, custom_objects, objects)
+        if obj is None:
+            raise ValueError(_unknown(identifier, kind, objects))
+    elif isinstance(identifier, dict):
+        if "class_name" not in identifier:
+            raise ValueError(
+                f"[{kind}] a config must have class_name and config. Received: identifier={identifier}"
+            )
+        config = {"config": {}, **identifier}
+        name = config["class_name"]
+        if config.get("module") in (None, "builtins") and name not in objects and name != "function":
+            if get_registered_object(config.get("registered_name") or name, custom_objects) is None:
+                raise ValueError(_unknown(name, kind, objects))
+        obj = deserialize_keras_object(config, custom_objects, module_objects=objects)
+    if not callable(obj):
+        raise ValueError(
+            f"[{kind}] Could not interpret {kind} identifier: it must be a name, a config, a class or a callable. "
+            f"Received: identifier={identifier!r}"
+        )
+    return obj() if inspect.isclass(obj) else obj
+
+
+def _unknown(name, kind, objects):
+    near = difflib.get_close_matches(name, objects, n=3, cutoff=0.5)
+    near += [known for known in objects if known.lower() == name.lower() and known not in near]
+    hint = " Did you mean " + " or ".join(repr(n) for n in near) + "?" if near else ""
+    known = ", ".join(sorted(key for key in objects if key.islower()) or sorted(objects))
+    return (
+        f"[{kind}] Could not interpret {kind} identifier: unknown name.{hint} Known names: {known}. "
+        f"Received: identifier={name!r}"
+    )
