@@ -12,6 +12,7 @@
 namespace fastnn {
 
 PyTypeObject* tensor_type = nullptr;
+thread_local bool inferring = false;
 
 namespace {
 
@@ -516,6 +517,13 @@ PyObject* set_recording(PyObject*, PyObject* n) {
   recording = int(value);
   return PyLong_FromLong(old);
 }
+PyObject* set_inferring(PyObject*, PyObject* flag) {
+  const int value = PyObject_IsTrue(flag);
+  if (value < 0) return nullptr;
+  const bool old = inferring;
+  inferring = value;
+  return PyBool_FromLong(old);
+}
 PyObject* get_recording(PyObject*, PyObject*) { return PyLong_FromLong(recording); }
 
 #define FAST(f) (PyCFunction)(void (*)()) f, METH_FASTCALL
@@ -531,6 +539,7 @@ PyMethodDef functions[] = {
     {"unique", unique, METH_O, "unique(tensor) -> whether nobody else holds the storage"},
     {"record", FAST(record), "record(y, parents, vjp) -> y, noted on the active tapes"},
     {"set_recorder", set_recorder, METH_O, "the function that record calls while a tape is active"},
+    {"set_inferring", set_inferring, METH_O, "let ops take all tensors as meta tensors, return the old setting"},
     {"set_recording", set_recording, METH_O, "set the number of active tapes of this thread, return the old"},
     {"recording", get_recording, METH_NOARGS, "the number of active tapes of this thread"},
     {},

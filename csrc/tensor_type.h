@@ -26,6 +26,10 @@ PyObject* shape_tuple(const Shape& shape);
 // Sets the Python exception that the C++ exception in flight stands for; call in catch (...).
 void set_python_error();
 
+// While shapes are inferred in this thread, every tensor that an op takes counts as a meta tensor: a
+// layer applied to symbolic tensors runs with its variables and constants as they are.
+extern thread_local bool inferring;
+
 // Registers the type and its functions with the module. False with an exception set on failure.
 bool add_tensor_type(PyObject* module);
 

@@ -41,6 +41,10 @@ class KerasTensor:
         self.history = None
 
     @property
+    def _keras_history(self):
+        return self.history
+
+    @property
     def ndim(self):
         return len(self.shape)
 
@@ -84,6 +88,16 @@ class KerasTensor:
 
     __hash__ = object.__hash__
     __array_priority__ = 200.0
+
+
+def without_batch(tensor):
+    """The shape of a tensor as a layer's `build` should see it: while shapes are inferred, with the trial
+    batch size replaced by None.
+    """
+    shape = tuple(tensor.shape)
+    if type(tensor) is Tensor and tensor.device == "meta" and shape and shape[0] in _SIZES:
+        return (None, *shape[1:])
+    return shape
 
 
 def is_keras_tensor(x):
@@ -144,13 +158,14 @@ def infer(fn, args, kwargs):
     """
     sizes = _SIZES if _has_unknown(args) or _has_unknown(kwargs) else _SIZES[:1]
     results = []
-    old = _core.set_recording(0)
+    old = _core.set_recording(0), _core.set_inferring(True)
     try:
         for size in sizes:
             one = _meta(size)
             results.append(fn(*map_nest(one, args), **map_nest(one, kwargs)))
     finally:
-        _core.set_recording(old)
+        _core.set_recording(old[0])
+        _core.set_inferring(old[1])
 
     def merge(*tensors):
         if type(tensors[0]) is not Tensor:

@@ -321,6 +321,8 @@ class Variable:
         if value.shape != self.shape:
             raise ValueError(f"[Variable.assign] value must have the shape of variable {self.path}: {self.shape}. "
                              f"Received: value.shape={value.shape}")
+        if value.device == "meta":
+            return value  # shapes are being inferred: nothing is assigned
         if _core.unique(self._value):
             self.version += 1
             _core.copy_into(self._value, value)

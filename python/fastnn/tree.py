@@ -1,114 +1,252 @@
-"""Nests of lists, tuples and dicts, as Keras's ``tree`` treats them: dicts are walked in sorted key order."""
+"""Nested structures: lists, tuples, named tuples and dicts of anything.
+
+Everything else, None included, is a leaf. Dict entries are visited in sorted key order
+(OrderedDict: its own order), so that equal dicts flatten equally however they were written.
+"""
+from collections import OrderedDict
+from collections.abc import Mapping
+
+_MAX_DEPTH = 1000  # deeper structures are cycles or mistakes: an error instead of a stack overflow
+
+
+def _keys(x):
+    if isinstance(x, OrderedDict):
+        return list(x)
+    try:
+        return sorted(x)
+    except TypeError:  # keys of several types cannot be ordered
+        return list(x)
+
+
+def _children(x):
+    """The (key, child) pairs of a structure, or None for a leaf."""
+    if isinstance(x, (list, tuple)):
+        return list(enumerate(x))
+    if isinstance(x, Mapping):
+        return [(key, x[key]) for key in _keys(x)]
+    return None
+
+
+def _rebuild(like, keys, values):
+    """A structure of the type of `like` that holds `values` under `keys`."""
+    if isinstance(like, Mapping):
+        # Insertion order stays that of `like`, whatever the order of the visit.
+        built = dict(zip(keys, values))
+        ordered = [(key, built[key]) for key in like]
+        if isinstance(like, OrderedDict):
+            return OrderedDict(ordered)
+        return dict(ordered)
+    if isinstance(like, tuple):
+        if hasattr(like, "_fields"):  # named tuple
+            return type(like)(*values)
+        return tuple(values)
+    return list(values)
 
 
 def is_nested(structure):
-    """Whether ``structure`` is a list, tuple or dict."""
-    return isinstance(structure, (list, tuple, dict))
-
-
-def _keys(d):
-    try:
-        return sorted(d)
-    except TypeError:
-        return list(d)
+    """True if `structure` is a list, tuple or dict."""
+    return isinstance(structure, (list, tuple, Mapping))
 
 
 def flatten(structure):
-    """The leaves of a nest in order."""
-    if not isinstance(structure, (list, tuple, dict)):
-        return [structure]
-    leaves, stack = [], [structure]
-    while stack:
-        s = stack.pop()
-        if isinstance(s, dict):
-            stack.extend(s[k] for k in reversed(_keys(s)))
-        elif isinstance(s, (list, tuple)):
-            stack.extend(reversed(s))
-        else:
-            leaves.append(s)
+    """The leaves of a structure, as a list, depth first."""
+    leaves = []
+    _flatten_into(structure, leaves, 0)
     return leaves
 
 
-def _pack(structure, leaves):
-    if isinstance(structure, dict):
-        packed = {k: _pack(structure[k], leaves) for k in _keys(structure)}
-        return type(structure)((k, packed[k]) for k in structure) if type(structure) is not dict else {
-            k: packed[k] for k in structure}
-    if isinstance(structure, (list, tuple)):
-        parts = [_pack(s, leaves) for s in structure]
-        return type(structure)(*parts) if hasattr(structure, "_fields") else type(structure)(parts)
-    return next(leaves)
+def _flatten_into(x, leaves, depth):
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"[tree] a structure must be nested at most {_MAX_DEPTH} deep")
+    if isinstance(x, (list, tuple)):
+        for child in x:
+            _flatten_into(child, leaves, depth + 1)
+    elif isinstance(x, Mapping):
+        for key in _keys(x):
+            _flatten_into(x[key], leaves, depth + 1)
+    else:
+        leaves.append(x)
 
 
-def pack_sequence_as(structure, flat_sequence):
-    """A nest in the form of ``structure`` with the given leaves.
+def flatten_with_path(structure):
+    """A list of (path, leaf); a path is the tuple of indices and keys that leads to the leaf."""
+    found = []
 
-    Raises:
-        ValueError: the number of leaves differs.
-    """
-    leaves = list(flat_sequence)
-    n = len(flatten(structure))
-    if n != len(leaves):
-        raise ValueError(f"[pack_sequence_as] flat_sequence must have as many leaves as structure ({n}). "
-                         f"Received: {len(leaves)}")
-    return _pack(structure, iter(leaves))
+    def visit(x, path):
+        if len(path) > _MAX_DEPTH:
+            raise ValueError(f"[tree] a structure must be nested at most {_MAX_DEPTH} deep")
+        children = _children(x)
+        if children is None:
+            found.append((path, x))
+            return
+        for key, child in children:
+            visit(child, path + (key,))
 
-
-def assert_same_structure(a, b, check_types=True):
-    """ValueError unless both nests have the same form."""
-    nested = is_nested(a), is_nested(b)
-    if nested[0] != nested[1]:
-        raise ValueError(f"[assert_same_structure] the nests must have one structure. Received: {a!r} and {b!r}")
-    if not nested[0]:
-        return
-    if isinstance(a, dict) != isinstance(b, dict) or len(a) != len(b) or (
-            isinstance(a, dict) and set(a) != set(b)) or (check_types and type(a) is not type(b)):
-        raise ValueError(f"[assert_same_structure] the nests must have one structure. Received: {a!r} and {b!r}")
-    for k in (a if isinstance(a, dict) else range(len(a))):
-        assert_same_structure(a[k], b[k], check_types)
+    visit(structure, ())
+    return found
 
 
 def map_structure(func, *structures, none_is_leaf=True):
-    """``func`` applied leaf by leaf to nests of one structure."""
-    first = structures[0]
+    """`func` of corresponding leaves, in a structure like the first one.
+
+    Args:
+        func: called with one leaf of every structure.
+        structures: one or more structures of the same shape.
+        none_is_leaf: False keeps None as it is, without a call.
+
+    Raises:
+        TypeError: `func` is not callable.
+        ValueError: the structures differ, or there is none.
+    """
+    if not callable(func):
+        raise TypeError(f"[tree.map_structure] func must be callable. Received: func={func}")
+    if not structures:
+        raise ValueError("[tree.map_structure] needs at least one structure")
     for other in structures[1:]:
-        assert_same_structure(first, other, check_types=False)
-    leaves = zip(*(flatten(s) for s in structures))
-    return pack_sequence_as(first, [func(*vs) for vs in leaves])
+        assert_same_structure(structures[0], other)
+    return _map(func, structures, none_is_leaf, 0)
 
 
-def map_structure_up_to(shallow, func, *structures):
-    """``func`` applied to what stands in ``structures`` at each leaf of ``shallow``."""
-    if not is_nested(shallow):
-        return func(*structures)
-    if isinstance(shallow, dict):
-        return {k: map_structure_up_to(shallow[k], func, *(s[k] for s in structures)) for k in shallow}
-    parts = [map_structure_up_to(s, func, *(t[i] for t in structures)) for i, s in enumerate(shallow)]
-    return type(shallow)(*parts) if hasattr(shallow, "_fields") else type(shallow)(parts)
+def _map(func, structures, none_is_leaf, depth):
+    first = structures[0]
+    if depth > _MAX_DEPTH:
+        raise ValueError(f"[tree] a structure must be nested at most {_MAX_DEPTH} deep")
+    if isinstance(first, (list, tuple)):
+        values = [_map(func, xs, none_is_leaf, depth + 1) for xs in zip(*structures)]
+        return _rebuild(first, None, values)
+    if isinstance(first, Mapping):
+        keys = _keys(first)
+        values = [_map(func, [x[k] for x in structures], none_is_leaf, depth + 1) for k in keys]
+        return _rebuild(first, keys, values)
+    if first is None and not none_is_leaf:
+        return None
+    return func(*structures)
 
 
-def traverse(func, structure, top_down=True):
-    """Replace every subnest by what ``func`` returns for it, unless that is None."""
-    if top_down:
-        new = func(structure)
-        if new is not None:
-            return new
-    if isinstance(structure, dict):
-        structure = {k: traverse(func, v, top_down) for k, v in structure.items()}
-    elif isinstance(structure, (list, tuple)):
-        parts = [traverse(func, v, top_down) for v in structure]
-        structure = type(structure)(*parts) if hasattr(structure, "_fields") else type(structure)(parts)
-    if not top_down:
-        new = func(structure)
-        if new is not None:
-            return new
-    return structure
+def map_structure_up_to(shallow_structure, func, *structures):
+    """Like `map_structure`, but goes only as deep as `shallow_structure`."""
+    if not structures:
+        raise ValueError("[tree.map_structure_up_to] needs at least one structure")
+
+    def visit(shallow, xs):
+        children = _children(shallow)
+        if children is None:
+            return func(*xs)
+        for x in xs:
+            _check_level(shallow, x)
+        values = [visit(child, [x[key] for x in xs]) for key, child in children]
+        return _rebuild(shallow, [key for key, _ in children], values)
+
+    return visit(shallow_structure, structures)
+
+
+def _check_level(a, b):
+    if isinstance(a, Mapping):
+        same = isinstance(b, Mapping) and set(a) == set(b)
+    elif isinstance(a, (list, tuple)):
+        same = isinstance(b, (list, tuple)) and isinstance(a, list) == isinstance(b, list) and len(a) == len(b)
+    else:
+        same = not is_nested(b)
+    if not same:
+        raise ValueError(
+            f"[tree] two structures must have the same nesting. Received: {_brief(a)} and {_brief(b)}")
+
+
+def _brief(x):
+    text = repr(x)
+    return text if len(text) <= 200 else text[:200] + "..."
+
+
+def assert_same_structure(a, b, check_types=None):
+    """Raises ValueError unless `a` and `b` nest lists, tuples and dicts in the same way."""
+    _check_level(a, b)
+    children = _children(a)
+    if children is not None:
+        for key, child in children:
+            assert_same_structure(child, b[key])
+
+
+def assert_same_paths(a, b):
+    """Raises ValueError unless the leaves of `a` and `b` have the same paths."""
+    a_paths = [path for path, _ in flatten_with_path(a)]
+    b_paths = [path for path, _ in flatten_with_path(b)]
+    if a_paths != b_paths:
+        raise ValueError(
+            f"[tree] two structures must have the same paths. Received: {a_paths} and {b_paths}")
+
+
+def pack_sequence_as(structure, flat_sequence, sequence_fn=None):
+    """The leaves of `flat_sequence` arranged like `structure`.
+
+    Args:
+        structure: a structure, or a leaf (then `flat_sequence` holds one value).
+        flat_sequence: as many values as `structure` has leaves, in `flatten` order.
+        sequence_fn: `sequence_fn(like, values)` builds each level; None keeps the types.
+
+    Raises:
+        TypeError: `flat_sequence` is not a list or tuple.
+        ValueError: the counts differ.
+    """
+    if not isinstance(flat_sequence, (list, tuple)):
+        raise TypeError(
+            f"[tree.pack_sequence_as] flat_sequence must be a list or tuple. Received: {_brief(flat_sequence)}")
+    count = len(flatten(structure))
+    if count != len(flat_sequence):
+        raise ValueError(
+            f"[tree.pack_sequence_as] the structure has {count} leaves and flat_sequence {len(flat_sequence)}. "
+            f"Received: structure={_brief(structure)}")
+    values = iter(flat_sequence)
+
+    def build(x):
+        children = _children(x)
+        if children is None:
+            return next(values)
+        packed = [build(child) for _, child in children]
+        if sequence_fn is not None:
+            return sequence_fn(x, packed)
+        return _rebuild(x, [key for key, _ in children], packed)
+
+    return build(structure)
 
 
 def lists_to_tuples(structure):
-    """The nest with every list made a tuple."""
-    if isinstance(structure, (list, tuple)):
-        return tuple(lists_to_tuples(v) for v in structure)
-    if isinstance(structure, dict):
-        return {k: lists_to_tuples(v) for k, v in structure.items()}
-    return structure
+    """The structure with every list turned into a tuple."""
+    children = _children(structure)
+    if children is None:
+        return structure
+    values = [lists_to_tuples(child) for _, child in children]
+    if isinstance(structure, list):
+        return tuple(values)
+    return _rebuild(structure, [key for key, _ in children], values)
+
+
+def map_shape_structure(func, structure):
+    """`func` of every shape (a list or tuple of ints and None) of a structure of shapes."""
+    if isinstance(structure, (list, tuple)) and all(e is None or isinstance(e, int) for e in structure):
+        return func(tuple(structure))
+    children = _children(structure)
+    if children is None:
+        return func(structure)
+    values = [map_shape_structure(func, child) for _, child in children]
+    return _rebuild(structure, [key for key, _ in children], values)
+
+
+def traverse(func, structure, top_down=True):
+    """Replaces parts of a structure by `func(part)`; None from `func` keeps the part.
+
+    With `top_down`, a replaced part is not entered.
+    """
+    children = _children(structure)
+    if top_down:
+        replaced = func(structure)
+        if replaced is not None:
+            return replaced
+        if children is None:
+            return structure
+        return _rebuild(structure, [key for key, _ in children],
+                        [traverse(func, child, True) for _, child in children])
+    if children is not None:
+        structure = _rebuild(structure, [key for key, _ in children],
+                             [traverse(func, child, False) for _, child in children])
+    replaced = func(structure)
+    return structure if replaced is None else replaced

@@ -1,1 +1,3 @@
 """Layers."""
+from .input_spec import InputSpec
+from .layer import Layer

@@ -1,6 +1,7 @@
 """Automatic names: dense, dense_1, dense_2 ... as Keras gives them."""
 
 import re
+import threading
 
 _counts = {}
 
@@ -27,3 +28,59 @@ def uniquify(name):
 def reset_names():
     """Start counting again."""
     _counts.clear()
+
+
+_VALID = re.compile(r"[A-Za-z0-9_./-]{1,128}")
+
+
+def check_name(name, owner):
+    """``name`` if it is a string of 1 to 128 letters, digits and ``_ . / -``.
+
+    Raises:
+        ValueError: it is anything else.
+    """
+    if not isinstance(name, str) or not _VALID.fullmatch(name):
+        raise ValueError(
+            f"[{owner}] name must be a string of 1 to 128 letters, digits and '_./-'. Received: name={name!r}")
+    return name
+
+
+class _Scopes(threading.local):
+    def __init__(self):
+        self.names = []
+
+
+_scopes = _Scopes()
+
+
+class name_scope:
+    """A context in which the paths of new variables start with ``name/``.
+
+    Args:
+        name: string; the scope.
+        caller: an object; its scope directly inside its own scope is entered once.
+    """
+
+    __slots__ = ("name", "caller", "_entered")
+
+    def __init__(self, name, caller=None, **kwargs):
+        if not isinstance(name, str):
+            raise TypeError(f"[name_scope] name must be a string. Received: name={name!r}")
+        self.name = name
+        self.caller = caller
+
+    def __enter__(self):
+        names = _scopes.names
+        self._entered = self.caller is None or not names or names[-1][1] is not self.caller
+        if self._entered:
+            names.append((self.name, self.caller))
+        return self
+
+    def __exit__(self, *exc):
+        if self._entered:
+            _scopes.names.pop()
+
+
+def current_path():
+    """The open scopes joined by ``/``; empty outside any scope."""
+    return "/".join([name for name, _ in _scopes.names])

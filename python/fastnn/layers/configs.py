@@ -1,0 +1,59 @@
+"""Configs of layers that do not write their own `get_config`."""
+import inspect
+
+from ..saving.serialization import deserialize_keras_object, serialize_keras_object
+
+_PLAIN = (str, int, float, bool, type(None))
+
+
+def constructor_config(layer):
+    """The arguments that `layer` was made with, as a dict that JSON can hold.
+
+    Raises:
+        NotImplementedError: one is neither a plain value nor an object with a config.
+    """
+    args, kwargs = layer._init_arguments
+    try:
+        bound = inspect.signature(type(layer).__init__).bind(layer, *args, **kwargs)
+    except TypeError:
+        return {}
+    config = {}
+    for name, value in list(bound.arguments.items())[1:]:
+        kind = bound.signature.parameters[name].kind
+        if kind is inspect.Parameter.VAR_KEYWORD:
+            config.update(value)
+        elif kind is not inspect.Parameter.VAR_POSITIONAL:
+            config[name] = value
+    config = {name: value for name, value in config.items() if name not in ("name", "trainable", "dtype")}
+    try:
+        return {name: serialize_keras_object(value) for name, value in config.items()}
+    except TypeError as error:
+        raise NotImplementedError(
+            f"[{type(layer).__name__}] needs a get_config() of its own, because an argument of its constructor "
+            f"has no config. Received: {config}") from error
+
+
+def layer_from_config(cls, config):
+    """An instance of `cls` from a dict of constructor arguments.
+
+    Raises:
+        TypeError: the constructor does not take them.
+    """
+    config = {name: _restore(value) for name, value in config.items()} if _writes_no_config(cls) else dict(config)
+    try:
+        return cls(**config)
+    except TypeError as error:
+        raise TypeError(f"[{cls.__name__}.from_config] the constructor must take the config's entries. "
+                        f"Received: config={config}. {error}") from error
+
+
+def _writes_no_config(cls):
+    return getattr(cls.get_config, "by_constructor", False)
+
+
+def _restore(value):
+    if isinstance(value, dict) and "class_name" in value:
+        return deserialize_keras_object(value) if value["class_name"] != "DTypePolicy" else value
+    if isinstance(value, (list, tuple)):
+        return type(value)(_restore(x) for x in value)
+    return value
