@@ -1,0 +1,258 @@
+"""The losses and metrics given to ``compile``, matched to the model's outputs.
+
+Everything is kept flat: one entry per output, in the model's order. y_true and sample weights are
+flattened by name (dicts) or by position; an output without a loss may go without a y_true.
+"""
+
+from .. import losses as losses_module
+from .. import metrics as metrics_module
+from .. import ops
+from ..tree import flatten, is_nested
+
+
+def output_names_of(y_pred, names):
+    """The name of every output, None where it has none. ``names``: the model's, or None."""
+    if isinstance(y_pred, dict):
+        keys = list(y_pred)
+        if names and set(names) == set(keys):
+            return list(names)
+        return sorted(keys)
+    n = len(flatten(y_pred))
+    return list(names) if names and len(names) == n else [None] * n
+
+
+def flatten_outputs(nest, names, what, required=None):
+    """The leaves of y_true, y_pred or sample_weight in the order of the outputs.
+
+    Args:
+        nest: a leaf, list, tuple or dict.
+        names: of the outputs.
+        what: the argument's name, for errors.
+        required: which outputs must have a leaf; by position, None stands for the others.
+    """
+    n = len(names)
+    if isinstance(nest, dict):
+        if n == 1 and len(nest) == 1:
+            return list(nest.values())
+        unknown = [k for k in nest if k not in names]
+        if unknown:
+            raise ValueError(f"[compile] {what} must have the names of the outputs {names}. Received: {sorted(nest)}")
+        leaves = [nest.get(k) for k in names]
+    else:
+        leaves = flatten(nest)
+    if len(leaves) == n:
+        return leaves
+    if required is not None and len(leaves) == sum(required):
+        given = iter(leaves)
+        return [next(given) if r else None for r in required]
+    raise ValueError(f"[compile] {what} must have one entry for each output ({n}: {names}). Received: {len(leaves)}")
+
+
+def _per_output(value, names, what):
+    """One entry of ``loss``, ``loss_weights`` or ``metrics`` for each output."""
+    n = len(names)
+    if isinstance(value, dict):
+        unknown = [k for k in value if k not in names]
+        if unknown and not (n == 1 and len(value) == 1):
+            raise ValueError(f"[compile] the keys of {what} must be names of outputs {names}. Received: {sorted(map(str, value))}")
+        return list(value.values()) if unknown else [value.get(k) for k in names]
+    if isinstance(value, (list, tuple)):
+        if len(value) != n:
+            raise ValueError(f"[compile] {what} must have one entry for each output ({n}: {names}). Received: {len(value)}")
+        return list(value)
+    return [value] * n
+
+
+def _is_binary_or_sparse(y_true, y_pred):
+    """Keras's reading of "accuracy" and "crossentropy" from the shapes: (binary, sparse categorical)."""
+    if y_pred.ndim < 1 or y_true is None:
+        return False, False
+    binary = y_pred.shape[-1] == 1
+    if y_true.ndim < 1:
+        return binary, False
+    sparse = not binary and (
+        y_true.ndim < y_pred.ndim or (y_true.ndim == y_pred.ndim and y_true.shape[-1] == 1 and y_pred.shape[-1] > 1))
+    return binary, sparse
+
+
+def _resolve_loss(identifier, y_true, y_pred):
+    if identifier is None:
+        return None
+    if isinstance(identifier, str) and identifier.lower() in ("crossentropy", "ce"):
+        binary, sparse = _is_binary_or_sparse(y_true, y_pred)
+        identifier = "binary_crossentropy" if binary else (
+            "sparse_categorical_crossentropy" if sparse else "categorical_crossentropy")
+    loss = losses_module.get(identifier)
+    if isinstance(loss, losses_module.Loss):
+        return loss
+    name = identifier if isinstance(identifier, str) else getattr(loss, "__name__", type(loss).__name__)
+    return losses_module.LossFunctionWrapper(loss, name=name)
+
+
+class CompiledLoss:
+    """The total loss of a model and, with several outputs, a running mean of each output's loss."""
+
+    def __init__(self, loss, loss_weights=None, output_names=None):
+        if loss_weights is not None and not isinstance(loss_weights, (list, tuple, dict, float, int)):
+            raise ValueError("[compile] loss_weights must be a number, list or dict. "
+                             f"Received: loss_weights={loss_weights!r}")
+        self._user_loss, self._user_weights, self._names = loss, loss_weights, output_names
+        self.built = False
+        self.metrics = []
+
+    @property
+    def variables(self):
+        return [v for m in self.metrics for v in m.variables]
+
+    def build(self, y_true, y_pred):
+        """Match losses with outputs, once the structure of the outputs is known."""
+        names = self._output_names = output_names_of(y_pred, self._names)
+        loss = self._user_loss
+        several = isinstance(loss, (list, tuple)) and len(names) == 1 and len(loss) != 1
+        losses = [list(loss)] if several else _per_output(loss, names, "loss")
+        weights = [self._user_weights] if several else _per_output(self._user_weights, names, "loss_weights")
+        self._required = [entry is not None for entry in losses]
+        y_preds = flatten_outputs(y_pred, names, "y_pred")
+        y_trues = flatten_outputs(y_true, names, "y", self._required)
+        self._entries = []  # (output, loss, weight)
+        for i, (entry, weight) in enumerate(zip(losses, weights)):
+            parts = entry if isinstance(entry, (list, tuple)) else [entry]
+            part_weights = weight if isinstance(weight, (list, tuple)) else [weight] * len(parts)
+            for part, w in zip(parts, part_weights):
+                if part is not None:
+                    self._entries.append((i, _resolve_loss(part, y_trues[i], y_preds[i]), w))
+        if len(self._entries) > 1:
+            for i, fn, _ in self._entries:
+                self.metrics.append(metrics_module.Mean(name=f"{names[i] or fn.name}_loss"))
+        self.built = True
+
+    def __call__(self, y_true, y_pred, sample_weight=None):
+        """The weighted sum of all losses, a scalar Tensor, or None if there are none."""
+        if not self.built:
+            self.build(y_true, y_pred)
+        if len(self._entries) == 1 and not is_nested(y_true) and not is_nested(y_pred):
+            y_trues, y_preds = [y_true], [y_pred]
+        else:
+            y_preds = flatten_outputs(y_pred, self._output_names, "y_pred")
+            y_trues = flatten_outputs(y_true, self._output_names, "y", self._required)
+        weights = [None] * len(y_preds)
+        if sample_weight is not None:
+            weights = flatten_outputs(sample_weight, self._output_names, "sample_weight", self._required) \
+                if is_nested(sample_weight) else [sample_weight] * len(y_preds)
+        total = None
+        for k, (i, fn, weight) in enumerate(self._entries):
+            value = fn(y_trues[i], y_preds[i], weights[i])
+            if self.metrics:
+                # Each output's own loss is reported before its weight.
+                self.metrics[k].update_state(value, sample_weight=y_preds[i].shape[0])
+            if weight is not None:
+                value = ops.multiply(value, weight)
+            total = value if total is None else ops.add(total, value)
+        return total
+
+
+def _resolve_metric(identifier, y_true, y_pred):
+    if isinstance(identifier, metrics_module.Metric):
+        return identifier
+    lower = identifier.lower() if isinstance(identifier, str) else None
+    if lower in ("accuracy", "acc"):
+        binary, sparse = _is_binary_or_sparse(y_true, y_pred)
+        metric = metrics_module.BinaryAccuracy(name=identifier) if binary else (
+            metrics_module.SparseCategoricalAccuracy(name=identifier) if sparse
+            else metrics_module.CategoricalAccuracy(name=identifier))
+        return metric
+    if lower in ("crossentropy", "ce"):
+        binary, sparse = _is_binary_or_sparse(y_true, y_pred)
+        return (metrics_module.BinaryCrossentropy if binary else metrics_module.SparseCategoricalCrossentropy
+                if sparse else metrics_module.CategoricalCrossentropy)(name=identifier)
+    metric = metrics_module.get(identifier)
+    if isinstance(metric, metrics_module.Metric):
+        return metric
+    name = identifier if isinstance(identifier, str) else getattr(metric, "__name__", type(metric).__name__)
+    return metrics_module.MeanMetricWrapper(metric, name=name)
+
+
+class CompiledMetrics:
+    """The metrics of a model: ``metrics`` without sample weights, ``weighted_metrics`` with them."""
+
+    name = "compile_metrics"
+
+    def __init__(self, metrics, weighted_metrics=None, output_names=None):
+        for what, value in (("metrics", metrics), ("weighted_metrics", weighted_metrics)):
+            if value is not None and not isinstance(value, (list, tuple, dict)):
+                raise ValueError(f"[compile] {what} must be a list, tuple or dict. Received: {what}={value!r}")
+        self._user, self._user_weighted, self._names = metrics, weighted_metrics, output_names
+        self.built = False
+        self._entries = []  # (output, metric, weighted, reported name)
+
+    @property
+    def metrics(self):
+        return [m for _, m, _, _ in self._entries]
+
+    @property
+    def variables(self):
+        return [v for m in self.metrics for v in m.variables]
+
+    def _lists(self, value, n, names, what):
+        """A list of metrics for each output."""
+        if not value:
+            return [[] for _ in range(n)]
+        if n == 1:
+            return [flatten(value)]
+        entries = _per_output(value, names, what)
+        return [[] if e is None else list(e) if isinstance(e, (list, tuple)) else [e] for e in entries]
+
+    def build(self, y_true, y_pred):
+        names = self._output_names = output_names_of(y_pred, self._names)
+        n = len(names)
+        y_preds = flatten_outputs(y_pred, names, "y_pred")
+        try:
+            y_trues = flatten_outputs(y_true, names, "y")
+        except ValueError:
+            y_trues = [None] * n  # outputs without a loss have no y
+        self._required = [t is not None for t in y_trues]
+        taken = {}
+        for value, weighted in ((self._user, False), (self._user_weighted, True)):
+            for i, wanted in enumerate(self._lists(value, n, names, "weighted_metrics" if weighted else "metrics")):
+                for identifier in wanted:
+                    if identifier is None:
+                        continue
+                    metric = _resolve_metric(identifier, y_trues[i], y_preds[i])
+                    prefix = f"{names[i]}_" if n > 1 and names[i] else ""
+                    name = prefix + metric.name
+                    if name in taken and weighted:
+                        name = f"{prefix}weighted_{metric.name}"
+                    if name in taken:
+                        taken[name] += 1
+                        name = f"{name}_{taken[name] - 1}"
+                    else:
+                        taken[name] = 1
+                    self._entries.append((i, metric, weighted, name))
+        self.built = True
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        if not self.built:
+            self.build(y_true, y_pred)
+        if not self._entries:
+            return
+        y_preds = flatten_outputs(y_pred, self._output_names, "y_pred")
+        y_trues = flatten_outputs(y_true, self._output_names, "y", self._required)
+        weights = [None] * len(y_preds)
+        if sample_weight is not None:
+            weights = flatten_outputs(sample_weight, self._output_names, "sample_weight", self._required) \
+                if is_nested(sample_weight) else [sample_weight] * len(y_preds)
+        for i, metric, weighted, _ in self._entries:
+            if y_trues[i] is None:
+                continue
+            if weighted:
+                metric.update_state(y_trues[i], y_preds[i], weights[i])
+            else:
+                metric.update_state(y_trues[i], y_preds[i])
+
+    def reset_state(self):
+        for m in self.metrics:
+            m.reset_state()
+
+    def result(self):
+        """{name: value} of every metric."""
+        return {name: m.result() for _, m, _, name in self._entries}

@@ -1,0 +1,288 @@
+"""Where batches come from: arrays, generators, datasets.
+
+Every source has ``epoch(shuffle)``, an iterator over (x, y, sample_weight) nests of Tensors;
+``steps``, the number of batches of an epoch or None; and ``size``, the number of samples or None.
+"""
+
+import numpy as np
+
+from .. import dtypes
+from .._core import Tensor
+from ..tensor import Variable, convert_to_tensor, from_numpy, to_numpy
+from ..tree import flatten, map_structure
+
+
+def pack_x_y_sample_weight(x, y=None, sample_weight=None):
+    """(x,), (x, y) or (x, y, sample_weight), leaving out what is None at the end."""
+    if y is None:
+        return x if not isinstance(x, (tuple, list)) else (x,)
+    return (x, y) if sample_weight is None else (x, y, sample_weight)
+
+
+def unpack_x_y_sample_weight(data):
+    """The (x, y, sample_weight) of what a batch, generator or ``validation_data`` gives.
+
+    Raises:
+        ValueError: a tuple of more than three parts.
+    """
+    if isinstance(data, list):
+        data = tuple(data)
+    if not isinstance(data, tuple):
+        return data, None, None
+    if 1 <= len(data) <= 3:
+        return data + (None,) * (3 - len(data))
+    raise ValueError("[fit] data must be x, (x, y) or (x, y, sample_weight). "
+                     f"Received: a tuple of {len(data)} parts")
+
+
+def to_array(value, name):
+    """A leaf of x, y or sample_weight as a NumPy array, floats as floatx.
+
+    Raises:
+        TypeError: the values are not numbers.
+    """
+    if isinstance(value, Tensor):
+        value = to_numpy(value)
+    elif isinstance(value, Variable):
+        value = value.numpy()
+    elif hasattr(value, "toarray"):  # a SciPy sparse matrix
+        value = value.toarray()
+    elif hasattr(value, "to_numpy") and not isinstance(value, np.ndarray):  # pandas
+        value = value.to_numpy()
+    elif isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"[fit] {name} must not be a masked array, whose mask would be lost. "
+                        "Pass array.filled(value).")
+    array = np.asarray(value)
+    if array.dtype.name not in dtypes.ALLOWED_DTYPES:
+        raise TypeError(f"[fit] {name} must hold numbers. Received: {name}.dtype={array.dtype}")
+    if array.dtype.name in dtypes.FLOAT_DTYPES and array.dtype.name != dtypes.floatx():
+        array = array.astype(dtypes.numpy_dtype(dtypes.floatx()))
+    if array.ndim == 0:
+        raise ValueError(f"[fit] {name} must have a batch dimension. Received: {name}.shape=()")
+    return array
+
+
+def to_arrays(nest, name):
+    """Every leaf of a nest as an array. A list of numbers, however deep, is one array."""
+    if nest is None:
+        return None
+    if isinstance(nest, (list, tuple)) and all(isinstance(v, (int, float, np.number)) for v in flatten(nest)):
+        return to_array(nest, name)
+    if isinstance(nest, dict):
+        return {k: to_arrays(v, f"{name}[{k!r}]") for k, v in nest.items()}
+    if isinstance(nest, (list, tuple)):
+        return type(nest)([to_arrays(v, f"{name}[{i}]") for i, v in enumerate(nest)])
+    return to_array(nest, name)
+
+
+def check_finite(nest, name):
+    """ValueError naming the first NaN or infinity of a nest of arrays."""
+    for leaf in flatten(nest):
+        if isinstance(leaf, np.ndarray) and leaf.dtype.kind == "f" and leaf.size:
+            # One pass that allocates nothing tells the common case.
+            if np.isfinite(leaf.sum(dtype=np.float64)) or np.isfinite(leaf).all():
+                continue
+            where = tuple(int(i) for i in np.argwhere(~np.isfinite(leaf))[0])
+            raise ValueError(f"[fit] {name} must be finite (pass check_labels=False to allow this). "
+                             f"Received: {name}[{', '.join(map(str, where))}]={leaf[where]}")
+
+
+def check_batch_size(batch_size):
+    """ValueError unless batch_size is a positive integer."""
+    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+        raise ValueError(f"[fit] batch_size must be a positive integer. Received: batch_size={batch_size!r}")
+    return int(batch_size)
+
+
+class ArrayData:
+    """Batches of arrays of one length.
+
+    Args:
+        x, y, sample_weight: nests of arrays (see ``to_arrays``); y and sample_weight may be None.
+        batch_size: samples in a batch; the last one of an epoch may be smaller. 32 by default.
+        class_weight: {class: weight}, turned into sample weights.
+        shuffle: whether every epoch has an order of its own, from NumPy's global generator.
+
+    Raises:
+        ValueError: lengths differ, there are no rows, a wrong batch_size or class_weight.
+    """
+
+    def __init__(self, x, y=None, sample_weight=None, batch_size=None, class_weight=None, shuffle=False, op="fit"):
+        x, y = to_arrays(x, "x"), to_arrays(y, "y")
+        sample_weight = to_arrays(sample_weight, "sample_weight")
+        if class_weight is not None:
+            if sample_weight is not None:
+                raise ValueError(f"[{op}] class_weight and sample_weight must not be given together.")
+            sample_weight = class_weights(y, class_weight, op)
+        self._nests = (x, y, sample_weight)
+        lengths = {name: len(leaf) for name, nest in zip(("x", "y", "sample_weight"), self._nests)
+                   for leaf in flatten(nest) if leaf is not None}
+        sizes = {len(leaf) for nest in self._nests for leaf in flatten(nest) if leaf is not None}
+        if len(sizes) > 1:
+            every = {name: [len(v) for v in flatten(nest) if v is not None]
+                     for name, nest in zip(("x", "y", "sample_weight"), self._nests) if nest is not None}
+            raise ValueError(f"[{op}] x, y and sample_weight must have the same number of rows. Received: {every}")
+        if not sizes:
+            raise ValueError(f"[{op}] x must hold at least one array. Received: x=None")
+        self.size = sizes.pop()
+        if self.size == 0:
+            raise ValueError(f"[{op}] the data must have at least one row. Received: {lengths}")
+        self.batch_size = check_batch_size(32 if batch_size is None else batch_size)
+        self.steps = -(-self.size // self.batch_size)
+        self._shuffle = bool(shuffle)
+        self._batch_shuffle = shuffle == "batch"
+
+    @property
+    def y(self):
+        return self._nests[1]
+
+    def split(self, fraction):
+        """(the first 1 - fraction of the rows, the rest) as two nests (x, y, sample_weight)."""
+        at = int(self.size * (1.0 - fraction))
+        if at == 0 or at == self.size:
+            raise ValueError("[fit] validation_split must leave rows on both sides. "
+                             f"Received: validation_split={fraction}, rows={self.size}")
+        cut = [map_structure(lambda a: a if a is None else a[:at], n) for n in self._nests]
+        rest = [map_structure(lambda a: a if a is None else a[at:], n) for n in self._nests]
+        return tuple(cut), tuple(rest)
+
+    def epoch(self):
+        """The batches of one pass, (x, y, sample_weight) of Tensors."""
+        order = None
+        if self._batch_shuffle:
+            starts = np.random.permutation(self.steps) * self.batch_size
+        else:
+            starts = range(0, self.size, self.batch_size)
+            if self._shuffle:
+                order = np.random.permutation(self.size)
+        x, y, w = self._nests
+        for start in starts:
+            stop = min(start + self.batch_size, self.size)
+            if order is None:
+                # Contiguous rows are read where they are.
+                def rows(a, start=start, stop=stop):
+                    return None if a is None else from_numpy(a[start:stop], borrow=True)
+            else:
+                index = order[start:stop]
+
+                def rows(a, index=index):
+                    return None if a is None else from_numpy(a.take(index, axis=0), borrow=True)
+            yield (rows(x) if type(x) is np.ndarray else map_structure(rows, x),
+                   rows(y) if type(y) is np.ndarray else map_structure(rows, y),
+                   None if w is None else map_structure(rows, w))
+
+
+def class_weights(y, class_weight, op="fit"):
+    """The weight of every row of ``y``: integer labels, (n, 1) labels, or one-hot rows.
+
+    Raises:
+        ValueError: several outputs, no y, or a weight that is not a number.
+    """
+    leaves = flatten(y)
+    if y is None or len(leaves) != 1:
+        raise ValueError(f"[{op}] class_weight must go with one output and its y. Received: {0 if y is None else len(leaves)} outputs")
+    if not isinstance(class_weight, dict) or not all(isinstance(v, (int, float, np.number)) for v in class_weight.values()):
+        raise ValueError(f"[{op}] class_weight must map class indices to numbers. Received: class_weight={class_weight!r}")
+    labels = leaves[0]
+    if labels.ndim > 1:
+        labels = labels.argmax(axis=-1) if labels.shape[-1] != 1 else labels[..., 0]
+    labels = np.asarray(labels)
+    weights = np.ones(labels.shape, dtypes.floatx())
+    for label, weight in class_weight.items():
+        weights[np.round(labels) == label] = weight
+    return weights
+
+
+def to_tensors(nest):
+    """A batch of a generator or dataset as Tensors, floats as floatx."""
+
+    def one(v):
+        if v is None:
+            return None
+        t = v if isinstance(v, Tensor) else convert_to_tensor(v)
+        return convert_to_tensor(t, dtypes.floatx()) if t.dtype == "float64" else t
+
+    return map_structure(one, nest)
+
+
+class IterableData:
+    """Batches made by somebody else: a generator, an iterable such as a torch DataLoader or a
+    tf.data.Dataset, or a PyDataset.
+
+    Args:
+        source: gives x, (x, y) or (x, y, sample_weight) batches.
+        class_weight: {class: weight}, turned into sample weights batch by batch.
+        shuffle: whether a PyDataset's batches come in an order of their own.
+    """
+
+    size = None
+    y = None
+    batch_size = None
+
+    def __init__(self, source, class_weight=None, shuffle=False, op="fit"):
+        self._source = source
+        self._class_weight = class_weight
+        self._op = op
+        self._shuffle = shuffle and is_indexed(source)
+        self._iterator = None
+        self.steps = None
+        if is_indexed(source):
+            self.steps = getattr(source, "num_batches", None)
+            if self.steps is None:
+                self.steps = len(source)
+        elif hasattr(source, "__len__"):
+            try:
+                self.steps = len(source)
+            except TypeError:
+                pass
+        if self.steps == 0:
+            raise ValueError(f"[{op}] the data must have at least one batch. Received: len={self.steps}")
+
+    def _batches(self):
+        if is_indexed(self._source):
+            n = self.steps
+            order = np.random.permutation(n) if self._shuffle else range(n)
+            for i in order:
+                yield self._source[int(i)]
+            if hasattr(self._source, "on_epoch_end"):
+                self._source.on_epoch_end()
+        elif hasattr(self._source, "__next__"):
+            yield from self._source  # a generator goes on where it stopped
+        else:
+            yield from iter(self._source)
+
+    def epoch(self):
+        """The batches of one pass, (x, y, sample_weight) of Tensors."""
+        for batch in self._batches():
+            x, y, w = unpack_x_y_sample_weight(batch)
+            if self._class_weight is not None:
+                w = class_weights(to_arrays(y, "y"), self._class_weight, self._op)
+            yield to_tensors(x), to_tensors(y), to_tensors(w)
+
+
+def is_indexed(source):
+    """Whether a source gives its batches by number, as PyDataset does."""
+    return hasattr(source, "__getitem__") and hasattr(source, "__len__") and not isinstance(
+        source, (list, tuple, dict, np.ndarray, Tensor)) and not hasattr(source, "dtype") and not hasattr(
+        source, "to_numpy") and not hasattr(source, "sampler")
+
+
+def is_iterable_source(x):
+    """Whether x makes batches itself rather than being an array or a nest of arrays."""
+    if x is None or isinstance(x, (np.ndarray, Tensor, Variable, list, tuple, dict, int, float)):
+        return False
+    if hasattr(x, "to_numpy") or hasattr(x, "toarray") or hasattr(x, "__array__") or hasattr(x, "__dlpack__"):
+        return False
+    return hasattr(x, "__next__") or hasattr(x, "__iter__") or is_indexed(x)
+
+
+def make_data(x, y=None, sample_weight=None, batch_size=None, class_weight=None, shuffle=False, op="fit"):
+    """The source of batches for the arguments of fit, evaluate or predict."""
+    if callable(x) and not hasattr(x, "__getitem__") and not hasattr(x, "__iter__") and not hasattr(x, "__array__"):
+        x = x()  # a generator function
+    if is_iterable_source(x):
+        for name, value in (("y", y), ("sample_weight", sample_weight)):
+            if value is not None:
+                raise ValueError(f"[{op}] {name} must not be given when x makes the batches. Received: x={type(x).__name__}")
+        return IterableData(x, class_weight, shuffle, op)
+    return ArrayData(x, y, sample_weight, batch_size, class_weight, shuffle, op)

@@ -1,0 +1,646 @@
+"""compile, fit, evaluate and predict: what Model inherits."""
+
+import difflib
+import inspect
+import threading
+import warnings
+
+import numpy as np
+
+from .. import ops
+from ..autograd import GradientTape
+from ..tensor import Variable, to_numpy
+from ..tree import flatten, map_structure, pack_sequence_as
+from .compiled import CompiledLoss, CompiledMetrics
+from .data import (ArrayData, check_batch_size, check_finite, make_data, pack_x_y_sample_weight, to_arrays, to_tensors,
+                   unpack_x_y_sample_weight)
+
+
+def _count(value, name, op, least=1, optional=True):
+    """ValueError unless value is an integer of at least ``least`` (or None where optional)."""
+    if value is None and optional:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ValueError(f"[{op}] {name} must be an integer of at least {least}. Received: {name}={value!r}")
+    return int(value)
+
+
+def to_number(value):
+    """A metric's result as a Python float, or an array where it has several numbers."""
+    if isinstance(value, (int, float)):
+        return float(value)
+    array = np.asarray(value)
+    return float(array) if array.size == 1 else array
+
+
+def to_logs(results):
+    """Metric results as numbers, in sorted order as Keras gives them."""
+    logs = {}
+    for key, value in sorted(results.items()):
+        if isinstance(value, dict):
+            logs.update(to_logs(value))
+        else:
+            logs[key] = to_number(value)
+    return logs
+
+
+class Trainer:
+    """Training and inference of a model. Layers and weights come from the class it is mixed into."""
+
+    def __init__(self):
+        self._compiled = False
+        self._loss_tracker = None
+        self._compile_loss = None
+        self._compile_metrics = None
+        self._compile_config = None
+        self.optimizer = None
+        self.loss = None
+        self.stop_training = False
+        self.steps_per_execution = 1
+        self.run_eagerly = False
+        self.jit_compile = False
+        self.test_function = self.train_function = self.predict_function = None
+        self._busy = threading.Lock()
+        self._trained_weights = None
+
+    # ---- compile ----
+
+    def compile(self, optimizer="rmsprop", loss=None, loss_weights=None, metrics=None, weighted_metrics=None,
+                run_eagerly=False, steps_per_execution=1, jit_compile="auto", auto_scale_loss=True, **kwargs):
+        """Choose how the model is trained.
+
+        Args:
+            optimizer: name, config or Optimizer.
+            loss: name, function or Loss; for several outputs also a list in their order or a dict by
+                their names, with None for an output without a loss.
+            loss_weights: a number for each loss, in the structure of ``loss``.
+            metrics: list of names, functions or Metrics; for several outputs a list of lists or a dict.
+            weighted_metrics: the same, with sample weights applied.
+            run_eagerly: never replay a recorded step.
+            steps_per_execution: batches between two calls of the batch callbacks.
+            jit_compile: accepted for Keras's sake; there is nothing to compile.
+            auto_scale_loss: scale the loss automatically under the mixed_float16 policy.
+
+        Raises:
+            TypeError: an unknown argument.
+            ValueError: a loss, metric or optimizer that does not exist or has the wrong form.
+        """
+        from .. import metrics as metrics_module
+        from .. import optimizers
+
+        if kwargs:
+            known = [p for p in inspect.signature(Trainer.compile).parameters if p not in ("self", "kwargs")]
+            hints = []
+            for name in kwargs:
+                near = difflib.get_close_matches(name, known, 1, 0.5)
+                hints.append(f"{name!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
+            raise TypeError(f"[compile] got an unexpected keyword argument: {', '.join(hints)}")
+        self.steps_per_execution = _count(steps_per_execution, "steps_per_execution", "compile", optional=False)
+        optimizer = optimizers.get(optimizer)
+        names = self._names_of_outputs()
+        compile_loss = CompiledLoss(loss, loss_weights, names) if loss is not None else None
+        compile_metrics = CompiledMetrics(metrics, weighted_metrics, names) \
+            if metrics is not None or weighted_metrics is not None else None
+        # Nothing of the model has changed before all arguments were found good.
+        self.optimizer = optimizer
+        self._compile_loss = compile_loss
+        self._compile_metrics = compile_metrics
+        self.loss = loss
+        self._loss_tracker = metrics_module.Mean(name="loss")
+        self.run_eagerly = bool(run_eagerly)
+        self.jit_compile = jit_compile
+        self.stop_training = False
+        self._compiled = True
+        self._compile_config = {
+            "optimizer": optimizer, "loss": loss, "loss_weights": loss_weights, "metrics": metrics,
+            "weighted_metrics": weighted_metrics, "run_eagerly": run_eagerly,
+            "steps_per_execution": steps_per_execution, "jit_compile": jit_compile,
+        }
+        self._trained_weights = self._trainable_ids()
+        self._signature_cache = {}
+
+    def _names_of_outputs(self):
+        names = getattr(self, "output_names", None)
+        return list(names) if names else None
+
+    @property
+    def compiled(self):
+        """Whether ``compile`` was called."""
+        return self._compiled
+
+    def _trainable_ids(self):
+        return [id(w) for w in self.trainable_weights] if self.built else None
+
+    def _assert_compiled(self, op):
+        if not self._compiled:
+            raise ValueError(f"[{op}] You must call compile() before {op}(). "
+                             "For example: model.compile(optimizer='adam', loss='mse')")
+
+    # ---- metrics ----
+
+    @property
+    def metrics(self):
+        """All metrics: the loss, those of ``compile``, those of each output's loss, then the layers'."""
+        found = []
+        if self._compiled:
+            found.append(self._loss_tracker)
+            if self._compile_metrics is not None:
+                found.append(self._compile_metrics)
+            if self._compile_loss is not None:
+                found.extend(self._compile_loss.metrics)
+        found.extend(self._own_metrics())
+        return found
+
+    def _own_metrics(self):
+        """Metrics that were assigned to the model or to its layers."""
+        from ..metrics import Metric
+
+        found = list(getattr(self, "_metrics", ()))
+        flatten_layers = getattr(self, "_flatten_layers", None)
+        if flatten_layers is not None:
+            for layer in flatten_layers(include_self=False):
+                if not isinstance(layer, Trainer):
+                    found.extend(m for m in getattr(layer, "_metrics", ()) if isinstance(m, Metric))
+        return found
+
+    @property
+    def metrics_names(self):
+        """The names of ``metrics``."""
+        return [m.name for m in self.metrics]
+
+    def reset_metrics(self):
+        """Start all metrics again from zero."""
+        for m in self.metrics:
+            m.reset_state()
+
+    def get_metrics_result(self):
+        """{name: value} of all metrics."""
+        results = {}
+        for m in self.metrics:
+            value = m.result()
+            if isinstance(value, dict):
+                results.update(value)
+            else:
+                results[m.name] = value
+        return results
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        """Update the compiled metrics with a batch and return all results. May be overridden."""
+        self._update_metrics(x, y, y_pred, sample_weight)
+        return self.get_metrics_result()
+
+    def _update_metrics(self, x, y, y_pred, sample_weight):
+        if self._compile_metrics is not None:
+            self._compile_metrics.update_state(y, y_pred, sample_weight)
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """The total loss of a batch, a scalar Tensor. May be overridden.
+
+        Raises:
+            ValueError: there is nothing to minimise.
+        """
+        total = None
+        if self._compile_loss is not None:
+            total = self._compile_loss(y, y_pred, sample_weight)
+        for loss in self.losses:
+            if loss.ndim:
+                loss = ops.sum(loss)
+            total = loss if total is None else ops.add(total, loss)
+        if total is None:
+            raise ValueError("[fit] there is no loss to compute: give compile() a loss, or call add_loss() in a layer.")
+        return total
+
+    def _compute_loss(self, x, y, y_pred, sample_weight, training):
+        if "training" in inspect.signature(self.compute_loss).parameters:
+            return self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
+        return self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight)
+
+    # ---- one step; each may be overridden ----
+
+    def _call_model(self, x, training):
+        if self._call_has_training_arg:
+            return self(x, training=training)
+        return self(x)
+
+    @property
+    def _call_has_training_arg(self):
+        found = self.__dict__.get("_takes_training")
+        if found is None:
+            found = self.__dict__["_takes_training"] = "training" in inspect.signature(self.call).parameters or any(
+                p.kind is p.VAR_KEYWORD for p in inspect.signature(self.call).parameters.values())
+        return found
+
+    def train_step(self, data):
+        """One step of training on a batch (x, y, sample_weight): returns {name: value} of the metrics."""
+        x, y, sample_weight = unpack_x_y_sample_weight(data)
+        y_pred = self._train_on(x, y, sample_weight)
+        return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+
+    def _train_on(self, x, y, sample_weight):
+        with GradientTape() as tape:
+            y_pred = self._call_model(x, True)
+            loss = self._compute_loss(x, y, y_pred, sample_weight, True)
+            scaled = self.optimizer.scale_loss(loss) if self.optimizer is not None else loss
+        self._loss_tracker.update_state(loss, sample_weight=flatten(x)[0].shape[0])
+        weights = self.trainable_weights
+        if weights and self.optimizer is not None:
+            gradients = tape.gradient(scaled, weights)
+            self.optimizer.apply(gradients, weights)
+        elif not weights:
+            warnings.warn("The model does not have any trainable weights.", stacklevel=2)
+        return y_pred
+
+    def test_step(self, data):
+        """One step of evaluation on a batch: returns {name: value} of the metrics."""
+        x, y, sample_weight = unpack_x_y_sample_weight(data)
+        y_pred = self._call_model(x, False)
+        if self._compile_loss is not None or self.losses:
+            loss = self._compute_loss(x, y, y_pred, sample_weight, False)
+            self._loss_tracker.update_state(loss, sample_weight=flatten(x)[0].shape[0])
+        return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+
+    def predict_step(self, data):
+        """The model's outputs for a batch."""
+        x, _, _ = unpack_x_y_sample_weight(data)
+        return self._call_model(x, False)
+
+    def make_train_function(self, force=False):
+        """The function that ``fit`` calls with each batch, kept in ``train_function``."""
+        if self.train_function is None or force:
+            self.train_function = lambda data: self.train_step(data)
+        return self.train_function
+
+    def make_test_function(self, force=False):
+        """The function that ``evaluate`` calls with each batch, kept in ``test_function``."""
+        if self.test_function is None or force:
+            self.test_function = lambda data: self.test_step(data)
+        return self.test_function
+
+    def make_predict_function(self, force=False):
+        """The function that ``predict`` calls with each batch, kept in ``predict_function``."""
+        if self.predict_function is None or force:
+            self.predict_function = lambda data: self.predict_step(data)
+        return self.predict_function
+
+    # ---- loops ----
+
+    def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, validation_split=0.0,
+            validation_data=None, shuffle=True, class_weight=None, sample_weight=None, initial_epoch=0,
+            steps_per_epoch=None, validation_steps=None, validation_batch_size=None, validation_freq=1,
+            check_labels=True):
+        """Train the model.
+
+        Args:
+            x: an array or tensor (samples, ...), a list of them in the order of the inputs, a dict by the
+                names of the inputs; or something that makes (x, y[, sample_weight]) batches: a generator, a
+                PyDataset, a torch DataLoader, a tf.data.Dataset.
+            y: targets in the structure of the outputs: array, list, or dict by their names.
+            batch_size: samples in a batch, 32 by default.
+            epochs: the number of the last epoch; ``initial_epoch`` counts from 0.
+            verbose: 0 silent, 1 a progress bar, 2 a line per epoch, "auto" 1 on a terminal and 2 elsewhere.
+            callbacks: list of Callbacks.
+            validation_split: fraction of the last samples held out.
+            validation_data: (x, y), (x, y, sample_weight), or something that makes batches.
+            shuffle: whether samples come in a new order in every epoch.
+            class_weight: {class: weight} for one output.
+            sample_weight: array (samples,), or (samples, time); a list or dict for several outputs.
+            steps_per_epoch, validation_steps: batches to take, for sources without an end.
+            validation_batch_size: batch_size by default.
+            validation_freq: validate every that many epochs, or after the epochs (from 1) of a list.
+            check_labels: refuse NaN and infinity in y.
+
+        Returns:
+            A History: ``history.history`` is {name: [value of each epoch]}.
+
+        Raises:
+            ValueError: an argument has a wrong value, lengths differ, or compile() was not called.
+            RuntimeError: another thread is training this model.
+        """
+        from ..callbacks import CallbackList
+
+        self._assert_compiled("fit")
+        epochs = _count(epochs, "epochs", "fit", 0, optional=False)
+        initial_epoch = _count(initial_epoch, "initial_epoch", "fit", 0, optional=False)
+        steps_per_epoch = _count(steps_per_epoch, "steps_per_epoch", "fit")
+        validation_steps = _count(validation_steps, "validation_steps", "fit")
+        if validation_batch_size is not None:
+            check_batch_size(validation_batch_size)
+        if isinstance(validation_freq, (list, tuple, set)):
+            validation_freq = {_count(v, "validation_freq", "fit", optional=False) for v in validation_freq}
+        else:
+            validation_freq = _count(validation_freq, "validation_freq", "fit", optional=False)
+        if not isinstance(validation_split, (int, float)) or not 0 <= validation_split < 1:
+            raise ValueError("[fit] validation_split must be at least 0 and below 1. "
+                             f"Received: validation_split={validation_split!r}")
+        if class_weight is not None and not isinstance(class_weight, dict):
+            raise ValueError(f"[fit] class_weight must be a dict. Received: class_weight={class_weight!r}")
+        verbose = self._verbosity(verbose)
+        data = make_data(x, y, sample_weight, batch_size, class_weight, shuffle, "fit")
+        if check_labels and data.y is not None:
+            check_finite(data.y, "y")
+        if validation_split and validation_data is None:
+            if not isinstance(data, ArrayData):
+                raise ValueError("[fit] validation_split must go with arrays. "
+                                 f"Received: x={type(x).__name__}; pass validation_data instead")
+            # The weights that class_weight stands for are for training alone.
+            whole = ArrayData(x, y, sample_weight, batch_size, op="fit") if class_weight is not None else data
+            train, _ = data.split(validation_split)
+            _, held_out = whole.split(validation_split)
+            data = ArrayData(*train, batch_size=batch_size, shuffle=shuffle, op="fit")
+            validation_data = held_out
+        validation = None
+        if validation_data is not None:
+            validation = self._validation_data(validation_data, validation_batch_size or batch_size)
+        if not self._busy.acquire(blocking=False):
+            raise RuntimeError("[fit] the model is already training in another thread")
+        try:
+            self._warn_if_trainable_changed()
+            steps = steps_per_epoch if steps_per_epoch is not None else data.steps
+            if not isinstance(callbacks, CallbackList):
+                callbacks = CallbackList(callbacks, add_history=True, add_progbar=verbose != 0, verbose=verbose,
+                                         epochs=epochs, steps=steps, model=self)
+            return self._fit(data, validation, callbacks, epochs, initial_epoch, steps_per_epoch, validation_steps,
+                             validation_freq)
+        finally:
+            self._busy.release()
+
+    def _fit(self, data, validation, callbacks, epochs, initial_epoch, steps_per_epoch, validation_steps,
+             validation_freq):
+        self.stop_training = False
+        self.make_train_function()
+        logs = {}
+        batches = None
+        callbacks.on_train_begin()
+        try:
+            for epoch in range(initial_epoch, epochs):
+                self.reset_metrics()
+                callbacks.on_epoch_begin(epoch)
+                if batches is None or steps_per_epoch is None:
+                    batches = _Steps(data, "fit")
+                batches, results = self._run_epoch(batches, data, callbacks, steps_per_epoch)
+                logs = self._logs(results)
+                if validation is not None and _due(epoch + 1, validation_freq):
+                    for name, value in self._evaluate(validation, callbacks, validation_steps).items():
+                        logs[f"val_{name}"] = value
+                callbacks.on_epoch_end(epoch, logs)
+                if self.stop_training:
+                    break
+            finalize = getattr(self.optimizer, "finalize_variable_values", None)
+            if finalize is not None and epochs > initial_epoch:
+                finalize(self.trainable_weights)
+        finally:
+            # Also after an error or Ctrl-C: callbacks close what they opened.
+            callbacks.on_train_end(logs)
+        return self.history
+
+    def _run_epoch(self, batches, data, callbacks, steps_per_epoch):
+        """Train on one epoch's batches. Returns the iterator to go on with and the last results."""
+        results = None
+        watched = callbacks_want_batches(callbacks, "train")
+        lazy = not watched and self._standard_train_step()
+        step = 0
+        while steps_per_epoch is None or step < steps_per_epoch:
+            first = step
+            if watched:
+                callbacks.on_train_batch_begin(first)
+            for _ in range(self.steps_per_execution):
+                if steps_per_epoch is not None and step >= steps_per_epoch:
+                    break
+                batch = batches.next()
+                if batch is None and steps_per_epoch is not None and data.size is not None:
+                    batches = _Steps(data, "fit")  # arrays start over
+                    batch = batches.next()
+                if batch is None:
+                    if step == first:
+                        self._check_ran_dry(step, steps_per_epoch)
+                        return batches, results
+                    break
+                if lazy:
+                    x, y, w = batch
+                    y_pred = self._train_on(x, y, w)
+                    self._update_metrics(x, y, y_pred, w)
+                else:
+                    results = self.train_function(_pack(batch))
+                step += 1
+            if watched:
+                callbacks.on_train_batch_end(step - 1, self._logs(results))
+            if self.stop_training:
+                break
+        return batches, results
+
+    @staticmethod
+    def _check_ran_dry(step, steps_per_epoch):
+        if step == 0:
+            raise ValueError("[fit] the data must have at least one batch. Received: a source that gave none")
+        if steps_per_epoch is not None:
+            warnings.warn(f"[fit] the data ran out after {step} of {steps_per_epoch} steps of this epoch. "
+                          "Make sure that your dataset or generator gives enough batches (use repeat()).",
+                          stacklevel=4)
+
+    def _standard_train_step(self):
+        """Whether metrics may be read at the end of the epoch only: nothing of the step is overridden."""
+        cls = type(self)
+        return (cls.train_step is Trainer.train_step and cls.compute_metrics is Trainer.compute_metrics
+                and cls.make_train_function is Trainer.make_train_function)
+
+    def _logs(self, results):
+        """What callbacks see: the metrics, or what an overridden step returned."""
+        if results is None:
+            results = self.get_metrics_result()
+        elif not isinstance(results, dict):
+            raise ValueError("[fit] train_step and test_step must return a dict of results. "
+                             f"Received: {type(results).__name__}")
+        return to_logs(results)
+
+    def _validation_data(self, validation_data, batch_size):
+        if isinstance(validation_data, (tuple, list)):
+            return make_data(*unpack_x_y_sample_weight(tuple(validation_data)), batch_size=batch_size, op="fit")
+        return make_data(validation_data, batch_size=batch_size, op="fit")
+
+    @staticmethod
+    def _verbosity(verbose):
+        if verbose == "auto":
+            from ..utils.progbar import is_interactive
+
+            return 1 if is_interactive() else 2
+        return int(verbose)
+
+    def _warn_if_trainable_changed(self):
+        now = self._trainable_ids()
+        if self._trained_weights is not None and now != self._trained_weights and self.built:
+            warnings.warn("The set of trainable weights has changed since compile(): the new set is trained. "
+                          "Call compile() after setting trainable to start the optimizer afresh.", stacklevel=4)
+        self._trained_weights = now
+
+    def evaluate(self, x=None, y=None, batch_size=None, verbose="auto", sample_weight=None, steps=None,
+                 callbacks=None, return_dict=False, **kwargs):
+        """The loss and metrics of the model on data given as in ``fit``.
+
+        Returns:
+            The loss, or a list of the loss and the metrics; a dict by name with ``return_dict=True``.
+        """
+        from ..callbacks import CallbackList
+
+        if kwargs:
+            raise TypeError(f"[evaluate] got an unexpected keyword argument: {', '.join(map(repr, kwargs))}")
+        self._assert_compiled("evaluate")
+        steps = _count(steps, "steps", "evaluate")
+        verbose = self._verbosity(verbose)
+        data = make_data(x, y, sample_weight, batch_size, op="evaluate")
+        if not isinstance(callbacks, CallbackList):
+            callbacks = CallbackList(callbacks, add_progbar=verbose != 0, verbose=verbose, epochs=1,
+                                     steps=steps if steps is not None else data.steps, model=self)
+        logs = self._evaluate(data, callbacks, steps)
+        return logs if return_dict else self._in_order(logs)
+
+    def _evaluate(self, data, callbacks, steps):
+        self.make_test_function()
+        self.reset_metrics()
+        callbacks.on_test_begin()
+        self.stop_evaluating = False
+        results, step = None, 0
+        watched = callbacks_want_batches(callbacks, "test")
+        logs = {}
+        batches = _Steps(data, "evaluate")
+        while steps is None or step < steps:
+            batch = batches.next()
+            if batch is None:
+                if step == 0:
+                    raise ValueError("[evaluate] the data must have at least one batch. Received: a source that gave none")
+                break
+            if watched:
+                callbacks.on_test_batch_begin(step)
+            results = self.test_function(_pack(batch))
+            if watched:
+                callbacks.on_test_batch_end(step, self._logs(results))
+            step += 1
+            if self.stop_evaluating:
+                break
+        logs = self._logs(results)
+        callbacks.on_test_end(logs)
+        return logs
+
+    def _in_order(self, logs):
+        """Results as Keras lists them: in the order of ``metrics``; a single one by itself."""
+        names = []
+        for m in self.metrics:
+            names.extend(m.result() if isinstance(m, CompiledMetrics) else [m.name])
+        ordered = [logs[n] for n in names if n in logs]
+        ordered += [v for k, v in logs.items() if k not in names]
+        return ordered[0] if len(ordered) == 1 else ordered
+
+    def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
+        """The model's outputs for all samples, as NumPy arrays in the structure of the outputs."""
+        from ..callbacks import CallbackList
+
+        steps = _count(steps, "steps", "predict")
+        verbose = self._verbosity(verbose)
+        data = make_data(x, batch_size=batch_size, op="predict")
+        if not isinstance(callbacks, CallbackList):
+            callbacks = CallbackList(callbacks, add_progbar=verbose == 1, verbose=verbose, epochs=1,
+                                     steps=steps if steps is not None else data.steps, model=self)
+        self.make_predict_function()
+        self.stop_predicting = False
+        callbacks.on_predict_begin()
+        watched = callbacks_want_batches(callbacks, "predict")
+        structure, parts, step = None, [], 0
+        batches = _Steps(data, "predict")
+        while steps is None or step < steps:
+            batch = batches.next()
+            if batch is None:
+                break
+            if watched:
+                callbacks.on_predict_batch_begin(step)
+            outputs = self.predict_function(_pack(batch))
+            structure = outputs
+            parts.append([np.asarray(t) for t in flatten(outputs)])
+            if watched:
+                callbacks.on_predict_batch_end(step, {"outputs": outputs})
+            step += 1
+            if self.stop_predicting:
+                break
+        callbacks.on_predict_end()
+        if not parts:
+            raise ValueError("[predict] the data must have at least one batch. Received: a source that gave none")
+        whole = [np.concatenate(leaf) if len(leaf) > 1 else np.array(leaf[0]) for leaf in zip(*parts)]
+        return pack_sequence_as(structure, whole)
+
+    # ---- single batches ----
+
+    def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
+        """One step of training on one batch. Returns the loss, or a list of it and the metrics."""
+        self._assert_compiled("train_on_batch")
+        data = ArrayData(x, y, sample_weight, class_weight=class_weight, op="train_on_batch")
+        if data.y is not None:
+            check_finite(data.y, "y")
+        self._warn_if_trainable_changed()
+        self.make_train_function()
+        logs = self._logs(self.train_function(_pack(_whole(data))))
+        return logs if return_dict else self._in_order(logs)
+
+    def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
+        """The loss and metrics of one batch."""
+        self._assert_compiled("test_on_batch")
+        data = ArrayData(x, y, sample_weight, op="test_on_batch")
+        self.make_test_function()
+        logs = self._logs(self.test_function(_pack(_whole(data))))
+        return logs if return_dict else self._in_order(logs)
+
+    def predict_on_batch(self, x):
+        """The outputs for one batch, as NumPy arrays."""
+        self.make_predict_function()
+        outputs = self.predict_function((to_tensors(to_arrays(x, "x")),))
+        return map_structure(lambda t: np.array(to_numpy(t.value if isinstance(t, Variable) else t)), outputs)
+
+    # ---- saving what compile was given ----
+
+    def get_compile_config(self):
+        """The arguments of ``compile`` as a config, or None before it."""
+        if self._compile_config is None:
+            return None
+        from ..saving import serialize_keras_object
+
+        return {k: serialize_keras_object(v) for k, v in self._compile_config.items()}
+
+    def compile_from_config(self, config):
+        """Call ``compile`` with what ``get_compile_config`` gave."""
+        from ..saving import deserialize_keras_object
+
+        self.compile(**{k: deserialize_keras_object(v) for k, v in config.items()})
+        if self.built and self.optimizer is not None:
+            self.optimizer.build(self.trainable_variables)
+
+
+class _Steps:
+    """An epoch's batches, one at a time; None after the last."""
+
+    def __init__(self, data, op):
+        self._batches = data.epoch()
+        self._op = op
+
+    def next(self):
+        return next(self._batches, None)
+
+
+def _pack(batch):
+    """What an overridden step receives: (x,), (x, y) or (x, y, sample_weight), as Keras hands it over."""
+    x, y, w = batch
+    if y is None and w is None:
+        return (x,)
+    return pack_x_y_sample_weight(x, y, w)
+
+
+def _whole(data):
+    """All rows of an ArrayData as one batch."""
+    data.batch_size, data.steps = data.size, 1
+    return next(data.epoch())
+
+
+def _due(epoch, freq):
+    return epoch in freq if isinstance(freq, set) else epoch % freq == 0
+
+
+def callbacks_want_batches(callbacks, mode):
+    """Whether any callback looks at single batches; if none does, metrics are read once an epoch."""
+    wants = getattr(callbacks, "wants_batches", None)
+    return True if wants is None else wants(mode)
