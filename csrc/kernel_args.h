@@ -23,4 +23,53 @@ struct BroadcastShape {
   int64_t stride_b[kMaxAxes];
 };
 
+// A recurrent layer over a batch of sequences. x (batch, steps, features), kernel (features, G),
+// recurrent (units, G) with G = 4 units (lstm: i f g o), 3 units (gru: z r h) or units (simple_rnn).
+// Pointers may be null where noted. Workspace arrays are indexed by the time of x, y by the order of
+// processing: they run against each other with go_backwards.
+struct RnnForward {
+  int64_t batch, steps, features, units;
+  int64_t go_backwards;
+  int64_t zero_output;  // a masked step gives y = 0 instead of the previous state
+  int64_t variant;      // gru: reset_after; simple_rnn: RnnActivation
+  const float* x;
+  const float* kernel;
+  const float* recurrent;
+  const float* bias;    // (G) or null; gru with reset_after (2, G)
+  const float* h0;      // (batch, units) or null: zeros
+  const float* c0;      // (batch, units) or null: zeros
+  const uint8_t* mask;  // (batch, steps) or null: step not computed where 0
+  float* y;             // (batch, steps, units) or null
+  float* h_last;        // (batch, units)
+  float* c_last;        // (batch, units), lstm
+  // What backward needs, all null when it is not going to be called.
+  float* gates;  // lstm (batch, steps, 4 units) i f g o; gru (batch, steps, 4 units) z r h q
+  float* hs;     // (batch, steps + 1, units) the initial state and those after each step
+  float* cs;     // likewise, lstm
+};
+
+struct RnnBackward {
+  int64_t batch, steps, features, units;
+  int64_t go_backwards, zero_output, variant;
+  const float* x;
+  const float* kernel;
+  const float* recurrent;
+  const uint8_t* mask;
+  const float* gates;
+  const float* hs;
+  const float* cs;
+  const float* gy;       // (batch, steps, units) or null
+  const float* gh_last;  // (batch, units) or null
+  const float* gc_last;  // (batch, units) or null
+  float* gz;             // (batch, steps, G; gru 4 units), scratch: gradient of z
+  float* gx;             // like x, or null: not needed
+  float* gkernel;        // like kernel
+  float* grecurrent;     // like recurrent
+  float* gbias;          // like bias, or null
+  float* gh0;            // (batch, units)
+  float* gc0;            // (batch, units), lstm
+};
+
+enum RnnActivation : int64_t { kRnnTanh, kRnnRelu, kRnnLinear };
+
 }  // namespace fastnn

@@ -1,2 +1,3 @@
 """Functions of tensors: the names and signatures of keras.ops. One import line per file."""
 from .basic import *  # noqa: F401,F403
+from .rnn import *  # noqa: F401,F403
