@@ -28,6 +28,27 @@ void bind_nn(py::module_& m) {
         "options"_a, nogil());
   m.def("simple_rnn_backward", &simple_rnn_backward, "x"_a, "kernel"_a, "recurrent_kernel"_a, "mask"_a, "saved"_a,
         "gy"_a, "gh"_a, "options"_a, nogil());
+  m.def("softmax_forward", &softmax_forward, "x"_a, nogil());
+  m.def("softmax_backward", &softmax_backward, "y"_a, "gy"_a, nogil());
+  m.def("log_softmax_forward", &log_softmax_forward, "x"_a, nogil());
+  m.def("log_softmax_backward", &log_softmax_backward, "y"_a, "gy"_a, nogil());
+  m.def("class_labels", &class_labels, "label"_a, "classes"_a, nogil());
+  m.def("categorical_crossentropy_forward", &categorical_crossentropy_forward, "target"_a, "output"_a, "from_logits"_a, nogil());
+  m.def("categorical_crossentropy_backward", &categorical_crossentropy_backward, "target"_a, "output"_a, "stats"_a, "gy"_a, nogil());
+  m.def("sparse_categorical_crossentropy_forward", &sparse_categorical_crossentropy_forward, "label"_a, "output"_a, "from_logits"_a, nogil());
+  m.def("sparse_categorical_crossentropy_backward", &sparse_categorical_crossentropy_backward, "label"_a, "output"_a, "stats"_a, "gy"_a, nogil());
+  m.def("binary_crossentropy_forward", &binary_crossentropy_forward, "target"_a, "output"_a, "from_logits"_a, nogil());
+  m.def("binary_crossentropy_backward", &binary_crossentropy_backward, "target"_a, "output"_a, "gy"_a, "from_logits"_a, nogil());
+
+  m.def("sgd_update", &sgd_update, "w"_a, "g"_a, "row_slots"_a, "m"_a, "lr"_a, "momentum"_a, "nesterov"_a,
+        "weight_decay"_a = 0.f, "decay"_a = std::vector<bool>(), "clipvalue"_a = 0.f, "scale"_a = std::nullopt, nogil());
+  m.def("rmsprop_update", &rmsprop_update, "w"_a, "g"_a, "row_slots"_a, "v"_a, "mean"_a, "m"_a, "lr"_a, "rho"_a, "momentum"_a,
+        "epsilon"_a, "weight_decay"_a = 0.f, "decay"_a = std::vector<bool>(), "clipvalue"_a = 0.f, "scale"_a = std::nullopt, nogil());
+  m.def("adam_update", &adam_update, "w"_a, "g"_a, "row_slots"_a, "m"_a, "v"_a, "vmax"_a, "lr"_a, "iterations"_a, "beta1"_a,
+        "beta2"_a, "epsilon"_a, "weight_decay"_a = 0.f, "decay"_a = std::vector<bool>(), "clipvalue"_a = 0.f,
+        "scale"_a = std::nullopt, nogil());
+  m.def("squared_norms", &squared_norms, "g"_a, "row_slots"_a, nogil());
+  m.def("clip_scales", &clip_scales, "squares"_a, "clipnorm"_a, "global_norm"_a, nogil());
 }
 
 }  // namespace fastnn

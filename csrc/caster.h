@@ -31,6 +31,21 @@ struct type_caster<fastnn::Shape> {
   static handle cast(const fastnn::Shape& s, return_value_policy, handle) { return fastnn::shape_tuple(s); }
 };
 
+template <>
+struct type_caster<fastnn::DType> {
+  PYBIND11_TYPE_CASTER(fastnn::DType, const_name("str"));
+  bool load(handle source, bool) {
+    if (!PyUnicode_Check(source.ptr())) return false;
+    for (int d = 0; d < fastnn::kDTypes; ++d)
+      if (PyUnicode_CompareWithASCIIString(source.ptr(), fastnn::dtype_name(fastnn::DType(d))) == 0) {
+        value = fastnn::DType(d);
+        return true;
+      }
+    return false;
+  }
+  static handle cast(fastnn::DType d, return_value_policy, handle) { return PyUnicode_FromString(fastnn::dtype_name(d)); }
+};
+
 }  // namespace pybind11::detail
 
 namespace fastnn {

@@ -72,4 +72,34 @@ struct RnnBackward {
 
 enum RnnActivation : int64_t { kRnnTanh, kRnnRelu, kRnnLinear };
 
+// A copy between two strided arrays of one shape. Strides are in bytes, may be negative, and are 0
+// where the source is repeated. Axes of size 1 are removed and axes that can be walked as one merged.
+struct CopyShape {
+  int64_t itemsize;  // 1, 2, 4, 8 or 16 bytes
+  int64_t rank;      // >= 1
+  int64_t size[kMaxAxes];
+  int64_t src_stride[kMaxAxes];
+  int64_t dst_stride[kMaxAxes];
+};
+
+// One weight of a multi-tensor update; what an optimizer does not use is null.
+struct UpdateSlot {
+  float* w;            // (n)
+  const float* g;      // (n), or (count, cols) summed rows when row_slot is set
+  const int32_t* row_slot;  // (n / cols) index of the gradient's row in g, -1 where it is zero
+  int64_t cols;
+  int64_t n;
+  float* m;            // (n) velocity or first moment
+  float* v;            // (n) second moment
+  float* u;            // (n) maximum of the second moment, or the mean gradient
+  const float* scale;  // (1) factor of the gradient: clipping by norm
+  int64_t decay;       // 1: weight decay applies to this weight
+};
+// Weights are passed by value, so that a launch is complete in itself.
+inline constexpr int kUpdateSlots = 24;
+struct UpdateBatch {
+  int64_t count;
+  UpdateSlot slot[kUpdateSlots];
+};
+
 }  // namespace fastnn

@@ -1,6 +1,7 @@
 // One prototype per op function: check, allocate the result, launch the kernel.
 #pragma once
 #include <optional>
+#include <vector>
 
 #include "tensor.h"
 
@@ -41,5 +42,94 @@ std::vector<OptionalTensor> gru_backward(const Tensor& x, const Tensor& kernel, 
 std::vector<OptionalTensor> simple_rnn_backward(const Tensor& x, const Tensor& kernel, const Tensor& recurrent,
                                                 const OptionalTensor& mask, const RnnResult& saved,
                                                 const OptionalTensor& gy, const OptionalTensor& gh, const RnnOptions& o);
+// ---- data movement, any dtype ----
+// y's axis i is x's axis axes[i].
+Tensor transpose(const Tensor& x, const std::vector<int64_t>& axes);
+Tensor broadcast_to(const Tensor& x, const Shape& shape);
+// y[i, ...] = x[begin + i step, ...], all inside x; one entry of begin, size and step for each axis.
+Tensor slice(const Tensor& x, const std::vector<int64_t>& begin, const Shape& size, const std::vector<int64_t>& step);
+// Zeros of `shape` with gy written where slice read.
+Tensor slice_backward(const Tensor& gy, const Shape& shape, const std::vector<int64_t>& begin,
+                      const std::vector<int64_t>& step);
+// x with `updates` written where slice would read.
+Tensor slice_update(const Tensor& x, const Tensor& updates, const std::vector<int64_t>& begin,
+                    const std::vector<int64_t>& step);
+Tensor concatenate(const std::vector<Tensor>& xs, int64_t axis);
+// `value`, one element of x's dtype, around x.
+Tensor pad(const Tensor& x, const std::vector<int64_t>& before, const std::vector<int64_t>& after, const Tensor& value);
+Tensor cast(const Tensor& x, DType dtype);
+
+// ---- indexing ----
+// x, of any dtype, as int64 in [0, limit). wrap: negative ones count from the end.
+// IndexError names the first position out of range, ValueError the first that is not whole.
+Tensor indices(const char* op, const char* name, const Tensor& x, int64_t limit, bool wrap);
+// The same for the caller's own message: *bad is the first position out of range, or -1.
+Tensor read_indices(const char* op, const char* name, const Tensor& x, int64_t limit, bool wrap, int64_t* bad);
+double number_at(const Tensor& x, int64_t position);
+// y = x with `axis` replaced by the axes of index, which comes from indices().
+Tensor gather(const Tensor& x, const Tensor& index, int64_t axis);
+Tensor gather_backward(const Tensor& gy, const Tensor& index, const Shape& shape, int64_t axis);
+// y[.., i, ..] = x[.., index[.., i, ..], ..] along axis; the other sizes agree.
+Tensor gather_elements(const Tensor& x, const Tensor& index, int64_t axis);
+Tensor gather_elements_backward(const Tensor& gy, const Tensor& index, const Shape& shape, int64_t axis);
+// The sum of values (n, cols) over equal indices (n), as (row_slot, slot_row, count, sums): row r of the
+// gradient is sums[row_slot[r]], or zero where row_slot is -1; slot_row[:count] are the rows that have one.
+std::vector<Tensor> coalesce(const Tensor& index, const Tensor& values, int64_t rows);
+// (rows, cols) from what coalesce gives.
+Tensor densify(const Tensor& row_slot, const Tensor& sums);
+
+// ---- softmax and cross entropies over the last axis, float32 ----
+Tensor softmax_forward(const Tensor& x);
+Tensor softmax_backward(const Tensor& y, const Tensor& gy);
+Tensor log_softmax_forward(const Tensor& x);
+Tensor log_softmax_backward(const Tensor& y, const Tensor& gy);
+// Labels of any dtype as int64; ValueError names the first row that is no class.
+Tensor class_labels(const Tensor& label, int64_t classes);
+// One loss per row, and with from_logits the row statistics that backward needs.
+std::vector<Tensor> categorical_crossentropy_forward(const Tensor& target, const Tensor& output, bool from_logits);
+Tensor categorical_crossentropy_backward(const Tensor& target, const Tensor& output, const std::vector<Tensor>& stats,
+                                         const Tensor& gy);
+std::vector<Tensor> sparse_categorical_crossentropy_forward(const Tensor& label, const Tensor& output, bool from_logits);
+Tensor sparse_categorical_crossentropy_backward(const Tensor& label, const Tensor& output,
+                                                const std::vector<Tensor>& stats, const Tensor& gy);
+Tensor binary_crossentropy_forward(const Tensor& target, const Tensor& output, bool from_logits);
+Tensor binary_crossentropy_backward(const Tensor& target, const Tensor& output, const Tensor& gy, bool from_logits);
+
+// ---- random numbers; key: (2,) uint32, what is drawn depends on it alone ----
+// The next key of a generator; `state` (a variable's storage) is advanced in place.
+Tensor random_key(Tensor state);
+Tensor random_words(const Tensor& key, int64_t n);
+Tensor random_uniform(const Tensor& key, const Shape& shape, float low, float high);
+Tensor random_normal(const Tensor& key, const Shape& shape, float mean, float stddev);
+Tensor random_truncated_normal(const Tensor& key, const Shape& shape, float mean, float stddev);
+Tensor random_integers(const Tensor& key, const Shape& shape, int64_t low, int64_t high);
+// x / (1 - rate) where kept, 0 with probability rate: its own gradient under the same key.
+Tensor dropout(const Tensor& key, const Tensor& x, float rate);
+
+// ---- optimizers: all weights in one call, float32, overwritten in place ----
+// w, m, v, ...: the storage of variables (Variable.mutable()). g: one gradient per weight; a sparse one is the
+// `sums` of coalesce with its row_slot at the same place of row_slots (which may be empty when all are dense).
+// lr: one float, iterations: one int32 or int64, the number of updates made before; both are read by the kernel.
+// weight_decay: w -= weight_decay lr w first, for weights whose `decay` is true (empty: all). clipvalue: bound of
+// every gradient element, 0 for none. scale: (weights,) factor of each gradient, from clip_scales.
+using RowSlots = std::vector<std::optional<Tensor>>;
+// m empty: plain descent.
+void sgd_update(std::vector<Tensor> w, const std::vector<Tensor>& g, const RowSlots& row_slots, std::vector<Tensor> m,
+                const Tensor& lr, float momentum, bool nesterov, float weight_decay, const std::vector<bool>& decay,
+                float clipvalue, const std::optional<Tensor>& scale);
+// v: mean square. mean: for centered, or empty. m: for momentum, or empty.
+void rmsprop_update(std::vector<Tensor> w, const std::vector<Tensor>& g, const RowSlots& row_slots, std::vector<Tensor> v,
+                    std::vector<Tensor> mean, std::vector<Tensor> m, const Tensor& lr, double rho, float momentum,
+                    float epsilon, float weight_decay, const std::vector<bool>& decay, float clipvalue,
+                    const std::optional<Tensor>& scale);
+// vmax: for amsgrad, or empty.
+void adam_update(std::vector<Tensor> w, const std::vector<Tensor>& g, const RowSlots& row_slots, std::vector<Tensor> m,
+                 std::vector<Tensor> v, std::vector<Tensor> vmax, const Tensor& lr, const Tensor& iterations, double beta1,
+                 double beta2, float epsilon, float weight_decay, const std::vector<bool>& decay, float clipvalue,
+                 const std::optional<Tensor>& scale);
+// (weights,) sums of squares of the gradients.
+Tensor squared_norms(const std::vector<Tensor>& g, const RowSlots& row_slots);
+// (weights,) factors that bring each gradient's norm (global: the norm of all together) down to clipnorm.
+Tensor clip_scales(const Tensor& squares, float clipnorm, bool global);
 
 }  // namespace fastnn
