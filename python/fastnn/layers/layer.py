@@ -44,8 +44,7 @@ def _build_once(build):
         finally:
             object.__setattr__(self, "_building", False)
             _core.set_inferring(inferring)
-        shapes = signature_of(build).bind(args, kwargs)
-        self._build_shapes = next(iter(shapes.values()), None) if len(shapes) <= 1 else shapes
+        self._build_shapes = signature_of(build).bind(args, kwargs)
         self.built = True
         self._locked = True
 
@@ -70,6 +69,7 @@ class Layer(Operation):
     """
 
     _allow_non_tensor_positional_args = False
+    _quiet_masks = False
 
     def __new__(cls, *args, **kwargs):
         self = super().__new__(cls)
@@ -137,10 +137,6 @@ class Layer(Operation):
         if name[:2] == "__" or isinstance(getattr(type(self), name, None), property):
             object.__setattr__(self, name, value)
             return
-        if not self._initialized and name != "activity_regularizer" and isinstance(value, (Layer, Variable)):
-            raise RuntimeError(
-                f"[{type(self).__name__}] super().__init__() must be called before attributes are set. "
-                f"Received: {name}={type(value).__name__}")
         object.__setattr__(self, name, wrap(value, self))
 
     def __delattr__(self, name):
@@ -485,7 +481,7 @@ class Layer(Operation):
             self.built = True
             if self.supports_masking:
                 self._set_masks(first, outputs, mask)
-            elif mask is not None:
+            elif mask is not None and not self._quiet_masks:
                 warnings.warn(
                     f"[{self.name}] does not support masking: the mask of its input ends here", stacklevel=2)
         finally:
@@ -628,7 +624,10 @@ class Layer(Operation):
         config = {"name": self.name, "trainable": self.trainable, "dtype": serialize_policy(self.dtype_policy)}
         if self.activity_regularizer is not None:
             config["activity_regularizer"] = regularizers_module.serialize(self.activity_regularizer)
-        if type(self).get_config is Layer.get_config and type(self).__init__ is not Layer.__init__:
+        if getattr(type(self).get_config, "by_constructor", False) and type(self).__init__ is not Layer.__init__:
+            # What the constructor does not take cannot be given to it again.
+            signature = signature_of(type(self).__init__)
+            config = {name: value for name, value in config.items() if signature.varkw or name in signature.parameters}
             config.update(constructor_config(self))
         return config
 

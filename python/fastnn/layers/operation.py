@@ -24,22 +24,21 @@ class Operation:
         self._inbound_nodes = []
         self._outbound_nodes = []
 
-    def _only_node(self, what):
-        if len(self._inbound_nodes) != 1:
+    def _first_node(self, what):
+        if not self._inbound_nodes:
             raise AttributeError(
-                f"[{self.name}] `{what}` needs an operation that was called once on symbolic tensors. "
-                f"Received: {len(self._inbound_nodes)} calls")
+                f"[{self.name}] has no `{what}` yet: it was not called on symbolic tensors")
         return self._inbound_nodes[0]
 
     @property
     def input(self):
-        """The symbolic tensors of the only call; AttributeError if there are no or several calls."""
-        return self._only_node("input").input
+        """The symbolic tensors of the first call; AttributeError if there was none."""
+        return self._first_node("input").input
 
     @property
     def output(self):
-        """The symbolic result of the only call; AttributeError if there are no or several calls."""
-        return self._only_node("output").output
+        """The symbolic result of the first call; AttributeError if there was none."""
+        return self._first_node("output").output
 
 
 class FunctionOperation(Operation):

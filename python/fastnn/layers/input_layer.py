@@ -1,0 +1,99 @@
+"""Input: where a symbolic graph starts."""
+from .. import dtypes
+from ..symbolic import KerasTensor
+from ..tensor import standardize_shape
+from .layer import Layer
+from .operation import Node
+
+
+class InputLayer(Layer):
+    """The layer behind `Input`; its output is the symbolic tensor.
+
+    Args:
+        shape: tuple of ints and None, without the batch axis.
+        batch_size: int or None.
+        dtype: dtype name; floatx by default.
+        sparse, ragged: must be False or None: tensors are dense.
+        batch_shape: the whole shape, instead of `shape` and `batch_size`.
+        input_tensor: a KerasTensor to take shape and dtype from.
+        optional: None may be passed for this input.
+        name: string.
+
+    Raises:
+        ValueError: no shape, or two of them.
+    """
+
+    def __init__(self, shape=None, batch_size=None, dtype=None, sparse=None, ragged=None, batch_shape=None,
+                 input_tensor=None, optional=False, name=None, **kwargs):
+        if "input_shape" in kwargs:
+            shape = kwargs.pop("input_shape")
+        if "batch_input_shape" in kwargs:
+            batch_shape = kwargs.pop("batch_input_shape")
+        if sparse or ragged:
+            raise ValueError(f"[Input] tensors are dense. Received: sparse={sparse}, ragged={ragged}")
+        if input_tensor is not None:
+            if not isinstance(input_tensor, KerasTensor):
+                raise ValueError(f"[Input] tensor must be a symbolic tensor. Received: {input_tensor!r}")
+            batch_shape = input_tensor.shape if batch_shape is None else batch_shape
+            dtype = input_tensor.dtype if dtype is None else dtype
+        elif shape is not None and batch_shape is not None:
+            raise ValueError(f"[Input] needs shape or batch_shape, not both. Received: {shape} and {batch_shape}")
+        elif shape is None and batch_shape is None:
+            raise ValueError("[Input] needs a shape. Received: shape=None")
+        super().__init__(name=name, **kwargs)
+        if batch_shape is None:
+            batch_shape = (batch_size, *standardize_shape(shape, "Input", allow_none=True))
+        self.batch_shape = standardize_shape(batch_shape, "Input", allow_none=True)
+        self._input_dtype = dtypes.standardize_dtype(dtype)
+        self.sparse = self.ragged = False
+        self.optional = bool(optional)
+        self.built = True
+        Node(self, (), {}, KerasTensor(self.batch_shape, dtype=self._input_dtype, name=self.name))
+
+    def call(self):
+        """Never called: the tensor is there from the start."""
+        return self._inbound_nodes[0].output
+
+    @property
+    def dtype(self):
+        """dtype name of the input."""
+        return self._input_dtype
+
+    @property
+    def input(self):
+        """The symbolic tensor itself."""
+        return self._inbound_nodes[0].output
+
+    output = input
+
+    def get_config(self):
+        """Returns the arguments of the constructor, as a dict."""
+        config = {"batch_shape": self.batch_shape, "dtype": self.dtype, "sparse": False, "ragged": False,
+                  "name": self.name}
+        if self.optional:
+            config["optional"] = True
+        return config
+
+
+def Input(shape=None, batch_size=None, dtype=None, sparse=None, ragged=None, batch_shape=None, name=None, tensor=None,
+          optional=False):
+    """A symbolic tensor to apply layers and ops to.
+
+    Args:
+        shape: tuple of ints and None (unknown sizes), without the batch axis.
+        batch_size: int or None.
+        dtype: dtype name; floatx by default. Data are cast to it.
+        sparse, ragged: must be False or None.
+        batch_shape: the whole shape, instead of `shape` and `batch_size`.
+        name: string; the key of this input in dicts of data.
+        tensor: a KerasTensor to take shape and dtype from.
+        optional: None may be passed for this input.
+
+    Returns:
+        KerasTensor of shape (batch_size, *shape).
+
+    Raises:
+        ValueError: no shape, two of them, or a negative size.
+    """
+    return InputLayer(shape=shape, batch_size=batch_size, dtype=dtype, sparse=sparse, ragged=ragged,
+                      batch_shape=batch_shape, input_tensor=tensor, optional=optional, name=name).output

@@ -1,0 +1,198 @@
+"""Model: a layer that can be trained, saved and summarised."""
+import json
+
+from .. import tree
+from ..layers.layer import Layer
+from ..symbolic import KerasTensor, infer
+from ..trainer import Trainer
+
+# What the trainer keeps on the model is not part of the model's state.
+_TRAINER_ATTRIBUTES = frozenset((
+    "optimizer", "loss", "history", "_loss_tracker", "_compile_loss", "_compile_metrics", "_compile_config",
+    "_trained_weights", "_signature_cache", "_busy"))
+
+
+class Model(Trainer, Layer):
+    """A network with training loops.
+
+    `Model(inputs, outputs)` makes a functional model of the layers and ops between symbolic tensors.
+    A subclass writes `__init__` and `call(inputs, training=None)` instead.
+
+    Args:
+        inputs: KerasTensor of `Input`, or a list, tuple or dict of them, nested as you like.
+        outputs: KerasTensors computed from them, in any such structure.
+        trainable: bool.
+        dtype: dtype name or DTypePolicy.
+        name: string.
+
+    Raises:
+        ValueError: inputs or outputs are not symbolic tensors, or the outputs depend on others.
+    """
+
+    def __new__(cls, *args, **kwargs):
+        from .functional import Functional
+
+        if cls is Model and (args or "inputs" in kwargs or "outputs" in kwargs):
+            return Layer.__new__(Functional, *args, **kwargs)
+        return Layer.__new__(cls, *args, **kwargs)
+
+    def __init__(self, *args, **kwargs):
+        from .functional import Functional, functional_class
+
+        if not isinstance(self, Functional) and _is_functional_call(args, kwargs):
+            # A subclass that calls super().__init__(inputs, outputs) is functional from here on.
+            self.__class__ = functional_class(type(self))
+            Functional.__init__(self, *args, **kwargs)
+            return
+        Layer.__init__(self, *args, **kwargs)
+        Trainer.__init__(self)
+
+    def __setattr__(self, name, value):
+        if name in _TRAINER_ATTRIBUTES:
+            object.__setattr__(self, name, value)
+        else:
+            Layer.__setattr__(self, name, value)
+
+    def call(self, *args, **kwargs):
+        """The computation of the model; subclasses write it."""
+        raise NotImplementedError(f"[{type(self).__name__}] has no call() method, and was not made from inputs and outputs")
+
+    @property
+    def layers(self):
+        """The layers of the model, without those inside of them."""
+        return list(self._layers)
+
+    @layers.setter
+    def layers(self, _):
+        raise AttributeError(f"[{self.name}] `layers` is reserved. Use another name for the attribute")
+
+    def get_layer(self, name=None, index=None):
+        """Returns a layer by its name or its index in `layers`.
+
+        Raises:
+            ValueError: neither or both are given, or there is no such layer.
+        """
+        if (name is None) == (index is None):
+            raise ValueError(f"[get_layer] needs a name or an index. Received: name={name!r}, index={index}")
+        layers = self.layers
+        if index is not None:
+            if isinstance(index, bool) or not hasattr(index, "__index__") or not -len(layers) <= index < len(layers):
+                raise ValueError(
+                    f"[get_layer] index must be an integer below the number of layers, {len(layers)}. "
+                    f"Received: index={index!r}")
+            return layers[index]
+        for layer in layers:
+            if layer.name == name:
+                return layer
+        raise ValueError(
+            f"[get_layer] there is no layer of that name. Received: name={name!r}; "
+            f"layers: {[layer.name for layer in layers]}")
+
+    def build(self, input_shape=None):
+        """Makes the variables by a trial run of `call` on symbolic tensors.
+
+        Args:
+            input_shape: shape tuple with the batch size (None if unknown), or a structure of them.
+
+        Raises:
+            ValueError: `call` needs more than its first argument.
+        """
+        if input_shape is None:
+            raise ValueError(f"[{self.name}.build] input_shape must be a shape. Received: input_shape=None")
+        infer(self.call, [tree.map_shape_structure(lambda s: KerasTensor(s), input_shape)], {})
+
+    def summary(self, line_length=None, positions=None, print_fn=None, expand_nested=False, show_trainable=False,
+                layer_range=None):
+        """Prints a table of the layers, their output shapes and parameter counts.
+
+        Args:
+            line_length: characters in a line; that of the terminal by default, 80 in a pipe.
+            positions: relative or absolute ends of the columns.
+            print_fn: function that gets the text; prints by default.
+            expand_nested: bool; show the layers of nested models.
+            show_trainable: bool; a column that tells which layers are trained.
+            layer_range: [first, last] layer names, or patterns of them.
+
+        Raises:
+            ValueError: the model is not built, or `layer_range` matches nothing.
+        """
+        from ..utils.summary import print_summary
+
+        print_summary(self, line_length, positions, print_fn, expand_nested, show_trainable, layer_range)
+
+    def save_weights(self, filepath, overwrite=True):
+        """Writes all variables (without the optimizer's) to a `.safetensors` file, at once or not at all.
+
+        Args:
+            filepath: path that ends with `.safetensors`.
+            overwrite: False raises FileExistsError if the file exists.
+
+        Raises:
+            ValueError: another ending, or the model is not built.
+            OSError: it cannot be written; an older file is unchanged.
+        """
+        from ..saving.weights import save_weights
+
+        save_weights(self, filepath, overwrite)
+
+    def load_weights(self, filepath, skip_mismatch=False):
+        """Reads what `save_weights` wrote.
+
+        Args:
+            filepath: path that ends with `.safetensors`.
+            skip_mismatch: leave variables alone that are missing in the file or differ in shape.
+
+        Raises:
+            ValueError: names, shapes or dtypes differ; then no variable has changed.
+        """
+        from ..saving.weights import load_weights
+
+        load_weights(self, filepath, skip_mismatch)
+
+    def to_json(self, **kwargs):
+        """The architecture as a JSON string, for `model_from_json`; `kwargs` go to `json.dumps`."""
+        from ..saving import serialize_keras_object
+
+        return json.dumps(serialize_keras_object(self), **kwargs)
+
+    def get_build_config(self):
+        """Returns the shapes that the model was built with as a dict, or None."""
+        return Layer.get_build_config(self)
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Makes a model from what `get_config` returned.
+
+        Args:
+            config: dict.
+            custom_objects: dict from name to class or function, for what is not of this library.
+        """
+        from ..saving import custom_object_scope
+        from .functional import Functional, from_functional_config
+
+        with custom_object_scope(custom_objects or {}):
+            keys = ("layers", "input_layers", "output_layers")
+            if all(key in config for key in keys):
+                return from_functional_config(Functional if cls is Model else cls, config)
+            return super().from_config(config)
+
+
+def _is_functional_call(args, kwargs):
+    if "inputs" in kwargs or "outputs" in kwargs:
+        return True
+    return len(args) >= 2
+
+
+def model_from_json(json_string, custom_objects=None):
+    """Makes a model from the string that `Model.to_json` returned; the weights are new.
+
+    Args:
+        json_string: string.
+        custom_objects: dict from name to class or function, for what is not of this library.
+
+    Raises:
+        ValueError: it names an unknown class.
+    """
+    from ..saving import deserialize_keras_object
+
+    return deserialize_keras_object(json.loads(json_string), custom_objects=custom_objects)
