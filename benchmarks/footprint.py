@@ -1,10 +1,10 @@
 """What fastnn costs before it computes anything, and what it asks of the system while it trains.
 
-    python benchmarks/footprint.py [--wheel FILE] [--check]
+    python benchmarks/footprint.py [--wheel FILE] [--check] [--readme]
 
 Prints import time and memory beside NumPy's alone, the size of the wheel, the cost of one op on one
 element, and the allocator's calls to the system in a training step. --check exits with 1 if a row is
-above its limit (time limits are left out where the machine is shared: they are printed, not checked).
+above its limit; times are printed and not checked, machines are shared. --readme rewrites README's table.
 """
 
 import argparse
@@ -82,6 +82,7 @@ def training_allocations(steps=20):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--wheel", type=pathlib.Path, help="a built wheel, to print its size")
+    parser.add_argument("--readme", action="store_true", help="rewrite the table in README.md")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a size or count is above its limit")
     args = parser.parse_args()
 
@@ -105,7 +106,22 @@ def main():
         failed |= above and checked
         shown = f"{value:10.3f} {unit}" if unit else f"{value:10.1f}"
         print(f"{what:42s}{shown:16s}" + (f" limit {limit:g}" if limit is not None else "") + (" ABOVE" if above else ""))
+    if args.readme:
+        write_readme(rows)
     return 1 if args.check and failed else 0
+
+
+def write_readme(rows):
+    """Put the rows between README's markers."""
+    readme = pathlib.Path(__file__).parents[1] / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    head, rest = text.split("<!-- footprint: begin", 1)
+    marker, rest = rest.split("-->", 1)
+    tail = rest.split("<!-- footprint: end -->", 1)[1]
+    table = "\n| | measured | limit |\n|---|---|---|\n" + "".join(
+        f"| {what} | {value:.2f} {unit} | {'' if limit is None else f'{limit:g} {unit}'} |\n".replace(" |", " |")
+        for what, value, unit, limit, _ in rows)
+    readme.write_text(f"{head}<!-- footprint: begin{marker}-->{table}<!-- footprint: end -->{tail}", encoding="utf-8")
 
 
 if __name__ == "__main__":
