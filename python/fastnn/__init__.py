@@ -1,7 +1,7 @@
 """fastnn: Keras-style deep learning in one small native wheel."""
 
 from . import _core, ops
-from . import config, constraints, initializers, losses, regularizers, saving
+from . import config, constraints, initializers, losses, optimizers, regularizers, saving
 from ._core import Tensor, empty_cache, isa, memory_stats, num_threads, reset_peak_memory, set_num_threads
 from .autograd import GradientTape, custom_gradient, stop_gradient
 from .symbolic import KerasTensor

@@ -65,7 +65,7 @@ class Constant(Initializer):
 
     @classmethod
     def from_config(cls, config):
-        return cls(deserialize_keras_object(config["value"]))
+        return cls(deserialize_keras_object(config.get("value", 0.0)))
 
 
 class Identity(Initializer):

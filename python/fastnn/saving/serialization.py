@@ -255,6 +255,8 @@ def resolve(identifier, kind, objects, custom_objects=None):
             if get_registered_object(config.get("registered_name") or name, custom_objects) is None:
                 raise ValueError(_unknown(name, kind, objects))
         obj = deserialize_keras_object(config, custom_objects, module_objects=objects)
+    if not callable(obj) and isinstance(identifier, (str, dict)):
+        return obj
     if not callable(obj):
         raise ValueError(
             f"[{kind}] Could not interpret {kind} identifier: it must be a name, a config, a class or a callable. "

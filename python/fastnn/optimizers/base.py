@@ -1,0 +1,589 @@
+"""Optimizer: what all optimizers share around the update of one variable.
+
+The learning rate and the step count are variables, read by ops or kernels and never turned into Python
+numbers on the way to an update, so that a recorded step can be run again.
+"""
+import contextlib
+import difflib
+import inspect
+import math
+import re
+import warnings
+
+import numpy as np
+
+from .. import initializers, ops
+from ..dtypes import floatx
+from ..saving.serialization import deserialize_keras_object, serialize_keras_object
+from ..tensor import Variable, as_tensor
+from ..utils.naming import auto_name, to_snake_case
+from .schedules import LearningRateSchedule
+
+
+class Optimizer:
+    """Base class: subclasses define `build`, `update_step` and `get_config`.
+
+    `build(variables)` calls `super().build(variables)` and makes the state with `add_optimizer_variables`;
+    `update_step(gradient, variable, learning_rate)` changes one variable with `assign`, `assign_add` or
+    `assign_sub`.
+
+    Args:
+        learning_rate: number, `LearningRateSchedule`, or a function without arguments that returns one.
+            `lr` is understood as well.
+        weight_decay: before each update, variables lose weight_decay * learning_rate of themselves.
+        clipnorm: each gradient is scaled down to at most this norm.
+        clipvalue: gradients are clipped to [-clipvalue, clipvalue].
+        global_clipnorm: all gradients together are scaled down to at most this norm.
+        use_ema: keep an exponential moving average of the variables.
+        ema_momentum: average = momentum * average + (1 - momentum) * variable.
+        ema_overwrite_frequency: overwrite the variables by their average every so many steps; with None only
+            `finalize_variable_values` does, which `fit` calls at its end.
+        loss_scale_factor: `scale_loss` multiplies the loss by it, and gradients are divided by it.
+        gradient_accumulation_steps: update only every so many steps (>= 2), with the mean of their gradients.
+        name: of the optimizer.
+
+    Raises:
+        ValueError: an argument is unknown or out of its range, or two kinds of clipping are asked for.
+    """
+
+    def __init__(
+        self,
+        learning_rate,
+        weight_decay=None,
+        clipnorm=None,
+        clipvalue=None,
+        global_clipnorm=None,
+        use_ema=False,
+        ema_momentum=0.99,
+        ema_overwrite_frequency=None,
+        loss_scale_factor=None,
+        gradient_accumulation_steps=None,
+        name=None,
+        **kwargs,
+    ):
+        kind = type(self).__name__
+        self._variables = []
+        learning_rate = _take_old_names(self, kwargs, learning_rate)
+        if gradient_accumulation_steps and not gradient_accumulation_steps >= 2:
+            raise ValueError(
+                f"[{kind}] `gradient_accumulation_steps` must be an integer >= 2. "
+                f"Received: gradient_accumulation_steps={gradient_accumulation_steps}"
+            )
+        if use_ema and not 0 <= ema_momentum <= 1:
+            raise ValueError(
+                f"[{kind}] `ema_momentum` must be in the range [0, 1]. Received: ema_momentum={ema_momentum}"
+            )
+        if use_ema and ema_overwrite_frequency:
+            if not isinstance(ema_overwrite_frequency, int) or ema_overwrite_frequency < 1:
+                raise ValueError(
+                    f"[{kind}] `ema_overwrite_frequency` must be an integer >= 1 or None. "
+                    f"Received: ema_overwrite_frequency={ema_overwrite_frequency}"
+                )
+        if sum(clip is not None for clip in (clipnorm, clipvalue, global_clipnorm)) > 1:
+            raise ValueError(
+                f"[{kind}] Only one of `clipnorm`, `clipvalue` and `global_clipnorm` can be set. Received: "
+                f"clipnorm={clipnorm}, clipvalue={clipvalue}, global_clipnorm={global_clipnorm}"
+            )
+        self.name = name or auto_name(to_snake_case(kind))
+        self.weight_decay = weight_decay
+        self.clipnorm = clipnorm
+        self.clipvalue = clipvalue
+        self.global_clipnorm = global_clipnorm
+        self.use_ema = use_ema
+        self.ema_momentum = ema_momentum
+        self.ema_overwrite_frequency = ema_overwrite_frequency
+        self.loss_scale_factor = loss_scale_factor
+        self.gradient_accumulation_steps = gradient_accumulation_steps
+        self.built = False
+        self._trainable_variables = []
+        self._index = {}  # id of a trainable variable -> its position
+        self._no_decay_ids = frozenset()
+        self._no_decay_pattern = None
+        self._iterations = self._own_variable(0, "iteration", "int")
+        if not callable(learning_rate):
+            learning_rate = _checked_rate(kind, learning_rate)
+            learning_rate = self._own_variable(learning_rate, "learning_rate", floatx())
+        self._learning_rate = learning_rate
+
+    def __setattr__(self, name, value):
+        if name != "_variables":
+            self._check_super_called()
+        if isinstance(value, Variable):  # what a subclass sets as an attribute belongs to the state, as in Keras
+            self._track(value)
+        super().__setattr__(name, value)
+
+    def _check_super_called(self):
+        if "_variables" not in self.__dict__:
+            raise RuntimeError(
+                f"In optimizer '{type(self).__name__}', you forgot to call `super().__init__()` as the first "
+                "statement in the `__init__()` method. Go add it!"
+            )
+
+    # State ---------------------------------------------------------------------------------------------
+
+    @property
+    def variables(self):
+        """All variables of the optimizer: step count, learning rate, then the state of `build`."""
+        self._check_super_called()
+        return list(self._variables)
+
+    @property
+    def iterations(self):
+        """The number of updates so far: of calls, or with accumulation of groups of calls."""
+        if self.gradient_accumulation_steps:
+            return ops.floor_divide(self._iterations, self.gradient_accumulation_steps)
+        return self._iterations
+
+    @property
+    def learning_rate(self):
+        """The learning rate now: the variable, or the scalar that the schedule gives for this step."""
+        rate = self._learning_rate
+        if isinstance(rate, LearningRateSchedule):
+            return rate(self._iterations)
+        if callable(rate) and not isinstance(rate, Variable):
+            return rate()
+        return rate
+
+    @learning_rate.setter
+    def learning_rate(self, value):
+        current = self._learning_rate
+        if callable(value) and not isinstance(value, Variable):
+            if isinstance(current, Variable):
+                self._variables = [v for v in self._variables if v is not current]
+            self._learning_rate = value
+        elif isinstance(current, Variable):
+            current.assign(value)
+        else:
+            raise TypeError(
+                f"[{type(self).__name__}] the learning rate is a schedule or a function, hence not settable to a "
+                "number; give the optimizer a float `learning_rate` if it is to be set. "
+                f"Received: learning_rate={value}"
+            )
+
+    def build(self, variables):
+        """Make the state for these trainable variables. Subclasses call this first."""
+        variables = list(variables)
+        self._trainable_variables = variables
+        self._index = {id(v): i for i, v in enumerate(variables)}
+        if self.use_ema:
+            self._model_variables_moving_average = self.add_optimizer_variables(variables, "average")
+        if self.gradient_accumulation_steps:
+            self._accumulated_gradients = [
+                self.add_variable_from_reference(v, "gradient_accumulator") for v in variables
+            ]
+        self.built = True
+
+    def add_variable(
+        self, shape, initializer="zeros", dtype=None, aggregation="none", layout=None, name=None
+    ):
+        """Make a variable of the optimizer's state."""
+        return self._own_variable(initializers.get(initializer), name, dtype, tuple(shape))
+
+    def add_variable_from_reference(self, reference_variable, name=None, initializer="zeros"):
+        """Make a variable of the shape and dtype of another."""
+        path = getattr(reference_variable, "path", None) or reference_variable.name
+        name = f"{path.replace('/', '_').replace(':', '_')}_{name or 'var'}"
+        return self.add_variable(reference_variable.shape, initializer, reference_variable.dtype, name=name)
+
+    def add_optimizer_variables(self, trainable_variables, name, initializer="zeros"):
+        """Make one variable, or one of each name in a list of names, per trainable variable.
+
+        Returns:
+            A list in the order of `trainable_variables`, or a tuple with one list per name. None stands for
+            variables that are overwritten by their gradient and need no state.
+        """
+        names = [name] if isinstance(name, str) else list(name)
+        initials = list(initializer) if isinstance(initializer, (list, tuple)) else [initializer] * len(names)
+        if len(names) != len(initials):
+            raise ValueError(
+                "[add_optimizer_variables] name and initializer must have the same length. "
+                f"Received: name={name}, initializer={initializer}"
+            )
+        state = tuple([] for _ in names)
+        for variable in trainable_variables:
+            for made, own_name, initial in zip(state, names, initials):
+                direct = variable.overwrite_with_gradient
+                made.append(
+                    None if direct else self.add_variable_from_reference(variable, own_name, initial)
+                )
+        return state[0] if isinstance(name, str) else state
+
+    def _own_variable(self, initializer, name, dtype, shape=None):
+        name = name.replace("/", "_") if name else None
+        variable = Variable(initializer, shape=shape, dtype=dtype, trainable=False, name=name)
+        variable.path = f"{self.name}/{variable.name}"
+        self._track(variable)
+        return variable
+
+    def _track(self, variable):
+        if not any(v is variable for v in self._variables):
+            self._variables.append(variable)
+
+    def _get_variable_index(self, variable):
+        return self._index[id(variable)]
+
+    def assign(self, variable, value):
+        variable.assign(value)
+
+    def assign_add(self, variable, value):
+        variable.assign_add(value)
+
+    def assign_sub(self, variable, value):
+        variable.assign_sub(value)
+
+    # One step ------------------------------------------------------------------------------------------
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Change one variable. Subclasses define it."""
+        raise NotImplementedError("Optimizer subclasses must implement the `update_step()` method.")
+
+    def apply_gradients(self, grads_and_vars):
+        """Apply pairs of gradient and variable; see `apply`. Returns the step count."""
+        pairs = list(grads_and_vars)
+        self.apply([g for g, _ in pairs], [v for _, v in pairs])
+        return self._iterations
+
+    def apply(self, grads, trainable_variables=None):
+        """Update the variables by their gradients.
+
+        Args:
+            grads: gradients; None leaves a variable as it is.
+            trainable_variables: their variables; when left out, those that the optimizer was built with.
+
+        Raises:
+            ValueError: numbers or shapes do not match, a variable is not one the optimizer was built with, or
+                no gradient is given at all.
+        """
+        grads = list(grads)
+        if not grads:
+            return
+        variables = self._variables_for(grads, trainable_variables)
+        grads, variables = self._usable(grads, variables)
+        if grads:
+            if self.loss_scale_factor is not None:
+                grads = [g / self.loss_scale_factor for g in grads]
+            self._accumulate_and_update(grads, variables)
+            for variable in variables:
+                if variable.constraint is not None:
+                    variable.assign(variable.constraint(variable))
+        self._iterations.assign_add(1)
+
+    def _variables_for(self, grads, variables):
+        kind = type(self).__name__
+        if variables is None:
+            if not self.built:
+                raise ValueError(
+                    f"[{kind}] When passing `grads` without `variables`, the optimizer must already be built on a "
+                    "list of variables. Call `optimizer.build(trainable_variables)` first."
+                )
+            variables = self._trainable_variables
+        else:
+            variables = list(variables)
+            if not self.built:
+                self.build(variables)
+                self.built = True
+            for variable in variables:
+                if id(variable) not in self._index:
+                    raise ValueError(
+                        f"[{kind}] Unknown variable: an optimizer can only be called for the variables it was "
+                        "built with; make a new optimizer for other variables. "
+                        f"Received: {getattr(variable, 'path', variable)}"
+                    )
+        if len(grads) != len(variables):
+            raise ValueError(
+                f"[{kind}] there must be one gradient for each variable. "
+                f"Received: {len(grads)} gradients, {len(variables)} variables"
+            )
+        return variables
+
+    def _usable(self, grads, variables):
+        """Drop missing gradients, make sparse ones dense, and check shapes before anything changes."""
+        kept_grads, kept_variables, missing, direct = [], [], [], []
+        for grad, variable in zip(grads, variables):
+            if grad is None:
+                missing.append(variable.path)
+                continue
+            if getattr(grad, "is_indexed_slices", False):
+                grad = grad.to_dense()
+            grad = as_tensor(grad)
+            if grad.shape != variable.shape:
+                raise ValueError(
+                    f"[{type(self).__name__}] a gradient must have the shape of its variable {variable.path}, "
+                    f"{variable.shape}. Received: gradient.shape={grad.shape}"
+                )
+            if variable.overwrite_with_gradient:
+                direct.append((grad, variable))
+                continue
+            kept_grads.append(grad)
+            kept_variables.append(variable)
+        if not kept_grads and not direct:
+            raise ValueError(f"[{type(self).__name__}] No gradients provided for any variable.")
+        if missing:
+            warnings.warn(
+                f"Gradients do not exist for variables {missing} when minimizing the loss. If using "
+                "`model.compile()`, did you forget to provide a `loss` argument?",
+                stacklevel=4,
+            )
+        for grad, variable in direct:
+            variable.assign(grad)
+        return kept_grads, kept_variables
+
+    def _accumulate_and_update(self, grads, variables):
+        steps = self.gradient_accumulation_steps
+        if steps:
+            sums = [self._accumulated_gradients[self._index[id(v)]] for v in variables]
+            if (int(self._iterations) + 1) % steps:
+                for total, grad in zip(sums, grads):
+                    total.assign_add(grad)
+            else:
+                self._update([(grad + total.value) / steps for grad, total in zip(grads, sums)], variables)
+                for total in self._accumulated_gradients:
+                    total.assign(ops.zeros(total.shape, dtype=total.dtype))
+        else:
+            self._update(grads, variables)
+        if self.use_ema:
+            self._update_average()
+
+    def _update(self, grads, variables):
+        grads = self._clip_gradients(grads)
+        self._apply_weight_decay(variables)
+        self._backend_update_step(grads, variables, self.learning_rate)
+
+    def _backend_update_step(self, grads, trainable_variables, learning_rate):
+        for grad, variable in zip(grads, trainable_variables):
+            self.update_step(grad, variable, learning_rate)
+
+    def _clip_gradients(self, grads):
+        if self.clipnorm:
+            return [_clip_by_norm(g, self.clipnorm) for g in grads]
+        if self.global_clipnorm:
+            return clip_by_global_norm(grads, self.global_clipnorm)
+        if self.clipvalue:
+            return [ops.clip(g, -self.clipvalue, self.clipvalue) for g in grads]
+        return grads
+
+    # Weight decay and averages -------------------------------------------------------------------------
+
+    def exclude_from_weight_decay(self, var_list=None, var_names=None):
+        """Name variables that weight decay leaves alone.
+
+        Args:
+            var_list: variables.
+            var_names: regular expressions searched in the names of variables, such as "bias".
+
+        Raises:
+            ValueError: the optimizer is built already.
+        """
+        if self.built:
+            raise ValueError(
+                "`exclude_from_weight_decay()` can only be configured before the optimizer is built."
+            )
+        self._no_decay_ids = frozenset(id(v) for v in var_list or ())
+        self._no_decay_pattern = re.compile("|".join(var_names)) if var_names else None
+
+    def _use_weight_decay(self, variable):
+        if id(variable) in self._no_decay_ids:
+            return False
+        return self._no_decay_pattern is None or not self._no_decay_pattern.search(variable.name)
+
+    def _apply_weight_decay(self, variables):
+        if self.weight_decay is None:
+            return
+        rate = self.learning_rate
+        for variable in variables:
+            if self._use_weight_decay(variable):
+                decay = ops.cast(rate, variable.dtype) * self.weight_decay
+                variable.assign_sub(ops.multiply(variable, decay))
+
+    def _update_average(self):
+        # The first average is the variable itself: momentum counts from the second step on.
+        started = ops.not_equal(self.iterations, 0)
+        for variable, average in zip(self._trainable_variables, self._model_variables_moving_average):
+            if average is not None:
+                momentum = ops.cast(started, variable.dtype) * self.ema_momentum
+                average.assign(momentum * average.value + (1.0 - momentum) * variable.value)
+        frequency = self.ema_overwrite_frequency
+        if frequency and (int(self.iterations) + 1) % frequency == 0:
+            self._overwrite_model_variables_with_average_value(self._trainable_variables)
+
+    def _overwrite_model_variables_with_average_value(self, trainable_variables):
+        averages = self._model_variables_moving_average
+        if len(trainable_variables) != len(averages):
+            raise ValueError(
+                f"[{type(self).__name__}] there must be one variable for each average. "
+                f"Received: {len(trainable_variables)} variables, {len(averages)} averages"
+            )
+        for variable, average in zip(trainable_variables, averages):
+            if average is not None:
+                variable.assign(average)
+
+    def finalize_variable_values(self, var_list):
+        """Overwrite the variables by their moving average, if one is kept; `fit` calls this at its end."""
+        if self.use_ema:
+            self._overwrite_model_variables_with_average_value(list(var_list))
+
+    # Other uses ----------------------------------------------------------------------------------------
+
+    def scale_loss(self, loss):
+        """Return the loss times `loss_scale_factor`."""
+        return loss if self.loss_scale_factor is None else loss * self.loss_scale_factor
+
+    def stateless_apply(self, optimizer_variables, grads, trainable_variables):
+        """Return what an update would make of these values, and change nothing.
+
+        Args:
+            optimizer_variables: values for `self.variables`.
+            grads: gradients.
+            trainable_variables: values for the variables the optimizer was built with.
+
+        Returns:
+            (new values of the trainable variables, new values of the optimizer's variables).
+        """
+        kind = type(self).__name__
+        if not self.built:
+            raise ValueError(
+                f"[{kind}] To call `stateless_apply`, {kind} must be built (i.e. its variables must have been "
+                "created). You can build it via `optimizer.build(trainable_variables)`."
+            )
+        own = self.variables
+        for given, variables, name in (
+            (optimizer_variables, own, "optimizer_variables"),
+            (trainable_variables, self._trainable_variables, "trainable_variables"),
+        ):
+            if len(given) != len(variables):
+                raise ValueError(
+                    f"[{kind}] `{name}` must be a list of {len(variables)} values. Received length {len(given)}"
+                )
+        with substituted(self._trainable_variables + own, [*trainable_variables, *optimizer_variables]):
+            self.apply(grads)
+            return [v.value for v in self._trainable_variables], [v.value for v in own]
+
+    def set_weights(self, weights):
+        """Set all variables of the optimizer, in the order of `variables`.
+
+        Raises:
+            ValueError: the optimizer is not built, or number or shapes differ.
+        """
+        kind = type(self).__name__
+        if not self.built:
+            raise ValueError(
+                f"[{kind}] You are calling `set_weights()` on an optimizer that has not yet been built. Please "
+                "call `optimizer.build(trainable_variables)` first."
+            )
+        variables, weights = self.variables, [np.asarray(w) for w in weights]
+        shapes = [tuple(v.shape) for v in variables]
+        if [w.shape for w in weights] != shapes:
+            raise ValueError(
+                f"[{kind}] weights must have the shapes of the optimizer's variables, {shapes}. "
+                f"Received: {[w.shape for w in weights]}"
+            )
+        for variable, weight in zip(variables, weights):
+            variable.assign(weight)
+
+    def save_own_variables(self, store):
+        """Put the values of all variables into a dictionary, under "0", "1", ..."""
+        for i, variable in enumerate(self.variables):
+            store[str(i)] = variable.numpy()
+
+    def load_own_variables(self, store):
+        """Take the values of all variables from what `save_own_variables` filled."""
+        variables = self.variables
+        if len(store) != len(variables):
+            warnings.warn(
+                f"Skipping variable loading for optimizer '{self.name}', because it has {len(variables)} variables "
+                f"whereas the saved optimizer has {len(store)} variables.",
+                stacklevel=2,
+            )
+            return
+        for i, variable in enumerate(variables):
+            variable.assign(store[str(i)])
+
+    def get_config(self):
+        rate = self._learning_rate
+        rate = float(rate) if isinstance(rate, Variable) else serialize_keras_object(rate)
+        return {
+            "name": self.name,
+            "learning_rate": rate,
+            "weight_decay": self.weight_decay,
+            "clipnorm": self.clipnorm,
+            "global_clipnorm": self.global_clipnorm,
+            "clipvalue": self.clipvalue,
+            "use_ema": self.use_ema,
+            "ema_momentum": self.ema_momentum,
+            "ema_overwrite_frequency": self.ema_overwrite_frequency,
+            "loss_scale_factor": self.loss_scale_factor,
+            "gradient_accumulation_steps": self.gradient_accumulation_steps,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        if isinstance(config.get("learning_rate"), dict):
+            config["learning_rate"] = deserialize_keras_object(config["learning_rate"], custom_objects)
+        return cls(**config)
+
+
+def _take_old_names(optimizer, kwargs, learning_rate):
+    """Understand `lr=`, ignore `decay=`, and refuse what nobody knows."""
+    kind = type(optimizer).__name__
+    if "lr" in kwargs:
+        warnings.warn(
+            f"[{kind}] `lr` is the old name of `learning_rate`, and works as such. "
+            f"Received: lr={kwargs['lr']}",
+            stacklevel=4,
+        )
+        learning_rate = kwargs.pop("lr")
+    if kwargs.pop("decay", None) is not None:
+        warnings.warn(f"[{kind}] `decay` is no longer supported and will be ignored.", stacklevel=4)
+    if kwargs:
+        known = set(inspect.signature(type(optimizer).__init__).parameters)
+        known |= set(inspect.signature(Optimizer.__init__).parameters) - {"self", "kwargs"}
+        near = [n for key in kwargs for n in difflib.get_close_matches(key, known, n=1)]
+        hint = f" Did you mean {', '.join(map(repr, near))}?" if near else ""
+        raise ValueError(f"[{kind}] Argument(s) not recognized.{hint} Received: {kwargs}")
+    return learning_rate
+
+
+def _checked_rate(kind, rate):
+    """Return a learning rate as a float."""
+    try:
+        if isinstance(rate, (str, bool)) or not math.isfinite(float(rate)):
+            raise TypeError
+    except TypeError:
+        raise ValueError(
+            f"[{kind}] Argument `learning_rate` should be a finite float, a LearningRateSchedule, or a callable "
+            f"without arguments. Received: learning_rate={rate!r}"
+        ) from None
+    return float(rate)
+
+
+def _clip_by_norm(x, limit):
+    """x * limit / max(norm of x, limit)"""
+    norm = ops.sqrt(ops.sum(ops.square(x)))
+    return x * (limit / ops.maximum(norm, limit))
+
+
+def global_norm(values):
+    """Return the norm of all tensors together; None entries do not count."""
+    squares = [ops.sum(ops.square(v)) for v in values if v is not None]
+    return ops.sqrt(ops.sum(ops.stack(squares)))
+
+
+def clip_by_global_norm(values, clip_norm):
+    """Scale all tensors by clip_norm / max(global norm, clip_norm); a norm that is not finite makes them NaN."""
+    norm = global_norm(values)
+    scale = clip_norm * ops.minimum(1.0 / norm, 1.0 / clip_norm) + (norm - norm)
+    return [None if v is None else v * scale for v in values]
+
+
+@contextlib.contextmanager
+def substituted(variables, values):
+    """Context in which variables hold other values; on leaving they get their own back."""
+    before = [v.value for v in variables]
+    try:
+        for variable, value in zip(variables, values):
+            variable.assign(value)
+        yield
+    finally:
+        for variable, value in zip(variables, before):
+            variable.assign(value)
