@@ -528,20 +528,20 @@ PyObject* get_recording(PyObject*, PyObject*) { return PyLong_FromLong(recording
 
 #define FAST(f) (PyCFunction)(void (*)()) f, METH_FASTCALL
 PyMethodDef functions[] = {
-    {"from_buffer", FAST(from_buffer), "from_buffer(array, dtype, borrow) -> Tensor"},
-    {"from_dlpack", tensor_from_dlpack, METH_O, "from_dlpack(capsule) -> Tensor sharing its memory"},
-    {"full", FAST(full), "full(shape, value, dtype) -> Tensor"},
-    {"meta", FAST(meta), "meta(shape, dtype) -> Tensor without values"},
-    {"view", FAST(view), "view(tensor, shape) -> Tensor sharing the values"},
-    {"copy_into", FAST(copy_into), "copy_into(target, source): overwrite a variable's storage"},
-    {"clone", clone, METH_O, "clone(tensor) -> Tensor with storage of its own"},
-    {"bitcast", FAST(bitcast), "bitcast(tensor, dtype) -> the same memory as another dtype"},
-    {"unique", unique, METH_O, "unique(tensor) -> whether nobody else holds the storage"},
-    {"record", FAST(record), "record(y, parents, vjp) -> y, noted on the active tapes"},
-    {"set_recorder", set_recorder, METH_O, "the function that record calls while a tape is active"},
+    {"from_buffer", FAST(from_buffer), "from_buffer(array: object, dtype: str, borrow: bool) -> Tensor"},
+    {"from_dlpack", tensor_from_dlpack, METH_O, "from_dlpack(capsule: object) -> Tensor"},
+    {"full", FAST(full), "full(shape: Sequence[int], value: float, dtype: str) -> Tensor"},
+    {"meta", FAST(meta), "meta(shape: Sequence[int], dtype: str) -> Tensor"},
+    {"view", FAST(view), "view(tensor: Tensor, shape: Sequence[int]) -> Tensor"},
+    {"copy_into", FAST(copy_into), "copy_into(target: Tensor, source: Tensor) -> None"},
+    {"clone", clone, METH_O, "clone(tensor: Tensor) -> Tensor"},
+    {"bitcast", FAST(bitcast), "bitcast(tensor: Tensor, dtype: str) -> Tensor"},
+    {"unique", unique, METH_O, "unique(tensor: Tensor) -> bool"},
+    {"record", FAST(record), "record(y: object, parents: tuple, vjp: object) -> object"},
+    {"set_recorder", set_recorder, METH_O, "set_recorder(recorder: object) -> None"},
     {"set_inferring", set_inferring, METH_O, "let ops take all tensors as meta tensors, return the old setting"},
-    {"set_recording", set_recording, METH_O, "set the number of active tapes of this thread, return the old"},
-    {"recording", get_recording, METH_NOARGS, "the number of active tapes of this thread"},
+    {"set_recording", set_recording, METH_O, "set_recording(tapes: int) -> int"},
+    {"recording", get_recording, METH_NOARGS, "recording() -> int"},
     {},
 };
 
