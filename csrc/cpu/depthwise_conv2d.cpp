@@ -1,0 +1,310 @@
+// Depthwise convolution: every channel has its own window, so vectors run over channels.
+//
+// Outputs that lie next to each other in a row share most of their columns. A tile computes P of
+// them at once: each column is loaded once per row of the window and used by every output it meets.
+// Sums run over rows, then columns, in every path: tiles do not change the bits of a result.
+#include "cpu/lanes.h"
+#include "cpu/parallel.h"
+#include "cpu/window.h"
+#include "kernels.h"
+
+namespace fastnn {
+namespace {
+
+// P outputs with the same `rows` x `cols` taps, for any stride and dilation.
+// x: first tap of the first output; x_row, x_tap, x_out: floats from a row, a tap, an output to the
+// next. w (rows, kw, c) with w_row = kw * c; y (P, c).
+struct Taps {
+  int64_t rows, cols, x_row, x_tap, x_out, w_row, c;
+};
+
+template <int P>
+inline void any_tile(const float* x, const float* w, float* y, const Taps& t) {
+  for_each_lanes(t.c, [&](int64_t k, auto lanes) {
+    Vec acc[P];
+    FASTNN_UNROLL for (int p = 0; p < P; ++p) acc[p] = Vec::zero();
+    for (int64_t u = 0; u < t.rows; ++u) {
+      const float* xp = x + u * t.x_row + k;
+      const float* wp = w + u * t.w_row + k;
+      for (int64_t v = 0; v < t.cols; ++v, xp += t.x_tap, wp += t.c) {
+        const Vec wv = lanes.load(wp);
+        FASTNN_UNROLL for (int p = 0; p < P; ++p) acc[p] = fma(lanes.load(xp + p * t.x_out), wv, acc[p]);
+      }
+    }
+    FASTNN_UNROLL for (int p = 0; p < P; ++p) lanes.store(acc[p], y + p * t.c + k);
+  });
+}
+
+// The same for KW undilated taps and stride SW: columns are loaded once.
+template <int KW, int SW, int P>
+inline void tile(const float* x, const float* w, float* y, const Taps& t) {
+  for_each_lanes(t.c, [&](int64_t k, auto lanes) {
+    Vec acc[P];
+    FASTNN_UNROLL for (int p = 0; p < P; ++p) acc[p] = Vec::zero();
+    for (int64_t u = 0; u < t.rows; ++u) {
+      const float* xp = x + u * t.x_row + k;
+      const float* wp = w + u * t.w_row + k;
+      Vec wv[KW];
+      FASTNN_UNROLL for (int v = 0; v < KW; ++v) wv[v] = lanes.load(wp + v * t.c);
+      FASTNN_UNROLL for (int q = 0; q < (P - 1) * SW + KW; ++q) {
+        const Vec xq = lanes.load(xp + q * t.c);
+        FASTNN_UNROLL for (int p = 0; p < P; ++p)
+          if (q - p * SW >= 0 && q - p * SW < KW) acc[p] = fma(xq, wv[q - p * SW], acc[p]);
+      }
+    }
+    FASTNN_UNROLL for (int p = 0; p < P; ++p) lanes.store(acc[p], y + p * t.c + k);
+  });
+}
+
+// Calls f.run<P>(j) for the outputs of `inside` in tiles of 8, 4 and 1.
+template <class F>
+inline void for_each_tile(Range inside, F f) {
+  int64_t j = inside.begin;
+  for (; j + 8 <= inside.end; j += 8) f.template run<8>(j);
+  for (; j + 4 <= inside.end; j += 4) f.template run<4>(j);
+  for (; j < inside.end; ++j) f.template run<1>(j);
+}
+
+struct AnyRow {
+  const float* x;
+  const float* w;
+  float* y;
+  const Taps& t;
+  int64_t start;  // floats from x to the first tap of output 0
+  template <int P>
+  void run(int64_t j) const { any_tile<P>(x + start + j * t.x_out, w, y + j * t.c, t); }
+};
+
+template <int KW, int SW>
+struct FixedRow : AnyRow {
+  template <int P>
+  void run(int64_t j) const { tile<KW, SW, P>(x + start + j * t.x_out, w, y + j * t.c, t); }
+};
+
+// One output row. x: (ih, iw, c) image; w: (kh, kw, c); y: (ow, c).
+inline void convolve_row(const float* x, const float* w, float* y, int64_t oi, const WindowShape& s) {
+  const int64_t top = oi * s.sh - s.ph, c = s.c;
+  const Range rows = valid_taps(top, s.kh, s.dh, s.ih);
+  if (rows.size() > 0) x += (top + rows.begin * s.dh) * s.iw * c;
+  w += rows.begin * s.kw * c;
+  const Taps t{rows.size(), s.kw, s.dh * s.iw * c, s.dw * c, s.sw * c, s.kw * c, c};
+
+  const Range inside = interior(s.ow, s.kw, s.sw, s.pw, s.dw, s.iw);
+  auto edge = [&](int64_t j) {
+    const int64_t left = j * s.sw - s.pw;
+    const Range cols = valid_taps(left, s.kw, s.dw, s.iw);
+    Taps e = t;
+    e.cols = cols.size();
+    const int64_t first = e.cols > 0 ? (left + cols.begin * s.dw) * c : 0;
+    any_tile<1>(x + first, w + cols.begin * c, y + j * c, e);
+  };
+  for (int64_t j = 0; j < inside.begin; ++j) edge(j);
+  const AnyRow any{x, w, y, t, -s.pw * c};
+  if (s.dw == 1 && s.kw == 3 && s.sw == 1) for_each_tile(inside, FixedRow<3, 1>{any});
+  else if (s.dw == 1 && s.kw == 3 && s.sw == 2) for_each_tile(inside, FixedRow<3, 2>{any});
+  else if (s.dw == 1 && s.kw == 5 && s.sw == 1) for_each_tile(inside, FixedRow<5, 1>{any});
+  else for_each_tile(inside, any);
+  for (int64_t j = inside.end; j < s.ow; ++j) edge(j);
+}
+
+// y[n,i,j,k] = sum_{u,v} x[n, i*sh-ph+u*dh, j*sw-pw+v*dw, k] * w[u,v,k]
+inline void convolve(const float* x, const float* w, float* y, const WindowShape& s) {
+  parallel_for(s.n * s.oh, row_grain(s.ow * s.c), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r)
+      convolve_row(x + r / s.oh * s.ih * s.iw * s.c, w, y + r * s.ow * s.c, r % s.oh, s);
+  });
+}
+
+// gw (rows, KW, c) += the products of P outputs with the columns they read.
+template <int KW, int SW, int P>
+inline void weights_tile(const float* x, const float* gy, float* gw, const Taps& t, int64_t count) {
+  for_each_lanes(count, [&](int64_t k, auto lanes) {
+    Vec g[P];
+    FASTNN_UNROLL for (int p = 0; p < P; ++p) g[p] = lanes.load(gy + p * t.c + k);
+    for (int64_t u = 0; u < t.rows; ++u) {
+      const float* xp = x + u * t.x_row + k;
+      float* wp = gw + u * t.w_row + k;
+      Vec acc[KW];
+      FASTNN_UNROLL for (int v = 0; v < KW; ++v) acc[v] = lanes.load(wp + v * t.c);
+      FASTNN_UNROLL for (int q = 0; q < (P - 1) * SW + KW; ++q) {
+        const Vec xq = lanes.load(xp + q * t.c);
+        FASTNN_UNROLL for (int p = 0; p < P; ++p)
+          if (q - p * SW >= 0 && q - p * SW < KW) acc[q - p * SW] = fma(xq, g[p], acc[q - p * SW]);
+      }
+      FASTNN_UNROLL for (int v = 0; v < KW; ++v) lanes.store(acc[v], wp + v * t.c);
+    }
+  });
+}
+
+template <int P>
+inline void any_weights_tile(const float* x, const float* gy, float* gw, const Taps& t, int64_t count) {
+  for_each_lanes(count, [&](int64_t k, auto lanes) {
+    Vec g[P];
+    FASTNN_UNROLL for (int p = 0; p < P; ++p) g[p] = lanes.load(gy + p * t.c + k);
+    for (int64_t u = 0; u < t.rows; ++u) {
+      const float* xp = x + u * t.x_row + k;
+      float* wp = gw + u * t.w_row + k;
+      for (int64_t v = 0; v < t.cols; ++v, xp += t.x_tap, wp += t.c) {
+        Vec acc = lanes.load(wp);
+        FASTNN_UNROLL for (int p = 0; p < P; ++p) acc = fma(lanes.load(xp + p * t.x_out), g[p], acc);
+        lanes.store(acc, wp);
+      }
+    }
+  });
+}
+
+struct AnyWeightsRow {
+  const float* x;
+  const float* gy;
+  float* gw;
+  const Taps& t;
+  int64_t start, count;
+  template <int P>
+  void run(int64_t j) const { any_weights_tile<P>(x + start + j * t.x_out, gy + j * t.c, gw, t, count); }
+};
+
+template <int KW, int SW>
+struct FixedWeightsRow : AnyWeightsRow {
+  template <int P>
+  void run(int64_t j) const { weights_tile<KW, SW, P>(x + start + j * t.x_out, gy + j * t.c, gw, t, count); }
+};
+
+// gw (kh, kw, c) += what output row oi contributes, for `count` channels from the pointers.
+inline void weights_row(const float* x, const float* gy, float* gw, int64_t oi, int64_t count,
+                        const WindowShape& s) {
+  const int64_t top = oi * s.sh - s.ph, c = s.c;
+  const Range rows = valid_taps(top, s.kh, s.dh, s.ih);
+  if (rows.size() == 0) return;
+  x += (top + rows.begin * s.dh) * s.iw * c;
+  gw += rows.begin * s.kw * c;
+  const Taps t{rows.size(), s.kw, s.dh * s.iw * c, s.dw * c, s.sw * c, s.kw * c, c};
+
+  const Range inside = interior(s.ow, s.kw, s.sw, s.pw, s.dw, s.iw);
+  auto edge = [&](int64_t j) {
+    const int64_t left = j * s.sw - s.pw;
+    const Range cols = valid_taps(left, s.kw, s.dw, s.iw);
+    if (cols.size() == 0) return;
+    Taps e = t;
+    e.cols = cols.size();
+    any_weights_tile<1>(x + (left + cols.begin * s.dw) * c, gy + j * c, gw + cols.begin * c, e, count);
+  };
+  for (int64_t j = 0; j < inside.begin; ++j) edge(j);
+  const AnyWeightsRow any{x, gy, gw, t, -s.pw * c, count};
+  if (s.dw == 1 && s.kw == 3 && s.sw == 1) for_each_tile(inside, FixedWeightsRow<3, 1>{any});
+  else if (s.dw == 1 && s.kw == 3 && s.sw == 2) for_each_tile(inside, FixedWeightsRow<3, 2>{any});
+  else if (s.dw == 1 && s.kw == 5 && s.sw == 1) for_each_tile(inside, FixedWeightsRow<5, 1>{any});
+  else for_each_tile(inside, any);
+  for (int64_t j = inside.end; j < s.ow; ++j) edge(j);
+}
+
+// One row of gx for strides above 1: each cell gathers the outputs that read it.
+// gy: (oh, ow, c) image; w (kh, kw, c); gx (iw, c); cover[j]: outputs whose window spans column j.
+inline void gather_row(const float* gy, const float* w, float* gx, int64_t i, const Range* cover,
+                       const WindowShape& s) {
+  constexpr int kMaxTaps = 32;
+  const int64_t c = s.c;
+  const Range rows = covering(i, s.oh, s.kh, s.sh, s.ph, s.dh);
+  for (int64_t j = 0; j < s.iw; ++j, gx += c) {
+    const float* gp[kMaxTaps];
+    const float* wp[kMaxTaps];
+    int taps = 0;
+    bool first = true;
+    auto flush = [&] {
+      for_each_lanes(c, [&](int64_t k, auto lanes) {
+        Vec acc = first ? Vec::zero() : lanes.load(gx + k);
+        for (int t = 0; t < taps; ++t) acc = fma(lanes.load(gp[t] + k), lanes.load(wp[t] + k), acc);
+        lanes.store(acc, gx + k);
+      });
+      first = false;
+      taps = 0;
+    };
+    for (int64_t oi = rows.begin; oi < rows.end; ++oi) {
+      const int64_t y = i + s.ph - oi * s.sh;
+      if (s.dh > 1 && y % s.dh) continue;
+      for (int64_t oj = cover[j].begin; oj < cover[j].end; ++oj) {
+        const int64_t z = j + s.pw - oj * s.sw;
+        if (s.dw > 1 && z % s.dw) continue;
+        if (taps == kMaxTaps) flush();
+        gp[taps] = gy + (oi * s.ow + oj) * c;
+        wp[taps++] = w + (y / s.dh * s.kw + z / s.dw) * c;
+      }
+    }
+    flush();
+  }
+}
+
+}  // namespace
+
+namespace FASTNN_TARGET {
+
+void depthwise_conv2d_forward(const float* x, const float* w, float* y, WindowShape s) { convolve(x, w, y, s); }
+
+void depthwise_conv2d_backward_input(const float* gy, const float* w, float* gx, WindowShape s) {
+  const int64_t taps = s.kh * s.kw;
+  if (s.sh == 1 && s.sw == 1) {
+    // A convolution of gy with the window turned by 180 degrees.
+    Scratch<float> turned(taps * s.c);
+    for (int64_t t = 0; t < taps; ++t)
+      for (int64_t k = 0; k < s.c; ++k) turned[t * s.c + k] = w[(taps - 1 - t) * s.c + k];
+    const WindowShape back{s.n, s.oh, s.ow, s.c, s.ih, s.iw, s.kh, s.kw, 1, 1,
+                           (s.kh - 1) * s.dh - s.ph, (s.kw - 1) * s.dw - s.pw, s.dh, s.dw};
+    return convolve(gy, turned, gx, back);
+  }
+  Scratch<Range> cover(s.iw);
+  for (int64_t j = 0; j < s.iw; ++j) cover[j] = covering(j, s.ow, s.kw, s.sw, s.pw, s.dw);
+  parallel_for(s.n * s.ih, row_grain(s.iw * s.c), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r)
+      gather_row(gy + r / s.ih * s.oh * s.ow * s.c, w, gx + r * s.iw * s.c, r % s.ih, cover, s);
+  });
+}
+
+void depthwise_conv2d_backward_weights(const float* x, const float* gy, float* gw, WindowShape s) {
+  // Partial sums over groups of rows, at most 64 of them, added in order of the groups.
+  // A group has several times the floats of its partial sum; wide layers are also cut by channels.
+  constexpr int64_t kBlock = 256;
+  const int64_t rows = s.n * s.oh, taps = s.kh * s.kw, size = taps * s.c;
+  const int64_t blocks = ceil_div(s.c, kBlock);
+  int64_t group = row_grain(s.ow, 8 * taps);
+  const int64_t streaming = row_grain(s.ow * (s.c < kBlock ? s.c : kBlock));
+  if (group < streaming) group = streaming;
+  if (group < ceil_div(rows, 64)) group = ceil_div(rows, 64);
+  const int64_t groups = ceil_div(rows, group);
+  Scratch<float> partial(groups * size);
+  parallel_for(groups * blocks, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t g = task / blocks, k = task % blocks * kBlock, count = clamp(s.c - k, 0, kBlock);
+      float* out = partial + g * size;
+      for (int64_t t = 0; t < taps; ++t)
+        for (int64_t i = 0; i < count; ++i) out[t * s.c + k + i] = 0;
+      for (int64_t r = g * group; r < clamp((g + 1) * group, 0, rows); ++r)
+        weights_row(x + r / s.oh * s.ih * s.iw * s.c + k, gy + r * s.ow * s.c + k, out + k, r % s.oh, count, s);
+    }
+  });
+  parallel_for(size, 16384, [&](int64_t begin, int64_t end) {
+    for_each_lanes(end - begin, [&](int64_t k, auto lanes) {
+      Vec acc = lanes.load(partial + begin + k);
+      for (int64_t g = 1; g < groups; ++g) acc = acc + lanes.load(partial + g * size + begin + k);
+      lanes.store(acc, gw + begin + k);
+    });
+  });
+}
+
+void repeat_channels(const float* x, float* y, int64_t rows, int64_t c, int64_t m) {
+  parallel_for(rows, row_grain(c * m), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin * c; i < end * c; ++i)
+      for (int64_t q = 0; q < m; ++q) y[i * m + q] = x[i];
+  });
+}
+
+void sum_channel_groups(const float* y, float* x, int64_t rows, int64_t c, int64_t m) {
+  parallel_for(rows, row_grain(c * m), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin * c; i < end * c; ++i) {
+      float total = y[i * m];
+      for (int64_t q = 1; q < m; ++q) total += y[i * m + q];
+      x[i] = total;
+    }
+  });
+}
+
+}  // namespace FASTNN_TARGET
+}  // namespace fastnn
