@@ -1,0 +1,282 @@
+// Batch normalization over x (rows, c), channels last.
+//
+// Statistics: each chunk of rows computes its own mean and squared deviations while it is in the
+// cache (two passes, and a correction for the rounding of that mean); chunks are merged in order,
+// in double (Chan, Golub & LeVeque 1983). x is read from memory once for them.
+//
+// Few or odd channels would waste lanes. Memory is therefore walked in lines of `width` floats, a
+// whole number of rows, and channel vectors are repeated to that width.
+#include "cpu/lanes.h"
+#include "cpu/parallel.h"
+#include "kernels.h"
+
+namespace fastnn {
+namespace {
+
+constexpr int64_t kChunkFloats = 32768;  // 128 KB: stays in the second-level cache
+
+struct Lines {
+  int64_t width;  // floats in a line: a multiple of c
+  int64_t chunk;  // floats in a chunk: a multiple of width
+};
+
+inline Lines make_lines(int64_t c) {
+  int64_t width = c;
+  // 16 is the widest vector: the same lines, and sums, for every instruction set.
+  if (c % 16 && c < 256)
+    while (width % 16) width += c;
+  if (width < 128) width *= 128 / width;
+  const int64_t lines = kChunkFloats / width;
+  return {width, width * (lines > 0 ? lines : 1)};
+}
+
+// out (width)[i] = v[i % c], or `missing` without v.
+inline void repeat(const float* v, float missing, int64_t c, int64_t width, float* out) {
+  for (int64_t i = 0; i < width; i += c)
+    for (int64_t k = 0; k < c; ++k) out[i + k] = v ? v[k] : missing;
+}
+
+// out (c)[k] = sum of v (width) over its repetitions
+inline void fold(const float* v, int64_t c, int64_t width, float* out) {
+  for (int64_t k = 0; k < c; ++k) out[k] = v[k];
+  for (int64_t i = c; i < width; i += c)
+    for (int64_t k = 0; k < c; ++k) out[k] += v[i + k];
+}
+
+// Calls f(k, begin, lanes) for the vectors of each line of n floats; k is the place in the line.
+template <class F>
+inline void for_each_in_lines(int64_t n, int64_t width, F f) {
+  for (int64_t begin = 0; begin < n; begin += width)
+    for_each_lanes(n - begin < width ? n - begin : width, [&](int64_t k, auto lanes) { f(k, begin + k, lanes); });
+}
+
+// acc (width) += the lines of f's values, four lines at a time: f(i, k, lanes) for float i of x.
+template <class F>
+inline void sum_lines(int64_t n, int64_t width, float* acc, F f) {
+  int64_t begin = 0;
+  for (; begin + 4 * width <= n; begin += 4 * width)
+    for_each_lanes(width, [&](int64_t k, auto lanes) {
+      const int64_t i = begin + k;
+      const Vec a = f(i, k, lanes) + f(i + width, k, lanes);
+      const Vec b = f(i + 2 * width, k, lanes) + f(i + 3 * width, k, lanes);
+      lanes.store(lanes.load(acc + k) + (a + b), acc + k);
+    });
+  for_each_in_lines(n - begin, width, [&](int64_t k, int64_t i, auto lanes) {
+    lanes.store(lanes.load(acc + k) + f(begin + i, k, lanes), acc + k);
+  });
+}
+
+// Sums of two values per float of x in one walk; f(i, k, lanes, a, b) gives them.
+template <class F>
+inline void sum_lines2(int64_t n, int64_t width, float* acc_a, float* acc_b, F f) {
+  int64_t begin = 0;
+  for (; begin + 4 * width <= n; begin += 4 * width)
+    for_each_lanes(width, [&](int64_t k, auto lanes) {
+      Vec a[4], b[4];
+      FASTNN_UNROLL for (int r = 0; r < 4; ++r) f(begin + r * width + k, k, lanes, a[r], b[r]);
+      lanes.store(lanes.load(acc_a + k) + ((a[0] + a[1]) + (a[2] + a[3])), acc_a + k);
+      lanes.store(lanes.load(acc_b + k) + ((b[0] + b[1]) + (b[2] + b[3])), acc_b + k);
+    });
+  for_each_in_lines(n - begin, width, [&](int64_t k, int64_t i, auto lanes) {
+    Vec a, b;
+    f(begin + i, k, lanes, a, b);
+    lanes.store(lanes.load(acc_a + k) + a, acc_a + k);
+    lanes.store(lanes.load(acc_b + k) + b, acc_b + k);
+  });
+}
+
+inline void fill_zero(float* p, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) p[i] = 0;
+}
+
+// mean and variance (c) of x (rows, c), the variance biased.
+void statistics(const float* x, float* mean, float* variance, int64_t rows, int64_t c) {
+  const Lines l = make_lines(c);
+  const int64_t n = rows * c, chunks = (n + l.chunk - 1) / l.chunk;
+  // Per chunk: a mean, the sum of the deviations from it, the sum of their squares.
+  Scratch<float> partial(chunks * 3 * c);
+  parallel_for(chunks, 1, [&](int64_t begin, int64_t end) {
+    Scratch<float> work(3 * l.width);
+    float *a = work, *b = a + l.width, *center = b + l.width;
+    for (int64_t chunk = begin; chunk < end; ++chunk) {
+      const float* p = x + chunk * l.chunk;
+      const int64_t size = n - chunk * l.chunk < l.chunk ? n - chunk * l.chunk : l.chunk;
+      float* out = partial + chunk * 3 * c;
+      fill_zero(a, l.width);
+      sum_lines(size, l.width, a, [&](int64_t i, int64_t, auto lanes) { return lanes.load(p + i); });
+      fold(a, c, l.width, out);
+      const float count = float(size / c);
+      for (int64_t k = 0; k < c; ++k) out[k] /= count;
+      repeat(out, 0, c, l.width, center);
+      fill_zero(a, 2 * l.width);
+      sum_lines2(size, l.width, a, b, [&](int64_t i, int64_t k, auto lanes, Vec& d, Vec& square) {
+        d = lanes.load(p + i) - lanes.load(center + k);
+        square = d * d;
+      });
+      fold(a, c, l.width, out + c);
+      fold(b, c, l.width, out + 2 * c);
+    }
+  });
+  parallel_for(c, 256, [&](int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; ++k) {
+      double total = 0;
+      for (int64_t i = 0; i < chunks; ++i) {
+        const float* p = partial + i * 3 * c + k;
+        const int64_t size = n - i * l.chunk < l.chunk ? n - i * l.chunk : l.chunk;
+        total += double(p[0]) * double(size / c) + double(p[c]);
+      }
+      const double m = total / double(rows);
+      double squares = 0;
+      for (int64_t i = 0; i < chunks; ++i) {
+        const float* p = partial + i * 3 * c + k;
+        const int64_t size = n - i * l.chunk < l.chunk ? n - i * l.chunk : l.chunk;
+        const double count = double(size / c), shift = double(p[c]) / count;
+        const double distance = double(p[0]) + shift - m;
+        squares += double(p[2 * c]) - double(p[c]) * shift + count * distance * distance;
+      }
+      mean[k] = float(m);
+      variance[k] = float((squares < 0 ? 0 : squares) / double(rows));
+    }
+  });
+}
+
+// y = (x - mean) * scale + shift by channel; scale and shift may be null (1 and 0).
+void normalize(const float* x, const float* mean, const float* scale, const float* shift, float* y,
+               int64_t rows, int64_t c) {
+  const Lines l = make_lines(c);
+  Scratch<float> line(3 * l.width);
+  float *m = line, *a = m + l.width, *b = a + l.width;
+  repeat(mean, 0, c, l.width, m);
+  repeat(scale, 1, c, l.width, a);
+  repeat(shift, 0, c, l.width, b);
+  parallel_for(rows * c, l.chunk, [&](int64_t begin, int64_t end) {
+    const float* p = x + begin;
+    float* q = y + begin;
+    for_each_in_lines(end - begin, l.width, [&](int64_t k, int64_t i, auto lanes) {
+      const Vec d = lanes.load(p + i) - lanes.load(m + k);
+      lanes.store(fma(d, lanes.load(a + k), lanes.load(b + k)), q + i);
+    });
+  });
+}
+
+// out (c) = gamma / sqrt(variance + epsilon)
+inline void scale_of(const float* gamma, const float* rstd, int64_t c, float* out) {
+  for (int64_t k = 0; k < c; ++k) out[k] = gamma ? gamma[k] * rstd[k] : rstd[k];
+}
+
+inline void reciprocal_sqrt(const float* variance, float epsilon, int64_t c, float* rstd) {
+  for (int64_t k = 0; k < c; ++k) rstd[k] = 1 / __builtin_sqrtf(variance[k] + epsilon);
+}
+
+// sum_gy[k] = sum of gy, sum_gyd[k] = sum of gy * (x - mean), over the rows.
+void gradient_sums(const float* x, const float* gy, const float* mean, double* sum_gy, double* sum_gyd,
+                   int64_t rows, int64_t c) {
+  const Lines l = make_lines(c);
+  const int64_t n = rows * c, chunks = (n + l.chunk - 1) / l.chunk;
+  Scratch<float> partial(chunks * 2 * c);
+  Scratch<float> center(l.width);
+  repeat(mean, 0, c, l.width, center);
+  parallel_for(chunks, 1, [&](int64_t begin, int64_t end) {
+    Scratch<float> work(2 * l.width);
+    for (int64_t chunk = begin; chunk < end; ++chunk) {
+      const float *p = x + chunk * l.chunk, *g = gy + chunk * l.chunk;
+      const int64_t size = n - chunk * l.chunk < l.chunk ? n - chunk * l.chunk : l.chunk;
+      fill_zero(work, 2 * l.width);
+      sum_lines2(size, l.width, work, work + l.width, [&](int64_t i, int64_t k, auto lanes, Vec& a, Vec& b) {
+        a = lanes.load(g + i);
+        b = a * (lanes.load(p + i) - lanes.load(center + k));
+      });
+      fold(work, c, l.width, partial + chunk * 2 * c);
+      fold(work + l.width, c, l.width, partial + chunk * 2 * c + c);
+    }
+  });
+  parallel_for(c, 256, [&](int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; ++k) {
+      double a = 0, b = 0;
+      for (int64_t i = 0; i < chunks; ++i) a += partial[i * 2 * c + k], b += partial[i * 2 * c + c + k];
+      sum_gy[k] = a, sum_gyd[k] = b;
+    }
+  });
+}
+
+}  // namespace
+
+namespace FASTNN_TARGET {
+
+void batch_norm_forward(const float* x, const float* gamma, const float* beta, float epsilon, float* y,
+                        float* mean, float* variance, float* rstd, int64_t rows, int64_t c) {
+  statistics(x, mean, variance, rows, c);
+  reciprocal_sqrt(variance, epsilon, c, rstd);
+  Scratch<float> scale(c);
+  scale_of(gamma, rstd, c, scale);
+  normalize(x, mean, scale, beta, y, rows, c);
+}
+
+void batch_norm_inference(const float* x, const float* mean, const float* variance, const float* gamma,
+                          const float* beta, float epsilon, float* y, int64_t rows, int64_t c) {
+  Scratch<float> scale(c);
+  reciprocal_sqrt(variance, epsilon, c, scale);
+  scale_of(gamma, scale, c, scale);
+  normalize(x, mean, scale, beta, y, rows, c);
+}
+
+void batch_norm_backward(const float* x, const float* gy, const float* gamma, const float* mean,
+                         const float* rstd, float* gx, float* ggamma, float* gbeta, int64_t rows, int64_t c) {
+  Scratch<double> sums(2 * c);
+  gradient_sums(x, gy, mean, sums, sums + c, rows, c);
+  for (int64_t k = 0; k < c; ++k) {
+    ggamma[k] = float(sums[c + k] * double(rstd[k]));
+    gbeta[k] = float(sums[k]);
+  }
+  if (!gx) return;
+  // gx = scale * (gy - mean(gy) - (x - mean) * rstd^2 * mean(gy * (x - mean)))
+  const Lines l = make_lines(c);
+  Scratch<float> line(4 * l.width), v(3 * c);
+  float *m = line, *a = m + l.width, *b = a + l.width, *d = b + l.width;
+  for (int64_t k = 0; k < c; ++k) {
+    const double r = rstd[k], scale = gamma ? double(gamma[k]) * r : r;
+    v[k] = float(scale);
+    v[c + k] = float(-scale * r * r * sums[c + k] / double(rows));
+    v[2 * c + k] = float(-scale * sums[k] / double(rows));
+  }
+  repeat(mean, 0, c, l.width, m);
+  repeat(v, 0, c, l.width, a);
+  repeat(v + c, 0, c, l.width, b);
+  repeat(v + 2 * c, 0, c, l.width, d);
+  parallel_for(rows * c, l.chunk, [&](int64_t begin, int64_t end) {
+    for_each_in_lines(end - begin, l.width, [&](int64_t k, int64_t i, auto lanes) {
+      const Vec centered = lanes.load(x + begin + i) - lanes.load(m + k);
+      const Vec rest = fma(centered, lanes.load(b + k), lanes.load(d + k));
+      lanes.store(fma(lanes.load(gy + begin + i), lanes.load(a + k), rest), gx + begin + i);
+    });
+  });
+}
+
+void batch_norm_backward_inference(const float* x, const float* gy, const float* gamma, const float* mean,
+                                   const float* variance, float epsilon, float* gx, float* ggamma, float* gbeta,
+                                   int64_t rows, int64_t c) {
+  Scratch<float> rstd(2 * c);
+  float* scale = rstd + c;
+  reciprocal_sqrt(variance, epsilon, c, rstd);
+  if (ggamma) {
+    Scratch<double> sums(2 * c);
+    gradient_sums(x, gy, mean, sums, sums + c, rows, c);
+    for (int64_t k = 0; k < c; ++k) {
+      ggamma[k] = float(sums[c + k] * double(rstd[k]));
+      gbeta[k] = float(sums[k]);
+    }
+  }
+  if (!gx) return;
+  scale_of(gamma, rstd, c, scale);
+  const Lines l = make_lines(c);
+  Scratch<float> a(l.width);
+  repeat(scale, 1, c, l.width, a);
+  parallel_for(rows * c, l.chunk, [&](int64_t begin, int64_t end) {
+    for_each_in_lines(end - begin, l.width, [&](int64_t k, int64_t i, auto lanes) {
+      lanes.store(lanes.load(gy + begin + i) * lanes.load(a + k), gx + begin + i);
+    });
+  });
+}
+
+}  // namespace FASTNN_TARGET
+}  // namespace fastnn
