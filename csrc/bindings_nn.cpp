@@ -49,6 +49,27 @@ void bind_nn(py::module_& m) {
         "scale"_a = std::nullopt, nogil());
   m.def("squared_norms", &squared_norms, "g"_a, "row_slots"_a, nogil());
   m.def("clip_scales", &clip_scales, "squares"_a, "clipnorm"_a, "global_norm"_a, nogil());
+  m.def("depthwise_conv2d_forward", &depthwise_conv2d_forward, "x"_a, "w"_a, "strides"_a, "pads"_a, "dilation"_a, nogil());
+  m.def("depthwise_conv2d_backward_input", &depthwise_conv2d_backward_input, "gy"_a, "w"_a, "x_shape"_a, "strides"_a,
+        "pads"_a, "dilation"_a, nogil());
+  m.def("depthwise_conv2d_backward_weights", &depthwise_conv2d_backward_weights, "x"_a, "gy"_a, "w_shape"_a, "strides"_a,
+        "pads"_a, "dilation"_a, nogil());
+
+  m.def("max_pool2d_forward", &max_pool2d_forward, "x"_a, "size"_a, "strides"_a, "pads"_a, nogil());
+  m.def("max_pool2d_forward_with_taps", &max_pool2d_forward_with_taps, "x"_a, "size"_a, "strides"_a, "pads"_a, nogil());
+  m.def("max_pool2d_backward", &max_pool2d_backward, "gy"_a, "taps"_a, "x_shape"_a, "size"_a, "strides"_a, "pads"_a, nogil());
+  m.def("max_pool2d_take", &max_pool2d_take, "x"_a, "taps"_a, "size"_a, "strides"_a, "pads"_a, nogil());
+  m.def("average_pool2d_forward", &average_pool2d_forward, "x"_a, "size"_a, "strides"_a, "pads"_a, nogil());
+  m.def("average_pool2d_backward", &average_pool2d_backward, "gy"_a, "x_shape"_a, "size"_a, "strides"_a, "pads"_a, nogil());
+
+  m.def("batch_norm_forward", &batch_norm_forward, "x"_a, "gamma"_a, "beta"_a, "epsilon"_a, nogil());
+  m.def("batch_norm_inference", &batch_norm_inference, "x"_a, "mean"_a, "variance"_a, "gamma"_a, "beta"_a, "epsilon"_a, nogil());
+  m.def("batch_norm_backward", &batch_norm_backward, "x"_a, "gy"_a, "gamma"_a, "mean"_a, "rstd"_a, "need_gx"_a = true, nogil());
+  m.def("batch_norm_backward_inference", &batch_norm_backward_inference, "x"_a, "gy"_a, "gamma"_a, "mean"_a, "variance"_a,
+        "epsilon"_a, "need_gx"_a = true, nogil());
+  m.def("layer_norm_forward", &layer_norm_forward, "x"_a, "gamma"_a, "beta"_a, "axes"_a, "epsilon"_a, nogil());
+  m.def("layer_norm_backward", &layer_norm_backward, "x"_a, "gy"_a, "gamma"_a, "mean"_a, "rstd"_a, "axes"_a,
+        "need_gx"_a = true, nogil());
 }
 
 }  // namespace fastnn

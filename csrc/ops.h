@@ -2,6 +2,10 @@
 #pragma once
 #include <optional>
 #include <vector>
+#include <array>
+#include <optional>
+#include <tuple>
+#include <utility>
 
 #include "tensor.h"
 
@@ -131,5 +135,56 @@ void adam_update(std::vector<Tensor> w, const std::vector<Tensor>& g, const RowS
 Tensor squared_norms(const std::vector<Tensor>& g, const RowSlots& row_slots);
 // (weights,) factors that bring each gradient's norm (global: the norm of all together) down to clipnorm.
 Tensor clip_scales(const Tensor& squares, float clipnorm, bool global);
+// ---- depthwise convolution ----
+// x (n, ih, iw, c), w (kh, kw, c, m), y and gy (n, oh, ow, c * m); output channel k * m + q reads channel k.
+// strides, dilation: rows, columns; pads: top, bottom, left, right.
+Tensor depthwise_conv2d_forward(const Tensor& x, const Tensor& w, std::array<int64_t, 2> strides,
+                                std::array<int64_t, 4> pads, std::array<int64_t, 2> dilation);
+Tensor depthwise_conv2d_backward_input(const Tensor& gy, const Tensor& w, const Shape& x_shape,
+                                       std::array<int64_t, 2> strides, std::array<int64_t, 4> pads,
+                                       std::array<int64_t, 2> dilation);
+Tensor depthwise_conv2d_backward_weights(const Tensor& x, const Tensor& gy, const Shape& w_shape,
+                                         std::array<int64_t, 2> strides, std::array<int64_t, 4> pads,
+                                         std::array<int64_t, 2> dilation);
+
+// ---- pooling ----
+// x (n, ih, iw, c), y and gy (n, oh, ow, c). Padding does not take part in maxima and averages.
+Tensor max_pool2d_forward(const Tensor& x, std::array<int64_t, 2> size, std::array<int64_t, 2> strides,
+                          std::array<int64_t, 4> pads);
+// y and the number of the chosen cell in each window, uint8 or int32.
+std::pair<Tensor, Tensor> max_pool2d_forward_with_taps(const Tensor& x, std::array<int64_t, 2> size,
+                                                       std::array<int64_t, 2> strides, std::array<int64_t, 4> pads);
+Tensor max_pool2d_backward(const Tensor& gy, const Tensor& taps, const Shape& x_shape, std::array<int64_t, 2> size,
+                           std::array<int64_t, 2> strides, std::array<int64_t, 4> pads);
+// y = x at the chosen cells.
+Tensor max_pool2d_take(const Tensor& x, const Tensor& taps, std::array<int64_t, 2> size, std::array<int64_t, 2> strides,
+                       std::array<int64_t, 4> pads);
+Tensor average_pool2d_forward(const Tensor& x, std::array<int64_t, 2> size, std::array<int64_t, 2> strides,
+                              std::array<int64_t, 4> pads);
+Tensor average_pool2d_backward(const Tensor& gy, const Shape& x_shape, std::array<int64_t, 2> size,
+                               std::array<int64_t, 2> strides, std::array<int64_t, 4> pads);
+
+// ---- normalization ----
+// x (..., c) is normalized along all axes but the last; gamma, beta, mean, variance, rstd (c).
+// y, mean, variance, rstd
+std::tuple<Tensor, Tensor, Tensor, Tensor> batch_norm_forward(const Tensor& x, const std::optional<Tensor>& gamma,
+                                                              const std::optional<Tensor>& beta, double epsilon);
+Tensor batch_norm_inference(const Tensor& x, const Tensor& mean, const Tensor& variance, const std::optional<Tensor>& gamma,
+                            const std::optional<Tensor>& beta, double epsilon);
+// gx (if wanted), ggamma, gbeta
+std::tuple<std::optional<Tensor>, Tensor, Tensor> batch_norm_backward(const Tensor& x, const Tensor& gy,
+                                                                      const std::optional<Tensor>& gamma, const Tensor& mean,
+                                                                      const Tensor& rstd, bool need_gx);
+std::tuple<std::optional<Tensor>, Tensor, Tensor> batch_norm_backward_inference(
+    const Tensor& x, const Tensor& gy, const std::optional<Tensor>& gamma, const Tensor& mean, const Tensor& variance,
+    double epsilon, bool need_gx);
+// Each row of the last `axes` axes is normalized; gamma, beta have their shape, mean and rstd that of the rest.
+// y, mean, rstd
+std::tuple<Tensor, Tensor, Tensor> layer_norm_forward(const Tensor& x, const std::optional<Tensor>& gamma,
+                                                      const std::optional<Tensor>& beta, int64_t axes, double epsilon);
+// gx (if wanted), ggamma, gbeta
+std::tuple<std::optional<Tensor>, Tensor, Tensor> layer_norm_backward(const Tensor& x, const Tensor& gy,
+                                                                      const std::optional<Tensor>& gamma, const Tensor& mean,
+                                                                      const Tensor& rstd, int64_t axes, bool need_gx);
 
 }  // namespace fastnn

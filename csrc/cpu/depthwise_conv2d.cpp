@@ -263,6 +263,10 @@ void depthwise_conv2d_backward_weights(const float* x, const float* gy, float* g
   // A group has several times the floats of its partial sum; wide layers are also cut by channels.
   constexpr int64_t kBlock = 256;
   const int64_t rows = s.n * s.oh, taps = s.kh * s.kw, size = taps * s.c;
+  if (rows * s.ow == 0) {
+    for (int64_t i = 0; i < size; ++i) gw[i] = 0;
+    return;
+  }
   const int64_t blocks = ceil_div(s.c, kBlock);
   int64_t group = row_grain(s.ow, 8 * taps);
   const int64_t streaming = row_grain(s.ow * (s.c < kBlock ? s.c : kBlock));

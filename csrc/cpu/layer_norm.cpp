@@ -58,6 +58,10 @@ void layer_norm_forward(const float* x, const float* gamma, const float* beta, f
 
 void layer_norm_backward(const float* x, const float* gy, const float* gamma, const float* mean, const float* rstd,
                          float* gx, float* ggamma, float* gbeta, int64_t rows, int64_t c) {
+  if (rows == 0) {
+    for (int64_t k = 0; k < c; ++k) ggamma[k] = gbeta[k] = 0;
+    return;
+  }
   // Each chunk of rows sums ggamma and gbeta for itself; at most 64 chunks, added in order.
   int64_t grain = rows_per_chunk(c);
   if (grain < (rows + 63) / 64) grain = (rows + 63) / 64;
