@@ -100,6 +100,8 @@ inline constexpr int kUpdateSlots = 24;
 struct UpdateBatch {
   int64_t count;
   UpdateSlot slot[kUpdateSlots];
+};
+
 // Sliding windows over images, one channel at a time (depthwise convolution, pooling).
 // Output (i, j) reads the cells (i*sh - ph + u*dh, j*sw - pw + v*dw), 0 <= u < kh, 0 <= v < kw.
 struct WindowShape {

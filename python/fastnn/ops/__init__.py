@@ -1,3 +1,6 @@
 """Functions of tensors: the names and signatures of keras.ops. One import line per file."""
 from .basic import *  # noqa: F401,F403
 from .rnn import *  # noqa: F401,F403
+from .depthwise_conv import *  # noqa: F401,F403
+from .normalization import *  # noqa: F401,F403
+from .pooling import *  # noqa: F401,F403
