@@ -7,7 +7,7 @@ all nodes made from it; nothing is recursive. A tape covers the numbers given ou
 """
 
 import heapq
-import threading
+import itertools
 import weakref
 
 import numpy as np
@@ -15,11 +15,10 @@ import numpy as np
 from . import _core
 from ._core import Tensor, record  # noqa: F401  (record is the ops' door to the tape)
 
-_local = threading.local()
 # Tapes that are recording or may still be asked for a gradient: while another one is open, a
 # gradient must not free the closures that it walks.
 _open_tapes = weakref.WeakSet()
-_counter = 0
+_numbers = itertools.count(1)  # next() is atomic: threads share the numbers
 
 
 class Node:
@@ -28,9 +27,7 @@ class Node:
     __slots__ = ("parents", "vjp", "number", "outputs", "shape", "dtype", "owner", "__weakref__")
 
     def __init__(self, parents, vjp, outputs=1, shape=None, dtype=None, owner=None):
-        global _counter
-        _counter += 1
-        self.number = _counter
+        self.number = next(_numbers)
         self.parents = parents  # (node, output) pairs; None where no gradient is wanted
         self.vjp = vjp
         self.outputs = outputs
@@ -117,13 +114,13 @@ class GradientTape:
 
     def _start(self):
         self._recording = True
-        self._spans.append([_counter, None])
+        self._spans.append([next(_numbers), None])
         _open_tapes.add(self)
         _core.set_recording(_core.recording() + 1)
 
     def _stop(self):
         self._recording = False
-        self._spans[-1][1] = _counter
+        self._spans[-1][1] = next(_numbers)
         _core.set_recording(max(0, _core.recording() - 1))
 
     def watch(self, tensor):
@@ -154,7 +151,7 @@ class GradientTape:
     def reset(self):
         """Forget what was recorded so far."""
         self._watched = {}
-        self._spans = [[_counter, None]] if self._recording else []
+        self._spans = [[next(_numbers), None]] if self._recording else []
 
     def _covers(self, number):
         for first, last in self._spans:
@@ -208,7 +205,7 @@ class GradientTape:
                 raise TypeError("[GradientTape.gradient] sources must be tensors or variables. "
                                 f"Received: {type(s).__name__}")
         keep = {w for w in wanted if w[0] is not None}
-        release = not self._persistent and not any(t is not self for t in _open_tapes)
+        release = not self._persistent and len(_open_tapes) <= (self in _open_tapes)
         if not self._persistent:
             _open_tapes.discard(self)
         found = self._walk(targets, seeds, keep, release)
