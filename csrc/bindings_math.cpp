@@ -34,6 +34,8 @@ void bind_math(py::module_& m) {
   m.def("random_truncated_normal", &random_truncated_normal, "key"_a, "shape"_a, "mean"_a, "stddev"_a, nogil());
   m.def("random_integers", &random_integers, "key"_a, "shape"_a, "low"_a, "high"_a, nogil());
   m.def("dropout", &dropout, "key"_a, "x"_a, "rate"_a, nogil());
+  m.def("matmul", &matmul, "a"_a, "b"_a, "bias"_a, "trans_a"_a, "trans_b"_a, "activation"_a, nogil());
+  m.def("epilogue_backward", &epilogue_backward, "activation"_a, "y"_a, "gy"_a, "bias"_a, nogil());
 }
 
 }  // namespace fastnn

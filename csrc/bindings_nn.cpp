@@ -71,6 +71,14 @@ void bind_nn(py::module_& m) {
   m.def("layer_norm_forward", &layer_norm_forward, "x"_a, "gamma"_a, "beta"_a, "axes"_a, "epsilon"_a, nogil());
   m.def("layer_norm_backward", &layer_norm_backward, "x"_a, "gy"_a, "gamma"_a, "mean"_a, "rstd"_a, "axes"_a,
         "need_gx"_a = true, nogil());
+  // strides, dilations, pads (top, bottom, left, right), groups
+  py::class_<Conv2dOptions>(m, "Conv2dOptions")
+      .def(py::init<std::array<int64_t, 2>, std::array<int64_t, 2>, std::array<int64_t, 4>, int64_t>(), "strides"_a,
+           "dilations"_a, "pads"_a, "groups"_a);
+  m.def("conv2d_forward", &conv2d_forward, "x"_a, "w"_a, "bias"_a, "options"_a, "activation"_a, nogil());
+  m.def("conv2d_backward_input", &conv2d_backward_input, "gy"_a, "w"_a, "bias"_a, "size"_a, "options"_a, "activation"_a,
+        nogil());
+  m.def("conv2d_backward_weights", &conv2d_backward_weights, "x"_a, "gy"_a, "size"_a, "options"_a, nogil());
 }
 
 }  // namespace fastnn

@@ -110,4 +110,17 @@ struct WindowShape {
   int64_t sh, sw, ph, pw, dh, dw;
 };
 
+// c (m, n) = activation(a @ b + bias) for each matrix of a batch; a is (m, k), or (k, m) when trans_a,
+// b is (k, n), or (n, k) when trans_b. Strides of the batch count matrices.
+struct MatmulShape {
+  int64_t m, n, k, trans_a, trans_b, activation;
+  BroadcastShape batch;
+};
+
+// x (n, ih, iw, ic), kernel (kh, kw, ic / groups, oc), y (n, oh, ow, oc):
+// y[n,i,j,o] = sum_{u,v,c} x[n, i*sh - ph + u*dh, j*sw - pw + v*dw, c] * kernel[u,v,c,o]
+struct Conv2dShape {
+  int64_t n, ih, iw, ic, oh, ow, oc, kh, kw, sh, sw, ph, pw, dh, dw, groups;
+};
+
 }  // namespace fastnn

@@ -186,5 +186,29 @@ std::tuple<Tensor, Tensor, Tensor> layer_norm_forward(const Tensor& x, const std
 std::tuple<std::optional<Tensor>, Tensor, Tensor> layer_norm_backward(const Tensor& x, const Tensor& gy,
                                                                       const std::optional<Tensor>& gamma, const Tensor& mean,
                                                                       const Tensor& rstd, int64_t axes, bool need_gx);
+// ---- matmul ----
+// activation(a @ b + bias), NumPy's broadcasting of batch axes; a and b have at least 2 axes.
+// trans_a, trans_b: the last two axes are swapped. activation: Activation.
+Tensor matmul(const Tensor& a, const Tensor& b, const std::optional<Tensor>& bias, bool trans_a, bool trans_b,
+              int64_t activation);
+// The gradient before the epilogue of matmul or conv, and that of its bias if asked for.
+std::pair<Tensor, std::optional<Tensor>> epilogue_backward(int64_t activation, const Tensor& y, const Tensor& gy,
+                                                           bool bias);
+void check_activation(const char* op, int64_t activation);
+
+// ---- conv2d: x (n, ih, iw, ic), w (kh, kw, ic / groups, oc), y (n, oh, ow, oc) ----
+// or sequences x (n, iw, ic), w (kw, ic / groups, oc), y (n, ow, oc): images of height 1.
+struct Conv2dOptions {
+  std::array<int64_t, 2> strides, dilations;
+  std::array<int64_t, 4> pads;  // top, bottom, left, right
+  int64_t groups;
+};
+Tensor conv2d_forward(const Tensor& x, const Tensor& w, const std::optional<Tensor>& bias, const Conv2dOptions& o,
+                      int64_t activation);
+// size: (ih, iw).
+Tensor conv2d_backward_input(const Tensor& gy, const Tensor& w, const std::optional<Tensor>& bias,
+                             std::array<int64_t, 2> size, const Conv2dOptions& o, int64_t activation);
+// size: (kh, kw).
+Tensor conv2d_backward_weights(const Tensor& x, const Tensor& gy, std::array<int64_t, 2> size, const Conv2dOptions& o);
 
 }  // namespace fastnn

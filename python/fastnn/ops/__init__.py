@@ -4,3 +4,5 @@ from .rnn import *  # noqa: F401,F403
 from .depthwise_conv import *  # noqa: F401,F403
 from .normalization import *  # noqa: F401,F403
 from .pooling import *  # noqa: F401,F403
+from .conv2d import *  # noqa: F401,F403
+from .matmul import *  # noqa: F401,F403
