@@ -1,9 +1,42 @@
 """fastnn: Keras-style deep learning in one small native wheel."""
+import importlib
 
-from . import _core, ops
-from . import config, constraints, initializers, losses, optimizers, regularizers, saving
+from . import _core, config, ops, utils
 from ._core import Tensor, empty_cache, isa, memory_stats, num_threads, reset_peak_memory, set_num_threads
 from .autograd import GradientTape, custom_gradient, stop_gradient
 from .symbolic import KerasTensor
 from .tensor import Variable, convert_to_numpy, convert_to_tensor, from_dlpack, is_tensor
+from .utils.naming import name_scope
 from .version import __version__
+
+# Loaded when first used, so that scripts that only want the ops start fast.
+_MODULES = (
+    "activations", "applications", "callbacks", "constraints", "datasets", "dtype_policies", "initializers", "keras",
+    "layers", "losses", "metrics", "mixed_precision", "models", "optimizers", "random", "regularizers",
+    "saving", "tree",
+)
+_NAMES = {
+    "Model": "models", "Sequential": "models", "Input": "layers", "InputSpec": "layers", "Layer": "layers",
+    "Operation": "layers.operation", "Optimizer": "optimizers", "Loss": "losses", "Metric": "metrics",
+    "Initializer": "initializers", "Regularizer": "regularizers", "DTypePolicy": "dtype_policies",
+    "ModelFormatError": "saving",
+}
+
+
+def __getattr__(name):
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in _NAMES:
+        value = getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *_MODULES, *_NAMES})
+
+
+def version():
+    """The version of fastnn, as a string."""
+    return __version__

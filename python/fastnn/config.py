@@ -1,4 +1,4 @@
-"""Settings of the whole process: default float type, fuzz factor and image layout."""
+"""Settings of the whole process: default float type, fuzz factor, layout of images."""
 from .dtypes import floatx, set_floatx
 
 _epsilon = 1e-7
@@ -25,17 +25,47 @@ _image_data_format = "channels_last"
 
 
 def image_data_format():
-    """Where layers and ops expect the channels when they are not told: "channels_last" at start."""
+    """The default layout of images: "channels_last" (n, h, w, c) at start."""
     return _image_data_format
 
 
 def set_image_data_format(data_format):
-    """Set what `image_data_format` returns: "channels_last" or "channels_first"."""
+    """Set the default layout of images to "channels_last" or "channels_first" (n, c, h, w).
+
+    Raises:
+        ValueError: `data_format` is neither.
+    """
     global _image_data_format
-    if data_format not in ("channels_last", "channels_first"):
-        raise ValueError("[set_image_data_format] data_format must be 'channels_last' or 'channels_first'. "
+    _image_data_format = standardize_data_format(data_format, "set_image_data_format")
+
+
+def standardize_data_format(data_format, op="data_format"):
+    """`data_format` if it is "channels_last" or "channels_first"; the default for None.
+
+    Raises:
+        ValueError: it is anything else.
+    """
+    if data_format is None:
+        return _image_data_format
+    name = str(data_format).lower()
+    if name not in ("channels_last", "channels_first"):
+        raise ValueError(f"[{op}] data_format must be 'channels_last' or 'channels_first'. "
                          f"Received: data_format={data_format!r}")
-    _image_data_format = str(data_format)
+    return name
 
 
-__all__ = ["epsilon", "floatx", "image_data_format", "set_epsilon", "set_floatx", "set_image_data_format"]
+def backend():
+    """The name of the library that computes: "fastnn"."""
+    return "fastnn"
+
+
+def __getattr__(name):
+    if name in ("dtype_policy", "set_dtype_policy"):
+        from . import dtype_policies
+
+        return getattr(dtype_policies, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+__all__ = ["backend", "dtype_policy", "epsilon", "floatx", "image_data_format", "set_dtype_policy", "set_epsilon",
+           "set_floatx", "set_image_data_format", "standardize_data_format"]

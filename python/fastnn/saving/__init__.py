@@ -1,4 +1,5 @@
 """Configs of objects and their registration."""
+from .files import ModelFormatError
 from .registration import (
     CustomObjectScope,
     custom_object_scope,
@@ -11,6 +12,7 @@ from .serialization import deserialize_keras_object, serialize_keras_object
 
 __all__ = [
     "CustomObjectScope",
+    "ModelFormatError",
     "custom_object_scope",
     "deserialize_keras_object",
     "get_custom_objects",

@@ -1,0 +1,3 @@
+"""Dtype policies under the names of Keras's `mixed_precision`."""
+from .dtype_policies import (DTypePolicy, Policy, dtype_policy, global_policy, set_dtype_policy,  # noqa: F401
+                             set_global_policy)
