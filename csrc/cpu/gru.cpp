@@ -148,14 +148,14 @@ void gru_backward(RnnBackward a) {
         for_each_vec(u, [&](int64_t k, int64_t n) {
           const Vec one = Vec::set(1), z = Vec::load(p + k, n), rg = Vec::load(p + u + k, n);
           const Vec g = Vec::load(p + 2 * u + k, n), q = Vec::load(p + 3 * u + k, n), ghk = Vec::load(gh_r + k, n);
-          const Vec gg = ghk * (one - z) * (one - g * g);
-          const Vec gzk = ghk * (Vec::load(h + k, n) - g) * (z * (one - z));
-          (ghk * z).store(gh_r + k, n);
+          const Vec gg = rnn_flush(ghk * (one - z) * (one - g * g));
+          const Vec gzk = rnn_flush(ghk * (Vec::load(h + k, n) - g) * (z * (one - z)));
+          rnn_flush(ghk * z).store(gh_r + k, n);
           float* const copies[] = {out, st};
           for (float* to : copies) gzk.store(to + k, n);
           gg.store(out + 2 * u + k, n);
           if (a.variant) {
-            const Vec gr = gg * q * (rg * (one - rg)), gp = gg * rg;
+            const Vec gr = rnn_flush(gg * q * (rg * (one - rg))), gp = rnn_flush(gg * rg);
             gr.store(out + u + k, n), gp.store(out + 3 * u + k, n);
             gr.store(st + u + k, n), gp.store(st + 2 * u + k, n);
           } else {
@@ -172,7 +172,7 @@ void gru_backward(RnnBackward a) {
           const float *p = gates_of(r), *h = h_prev_of(r);
           for_each_vec(u, [&](int64_t k, int64_t n) {
             const Vec rg = Vec::load(p + u + k, n), gqk = Vec::load(gq + r * u + k, n);
-            const Vec gr = gqk * Vec::load(h + k, n) * (rg * (Vec::set(1) - rg));
+            const Vec gr = rnn_flush(gqk * Vec::load(h + k, n) * (rg * (Vec::set(1) - rg)));
             gr.store(out + u + k, n), gr.store(st + u + k, n);
             fma(gqk, rg, Vec::load(gh_r + k, n)).store(gh_r + k, n);
           });

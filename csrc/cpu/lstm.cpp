@@ -92,12 +92,12 @@ void lstm_backward(RnnBackward a) {
           const Vec one = Vec::set(1), i = Vec::load(p + k, n), f = Vec::load(p + u + k, n);
           const Vec g = Vec::load(p + 2 * u + k, n), o = Vec::load(p + 3 * u + k, n);
           const Vec tc = tanh(Vec::load(c + k, n)), ghk = Vec::load(gh_r + k, n);
-          const Vec go = ghk * tc * (o * (one - o));
+          const Vec go = rnn_flush(ghk * tc * (o * (one - o)));
           const Vec gck = fma(ghk * o, one - tc * tc, Vec::load(gc_r + k, n));
-          const Vec gi = gck * g * (i * (one - i));
-          const Vec gf = gck * Vec::load(c_prev + k, n) * (f * (one - f));
-          const Vec gg = gck * i * (one - g * g);
-          (gck * f).store(gc_r + k, n);
+          const Vec gi = rnn_flush(gck * g * (i * (one - i)));
+          const Vec gf = rnn_flush(gck * Vec::load(c_prev + k, n) * (f * (one - f)));
+          const Vec gg = rnn_flush(gck * i * (one - g * g));
+          rnn_flush(gck * f).store(gc_r + k, n);
           Vec::zero().store(gh_r + k, n);
           float* const copies[] = {out, step};
           for (float* to : copies)

@@ -72,7 +72,7 @@ void simple_rnn_through_time(const RnnBackward& a, F derivative) {
         }
         const float* h = a.hs + rnn_after(begin + r, a.steps, t, a.go_backwards) * u;
         for_each_vec(u, [&](int64_t k, int64_t n) {
-          const Vec g = derivative(Vec::load(h + k, n), Vec::load(gh_r + k, n));
+          const Vec g = rnn_flush(derivative(Vec::load(h + k, n), Vec::load(gh_r + k, n)));
           g.store(out + k, n), g.store(st + k, n);
           Vec::zero().store(gh_r + k, n);
         });
