@@ -53,14 +53,14 @@ _CLASSES = (
     MeanSquaredError, MeanSquaredLogarithmicError, Poisson, SparseCategoricalCrossentropy, SquaredHinge,
     Tversky,
 )  # fmt: skip
-_FUNCTIONS = (
+FUNCTIONS = (
     binary_crossentropy, binary_focal_crossentropy, categorical_crossentropy,
     categorical_focal_crossentropy, categorical_generalized_cross_entropy, categorical_hinge, circle,
     cosine_similarity, dice, hinge, huber, kl_divergence, log_cosh, mean_absolute_error,
     mean_absolute_percentage_error, mean_squared_error, mean_squared_logarithmic_error, poisson,
     sparse_categorical_crossentropy, squared_hinge, tversky,
 )  # fmt: skip
-_OBJECTS = {obj.__name__: obj for obj in _CLASSES + _FUNCTIONS}
+_OBJECTS = {obj.__name__: obj for obj in _CLASSES + FUNCTIONS}
 _OBJECTS.update(
     mse=mse, MSE=mse, mae=mae, MAE=mae, mape=mape, MAPE=mape, msle=msle, MSLE=msle, bce=bce, BCE=bce, kld=kld,
     KLD=kld, kullback_leibler_divergence=kld, logcosh=log_cosh,

@@ -3,7 +3,6 @@
 The learning rate and the step count are variables, read by ops or kernels and never turned into Python
 numbers on the way to an update, so that a recorded step can be run again.
 """
-import contextlib
 import difflib
 import inspect
 import math
@@ -17,6 +16,7 @@ from ..dtypes import floatx
 from ..saving.serialization import deserialize_keras_object, serialize_keras_object
 from ..tensor import Variable, as_tensor
 from ..utils.naming import auto_name, to_snake_case
+from ..utils.stateless import substituted
 from .schedules import LearningRateSchedule
 
 
@@ -574,16 +574,3 @@ def clip_by_global_norm(values, clip_norm):
     norm = global_norm(values)
     scale = clip_norm * ops.minimum(1.0 / norm, 1.0 / clip_norm) + (norm - norm)
     return [None if v is None else v * scale for v in values]
-
-
-@contextlib.contextmanager
-def substituted(variables, values):
-    """Context in which variables hold other values; on leaving they get their own back."""
-    before = [v.value for v in variables]
-    try:
-        for variable, value in zip(variables, values):
-            variable.assign(value)
-        yield
-    finally:
-        for variable, value in zip(variables, before):
-            variable.assign(value)
