@@ -2,3 +2,11 @@
 from .input_spec import InputSpec
 from .input_layer import Input, InputLayer
 from .layer import Layer
+from .normalization import BatchNormalization, LayerNormalization, RMSNormalization
+from .padding import Cropping1D, Cropping2D, UpSampling1D, UpSampling2D, ZeroPadding1D, ZeroPadding2D
+from .pooling import (
+    AveragePooling1D, AveragePooling2D, AveragePooling3D, AvgPool1D, AvgPool2D, AvgPool3D, GlobalAveragePooling1D,
+    GlobalAveragePooling2D, GlobalAveragePooling3D, GlobalAvgPool1D, GlobalAvgPool2D, GlobalAvgPool3D, GlobalMaxPool1D,
+    GlobalMaxPool2D, GlobalMaxPool3D, GlobalMaxPooling1D, GlobalMaxPooling2D, GlobalMaxPooling3D, MaxPool1D, MaxPool2D,
+    MaxPool3D, MaxPooling1D, MaxPooling2D, MaxPooling3D,
+)

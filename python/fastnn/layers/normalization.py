@@ -1,0 +1,282 @@
+"""Normalization layers: over the batch, and within each sample."""
+import math
+import warnings
+
+from .. import constraints, initializers, ops, regularizers
+from ..ops.normalization import batch_norm_inference, batch_norm_train
+from .input_spec import InputSpec
+from .layer import Layer
+
+
+def _number(value, kind, name, low, high):
+    """``value`` as a float in [low, high], for an error before any state is made."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+        raise ValueError(f"[{kind}] {name} must be a number in [{low}, {high}]. Received: {name}={value!r}")
+    return float(value)
+
+
+def _epsilon(value, kind):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        raise ValueError(f"[{kind}] epsilon must be a positive number. Received: epsilon={value!r}")
+    return float(value)
+
+
+class _Scaled(Layer):
+    """A layer with gamma and beta and what belongs to them."""
+
+    _plain = ()
+    _objects = ()
+
+    def _set_options(self, center, scale, beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer,
+                     beta_constraint, gamma_constraint):
+        self.center = center
+        self.scale = scale
+        self.beta_initializer = initializers.get(beta_initializer)
+        self.gamma_initializer = initializers.get(gamma_initializer)
+        self.beta_regularizer = regularizers.get(beta_regularizer)
+        self.gamma_regularizer = regularizers.get(gamma_regularizer)
+        self.beta_constraint = constraints.get(beta_constraint)
+        self.gamma_constraint = constraints.get(gamma_constraint)
+        self.supports_masking = True
+
+    def _add_scale(self, shape, gamma, beta):
+        def add(name):
+            return self.add_weight(shape=shape, name=name, initializer=getattr(self, f"{name}_initializer"),
+                                   regularizer=getattr(self, f"{name}_regularizer"),
+                                   constraint=getattr(self, f"{name}_constraint"), autocast=False)
+
+        self.gamma = add("gamma") if gamma else None
+        self.beta = add("beta") if beta else None
+
+    def get_config(self):
+        config = {**super().get_config(), **{name: getattr(self, name) for name in (*self._plain, "center", "scale")}}
+        modules = {"initializer": initializers, "regularizer": regularizers, "constraint": constraints}
+        for name in ("beta_initializer", "gamma_initializer", *self._objects, "beta_regularizer", "gamma_regularizer",
+                     "beta_constraint", "gamma_constraint"):
+            config[name] = modules[name.rsplit("_", 1)[1]].serialize(getattr(self, name))
+        return config
+
+
+def _check_axis(axis, input_shape, name):
+    """axis as an index from 0 on, of a known size."""
+    rank = len(input_shape)
+    if not -rank <= axis < rank:
+        raise ValueError(f"[{name}] axis must be in [{-rank}, {rank}). Received: axis={axis}, shape={tuple(input_shape)}")
+    if input_shape[axis] is None:
+        raise ValueError(f"[{name}] the size of axis {axis} must be known. Received: shape={tuple(input_shape)}")
+    return axis % rank
+
+
+class BatchNormalization(_Scaled):
+    """Normalizes every channel: (x - mean) / sqrt(variance + epsilon) * gamma + beta.
+
+    Training uses mean and (biased) variance of the batch and moves the moving statistics towards them:
+    moving = moving * momentum + batch * (1 - momentum). Inference uses the moving statistics, and so
+    does training with ``trainable=False``: a frozen layer changes nothing and does not see the batch.
+
+    Args:
+        axis: int, the axis of the channels.
+        momentum: float in [0, 1].
+        epsilon: float above 0.
+        center, scale: bool; with beta, with gamma.
+        beta_initializer, gamma_initializer, moving_mean_initializer, moving_variance_initializer: of the weights.
+        beta_regularizer, gamma_regularizer, beta_constraint, gamma_constraint: of the weights.
+        synchronized: accepted for Keras's sake; there is one process.
+
+    Weights, each (channels,): gamma, ones; beta, zeros; not trained: moving_mean, zeros; moving_variance, ones.
+
+    Call arguments:
+        inputs: (n, ..., c) for axis -1.
+        training: bool.
+        mask: bool, of the shape of inputs without the last axis; what is False does not count for the
+            statistics. It is normalized like the rest.
+
+    Raises:
+        ValueError: an argument out of range; training on an empty batch, which leaves the state alone.
+
+    Source: Ioffe and Szegedy 2015.
+    """
+
+    _plain = ("axis", "momentum", "epsilon")
+    _objects = ("moving_mean_initializer", "moving_variance_initializer")
+
+    def __init__(self, axis=-1, momentum=0.99, epsilon=1e-3, center=True, scale=True, beta_initializer="zeros",
+                 gamma_initializer="ones", moving_mean_initializer="zeros", moving_variance_initializer="ones",
+                 beta_regularizer=None, gamma_regularizer=None, beta_constraint=None, gamma_constraint=None,
+                 synchronized=False, **kwargs):
+        super().__init__(**kwargs)
+        if isinstance(axis, (list, tuple)) and len(axis) == 1:
+            axis = axis[0]
+        if isinstance(axis, bool) or not hasattr(axis, "__index__"):
+            raise ValueError(f"[BatchNormalization] axis must be an integer. Received: axis={axis!r}")
+        self.axis = axis.__index__()
+        self.momentum = _number(momentum, "BatchNormalization", "momentum", 0, 1)
+        self.epsilon = _epsilon(epsilon, "BatchNormalization")
+        self.synchronized = synchronized
+        self.moving_mean_initializer = initializers.get(moving_mean_initializer)
+        self.moving_variance_initializer = initializers.get(moving_variance_initializer)
+        self._set_options(center, scale, beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer,
+                          beta_constraint, gamma_constraint)
+
+    def build(self, input_shape):
+        axis = _check_axis(self.axis, input_shape, self.name)
+        shape = (input_shape[axis],)
+        self._add_scale(shape, self.scale, self.center)
+        self.moving_mean = self.add_weight(shape=shape, name="moving_mean", initializer=self.moving_mean_initializer,
+                                           trainable=False, autocast=False)
+        self.moving_variance = self.add_weight(shape=shape, name="moving_variance",
+                                               initializer=self.moving_variance_initializer, trainable=False,
+                                               autocast=False)
+        self.input_spec = InputSpec(ndim=len(input_shape), axes={axis: input_shape[axis]})
+
+    def call(self, inputs, training=None, mask=None):
+        x = ops.cast(inputs, "float32") if inputs.dtype != "float32" else inputs
+        axis = self.axis % x.ndim
+        if mask is not None and mask.ndim != x.ndim - 1:
+            raise ValueError(f"[{self.name}] mask must have one dimension less than inputs. "
+                             f"Received: mask.shape={mask.shape}, inputs.shape={x.shape}")
+        gamma = None if self.gamma is None else ops.convert_to_tensor(self.gamma, "float32")
+        beta = None if self.beta is None else ops.convert_to_tensor(self.beta, "float32")
+        if axis != x.ndim - 1:
+            x = ops.moveaxis(x, axis, -1)
+        if training and self.trainable:
+            if x.size == 0:
+                raise ValueError(f"[{self.name}] a batch to train on must not be empty. Received: shape={inputs.shape}")
+            if mask is None:
+                y, mean, variance = batch_norm_train(x, gamma, beta, self.epsilon)
+            else:
+                on = ops.expand_dims(ops.cast(mask, "bool"), -1)
+                if axis != x.ndim - 1:
+                    on = ops.moveaxis(ops.broadcast_to(on, inputs.shape), axis, -1)
+                mean, variance = _masked_moments(x, on)
+                y = batch_norm_inference(x, mean, variance, gamma, beta, self.epsilon)
+            if x.device != "meta":
+                self._move(self.moving_mean, mean)
+                self._move(self.moving_variance, variance)
+        else:
+            mean = ops.convert_to_tensor(self.moving_mean, "float32")
+            variance = ops.convert_to_tensor(self.moving_variance, "float32")
+            y = batch_norm_inference(x, mean, variance, gamma, beta, self.epsilon)
+        if axis != x.ndim - 1:
+            y = ops.moveaxis(y, -1, axis)
+        return y if self.compute_dtype == "float32" else ops.cast(y, self.compute_dtype)
+
+    def _move(self, variable, value):
+        value = ops.stop_gradient(value)
+        variable.assign(variable.value * self.momentum + value * (1.0 - self.momentum))
+
+    def compute_output_shape(self, input_shape):
+        _check_axis(self.axis, input_shape, self.name)
+        return tuple(input_shape)
+
+
+def _masked_moments(x, on):
+    """Mean and variance over all axes but the last of what is ``on``: bool, broadcast to x."""
+    axes = tuple(range(x.ndim - 1))
+    # Not a product with 0: what is masked may be infinite.
+    zero = ops.zeros((), "float32")
+    weights = ops.broadcast_to(ops.cast(on, "float32"), x.shape)
+    count = ops.sum(weights, axis=axes) + 1e-7
+    mean = ops.sum(ops.where(on, x, zero), axis=axes) / count
+    variance = ops.sum(ops.where(on, ops.square(x - mean), zero), axis=axes) / count
+    return mean, variance
+
+
+class LayerNormalization(_Scaled):
+    """Normalizes every sample over ``axis``: (x - mean) / sqrt(variance + epsilon) * gamma + beta.
+
+    Args:
+        axis: int or sequence of ints.
+        epsilon: float above 0.
+        center, scale: bool; with beta, with gamma.
+        beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer, beta_constraint, gamma_constraint:
+            of the weights.
+        rms_scaling: True neither subtracts the mean nor adds beta, as old Keras models ask for.
+
+    Weights, of the sizes of ``axis``: gamma, ones; beta, zeros.
+
+    Raises:
+        ValueError: an axis does not exist, or epsilon is not positive.
+
+    Source: Ba, Kiros and Hinton 2016.
+    """
+
+    _plain = ("axis", "epsilon", "rms_scaling")
+
+    def __init__(self, axis=-1, epsilon=1e-3, center=True, scale=True, beta_initializer="zeros", gamma_initializer="ones",
+                 beta_regularizer=None, gamma_regularizer=None, beta_constraint=None, gamma_constraint=None, **kwargs):
+        self_rms = kwargs.pop("rms_scaling", False)
+        super().__init__(**kwargs)
+        if self_rms:
+            warnings.warn("[LayerNormalization] rms_scaling=True divides by the standard deviation, not by the root mean "
+                          "square; RMSNormalization does that", stacklevel=2)
+        self.axis = _axes(axis, "LayerNormalization")
+        self.epsilon = _epsilon(epsilon, "LayerNormalization")
+        self.rms_scaling = bool(self_rms)
+        self._set_options(center, scale, beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer,
+                          beta_constraint, gamma_constraint)
+
+    def build(self, input_shape):
+        axes = sorted(_check_axis(a, input_shape, self.name) for a in _as_list(self.axis))
+        self._add_scale(tuple(input_shape[a] for a in axes), self.scale or self.rms_scaling,
+                        self.center and not self.rms_scaling)
+
+    def call(self, inputs):
+        y = ops.layer_normalization(inputs, self.gamma, self.beta, self.axis, self.epsilon, rms_scaling=self.rms_scaling)
+        return y if y.dtype == self.compute_dtype else ops.cast(y, self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        for a in _as_list(self.axis):
+            _check_axis(a, input_shape, self.name)
+        return tuple(input_shape)
+
+
+class RMSNormalization(Layer):
+    """Divides every sample by its root mean square over ``axis``: x / sqrt(mean(x^2) + epsilon) * scale.
+
+    Args:
+        axis: int or sequence of ints.
+        epsilon: float above 0.
+
+    Weights: scale, of the sizes of ``axis``, ones.
+
+    Raises:
+        ValueError: an axis does not exist, or epsilon is not positive.
+
+    Source: Zhang and Sennrich 2019.
+    """
+
+    def __init__(self, axis=-1, epsilon=1e-6, **kwargs):
+        super().__init__(**kwargs)
+        self.axis = _axes(axis, "RMSNormalization")
+        self.epsilon = _epsilon(epsilon, "RMSNormalization")
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        axes = sorted(_check_axis(a, input_shape, self.name) for a in _as_list(self.axis))
+        self.scale = self.add_weight(shape=tuple(input_shape[a] for a in axes), name="scale", initializer="ones")
+        # The shape in which scale meets the input.
+        self._broadcast = tuple(n if a in axes else 1 for a, n in enumerate(input_shape))[axes[0]:]
+
+    def call(self, inputs):
+        return ops.rms_normalization(inputs, ops.reshape(self.scale, self._broadcast), self.axis, self.epsilon)
+
+    def compute_output_shape(self, input_shape):
+        for a in _as_list(self.axis):
+            _check_axis(a, input_shape, self.name)
+        return tuple(input_shape)
+
+    def get_config(self):
+        return {**super().get_config(), "axis": self.axis, "epsilon": self.epsilon}
+
+
+def _as_list(axis):
+    return axis if isinstance(axis, list) else [axis]
+
+
+def _axes(axis, kind):
+    """An int, or a list of ints."""
+    for a in axis if isinstance(axis, (list, tuple)) else (axis,):
+        if isinstance(a, bool) or not hasattr(a, "__index__"):
+            raise TypeError(f"[{kind}] axis must be an integer or a sequence of integers. Received: axis={axis!r}")
+    return [a.__index__() for a in axis] if isinstance(axis, (list, tuple)) else axis.__index__()

@@ -1,0 +1,202 @@
+"""Layers that change the spatial sizes: zero padding, cropping, upsampling."""
+from .. import ops
+from ..ops.window import is_channels_first, spatial
+from .input_spec import InputSpec
+from .layer import Layer
+
+
+def _pairs(value, n, kind, name):
+    """(before, after) of each of n axes, from an int, a value per axis, or a pair per axis."""
+    if isinstance(value, (list, tuple)):
+        if len(value) != n:
+            raise ValueError(f"[{kind}] {name} must be an integer, or hold {n} integers or pairs. "
+                             f"Received: {name}={value!r}")
+        return tuple(spatial(v, 2, kind, name, low=0) for v in value)
+    return (spatial(value, 2, kind, name, low=0),) * n
+
+
+def _layout(data_format, kind):
+    return "channels_first" if is_channels_first(data_format, kind) else "channels_last"
+
+
+class ZeroPadding1D(Layer):
+    """Zeros before and after the steps.
+
+    Args:
+        padding: int, or (before, after), steps.
+        data_format: "channels_last" (n, steps, c), "channels_first" (n, c, steps), or None, the global setting.
+
+    Input: (n, steps, c). Output: (n, before + steps + after, c).
+    """
+
+    def __init__(self, padding=1, data_format=None, **kwargs):
+        super().__init__(**kwargs)
+        self.padding = spatial(padding, 2, "ZeroPadding1D", "padding", low=0)
+        self.data_format = _layout(data_format, "ZeroPadding1D")
+        self.input_spec = InputSpec(ndim=3)
+
+    def call(self, inputs):
+        first = self.data_format == "channels_first"
+        return ops.pad(inputs, ((0, 0), (0, 0), self.padding) if first else ((0, 0), self.padding, (0, 0)))
+
+    def get_config(self):
+        return {**super().get_config(), "padding": self.padding, "data_format": self.data_format}
+
+
+class ZeroPadding2D(Layer):
+    """Zeros around the images.
+
+    Args:
+        padding: int; or (rows, columns), each on both sides; or ((top, bottom), (left, right)), pixels.
+        data_format: "channels_last" (n, h, w, c), "channels_first" (n, c, h, w), or None, the global setting.
+
+    Input: (n, h, w, c). Output: (n, top + h + bottom, left + w + right, c).
+    """
+
+    def __init__(self, padding=(1, 1), data_format=None, **kwargs):
+        super().__init__(**kwargs)
+        self.padding = _pairs(padding, 2, "ZeroPadding2D", "padding")
+        self.data_format = _layout(data_format, "ZeroPadding2D")
+        self.input_spec = InputSpec(ndim=4)
+
+    def call(self, inputs):
+        first = self.data_format == "channels_first"
+        return ops.pad(inputs, ((0, 0), (0, 0), *self.padding) if first else ((0, 0), *self.padding, (0, 0)))
+
+    def get_config(self):
+        return {**super().get_config(), "padding": self.padding, "data_format": self.data_format}
+
+
+class _Cropping(Layer):
+    def _crop(self, inputs, cropping, data_format):
+        start = 2 if data_format == "channels_first" else 1
+        index = [slice(None)] * inputs.ndim
+        for axis, (before, after) in enumerate(cropping, start):
+            size = inputs.shape[axis]
+            if before + after >= size:
+                raise ValueError(f"[{self.name}] cropping must leave something of the input. "
+                                 f"Received: cropping={self.cropping}, shape={inputs.shape}")
+            index[axis] = slice(before, size - after)
+        return inputs[tuple(index)]
+
+
+class Cropping1D(_Cropping):
+    """Steps taken away at both ends.
+
+    Args:
+        cropping: int, or (before, after), steps.
+
+    Input: (n, steps, c). Output: (n, steps - before - after, c).
+
+    Raises:
+        ValueError: nothing would be left.
+    """
+
+    def __init__(self, cropping=(1, 1), **kwargs):
+        super().__init__(**kwargs)
+        self.cropping = spatial(cropping, 2, "Cropping1D", "cropping", low=0)
+        self.input_spec = InputSpec(ndim=3)
+
+    def call(self, inputs):
+        return self._crop(inputs, (self.cropping,), "channels_last")
+
+    def get_config(self):
+        return {**super().get_config(), "cropping": self.cropping}
+
+
+class Cropping2D(_Cropping):
+    """Rows and columns taken away on all sides.
+
+    Args:
+        cropping: int; or (rows, columns), each on both sides; or ((top, bottom), (left, right)), pixels.
+        data_format: "channels_last" (n, h, w, c), "channels_first" (n, c, h, w), or None, the global setting.
+
+    Input: (n, h, w, c). Output: (n, h - top - bottom, w - left - right, c).
+
+    Raises:
+        ValueError: nothing would be left.
+    """
+
+    def __init__(self, cropping=((0, 0), (0, 0)), data_format=None, **kwargs):
+        super().__init__(**kwargs)
+        self.cropping = _pairs(cropping, 2, "Cropping2D", "cropping")
+        self.data_format = _layout(data_format, "Cropping2D")
+        self.input_spec = InputSpec(ndim=4)
+
+    def call(self, inputs):
+        return self._crop(inputs, self.cropping, self.data_format)
+
+    def get_config(self):
+        return {**super().get_config(), "cropping": self.cropping, "data_format": self.data_format}
+
+
+class UpSampling1D(Layer):
+    """Every step repeated.
+
+    Args:
+        size: int, how many times.
+
+    Input: (n, steps, c). Output: (n, steps * size, c).
+    """
+
+    def __init__(self, size=2, **kwargs):
+        super().__init__(**kwargs)
+        if isinstance(size, bool) or not hasattr(size, "__index__"):
+            raise TypeError(f"[UpSampling1D] size must be an integer. Received: size={size!r}")
+        self.size = spatial(size, 1, "UpSampling1D", "size")[0]
+        self.input_spec = InputSpec(ndim=3)
+
+    def call(self, inputs):
+        return ops.repeat(inputs, self.size, axis=1)
+
+    def get_config(self):
+        return {**super().get_config(), "size": self.size}
+
+
+class UpSampling2D(Layer):
+    """Rows and columns repeated, or interpolated.
+
+    Args:
+        size: int or (rows, columns), factors.
+        data_format: "channels_last" (n, h, w, c), "channels_first" (n, c, h, w), or None, the global setting.
+        interpolation: "nearest" repeats pixels; "bilinear" weighs the two nearest ones of each axis by distance,
+            pixel centres aligned (source position (i + 0.5) / size - 0.5, held at the border).
+
+    Input: (n, h, w, c). Output: (n, h * size[0], w * size[1], c).
+    """
+
+    def __init__(self, size=(2, 2), data_format=None, interpolation="nearest", **kwargs):
+        super().__init__(**kwargs)
+        self.size = spatial(size, 2, "UpSampling2D", "size")
+        self.data_format = _layout(data_format, "UpSampling2D")
+        self.interpolation = interpolation.lower() if isinstance(interpolation, str) else interpolation
+        if self.interpolation not in ("nearest", "bilinear"):
+            raise ValueError("[UpSampling2D] interpolation must be 'nearest' or 'bilinear'. "
+                             f"Received: interpolation={interpolation!r}")
+        self.input_spec = InputSpec(ndim=4)
+
+    def call(self, inputs):
+        x = inputs
+        start = 2 if self.data_format == "channels_first" else 1
+        for axis, factor in enumerate(self.size, start):
+            if self.interpolation == "nearest":
+                x = ops.repeat(x, factor, axis=axis)
+            elif factor > 1:
+                x = _interpolate(x, factor, axis)
+        return x
+
+    def get_config(self):
+        return {**super().get_config(), "size": self.size, "data_format": self.data_format,
+                "interpolation": self.interpolation}
+
+
+def _interpolate(x, factor, axis):
+    """x with ``axis`` enlarged: output i lies at (i + 0.5) / factor - 0.5."""
+    import numpy as np
+
+    size = x.shape[axis]
+    position = np.clip((np.arange(size * factor) + 0.5) / factor - 0.5, 0, max(size - 1, 0))
+    below = np.floor(position).astype("int32")
+    above = np.minimum(below + 1, max(size - 1, 0)).astype("int32")
+    weight = (position - below).astype("float32").reshape([-1 if a == axis else 1 for a in range(x.ndim)])
+    return ops.take(x, below, axis=axis) * (1 - weight) + ops.take(x, above, axis=axis) * weight
