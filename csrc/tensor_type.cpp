@@ -539,7 +539,7 @@ PyMethodDef functions[] = {
     {"unique", unique, METH_O, "unique(tensor: Tensor) -> bool"},
     {"record", FAST(record), "record(y: object, parents: tuple, vjp: object) -> object"},
     {"set_recorder", set_recorder, METH_O, "set_recorder(recorder: object) -> None"},
-    {"set_inferring", set_inferring, METH_O, "let ops take all tensors as meta tensors, return the old setting"},
+    {"set_inferring", set_inferring, METH_O, "set_inferring(flag: bool) -> bool"},
     {"set_recording", set_recording, METH_O, "set_recording(tapes: int) -> int"},
     {"recording", get_recording, METH_NOARGS, "recording() -> int"},
     {},

@@ -8,11 +8,20 @@ from .. import tree
 from ..symbolic import without_batch
 
 
-class CallContext(threading.local):
-    """The outermost layer call of this thread: who was called, and with which `training`."""
+class CallState:
+    """The outermost layer call that is under way, and the `training` of the innermost one."""
 
-    entry = None
-    training = None
+    __slots__ = ("entry", "training")
+
+    def __init__(self):
+        self.entry = self.training = None
+
+
+class CallContext(threading.local):
+    """The CallState of each thread."""
+
+    def __init__(self):
+        self.state = CallState()
 
 
 context = CallContext()

@@ -1,5 +1,5 @@
 """InputSpec: what a layer expects of its input, checked before every call."""
-from ..tensor import standardize_shape
+from ..tensor import Tensor, standardize_shape
 
 
 class InputSpec:
@@ -29,6 +29,7 @@ class InputSpec:
         self.min_ndim = min_ndim
         self.name = name
         self.optional = optional
+        self.accepted = None  # the shape that was found good last
         self.allow_last_axis_squeeze = allow_last_axis_squeeze
         try:
             self.axes = {int(axis): size for axis, size in dict(axes or {}).items()}
@@ -39,7 +40,7 @@ class InputSpec:
             raise ValueError(f"[InputSpec] an axis must be below the rank {rank}. Received: axes={axes}")
 
     def __repr__(self):
-        parts = [f"{key}={value}" for key, value in vars(self).items() if value]
+        parts = [f"{key}={value}" for key, value in vars(self).items() if value and key != "accepted"]
         return f"InputSpec({', '.join(parts)})"
 
     def get_config(self):
@@ -90,6 +91,12 @@ def check_input(spec, inputs, layer):
         layer: the layer, for its name in the message.
     """
     if type(spec) is InputSpec:
+        if type(inputs) is Tensor and spec.dtype is None:
+            if inputs.shape == spec.accepted:
+                return
+            if spec.mismatch(inputs.shape, None) is None:
+                spec.accepted = inputs.shape
+                return
         # One spec for a list of inputs is a layer that takes one input.
         if isinstance(inputs, (list, tuple)):
             if len(inputs) != 1:

@@ -8,23 +8,21 @@ import difflib
 import functools
 import warnings
 
-from .. import _core, initializers, ops, tree
-from .. import constraints as constraints_module
+from .. import _core, ops, tree
 from .. import regularizers as regularizers_module
 from ..dtype_policies import get as get_policy
 from ..dtype_policies import serialize as serialize_policy
 from ..symbolic import KerasTensor, infer
 from ..tensor import Tensor, Variable, as_tensor, standardize_shape
-from ..tracking import unwrap, wrap
 from ..utils.naming import auto_name, check_name, current_path, name_scope, to_snake_case
-from .calling import call_signature, context, next_generation, shape_arguments, shapes_of, signature_of, tensor_arguments
+from .calling import context, next_generation, shape_arguments, shapes_of, signature_of, tensor_arguments
 from .input_spec import InputSpec, check_input
 from .configs import constructor_config, layer_from_config
-from .operation import Node, Operation
+from .layer_state import FLOATS, LayerState
+from .operation import Node
 from .symbolic_call import output_shape_by_trial, symbolic_outputs
 
-_PLAIN = frozenset((int, float, str, bool, type(None), Tensor))
-_FLOATS = frozenset(("float16", "bfloat16", "float32", "float64"))
+_ONLY_TRAINING = {"training": None}.keys()
 
 
 def _build_once(build):
@@ -37,10 +35,16 @@ def _build_once(build):
         object.__setattr__(self, "_building", True)
         object.__setattr__(self, "_locked", False)
         inferring = _core.set_inferring(False)  # initial values are computed, also inside a trial run
+        groups = self._trainable_variables, self._non_trainable_variables, self._layers, self._seed_generators
+        before = [list(group) for group in groups]
         try:
             with name_scope(self.name, caller=self):
                 self._path = current_path()
                 build(self, *args, **kwargs)
+        except Exception:
+            for group, old in zip(groups, before):  # a failed build leaves nothing behind
+                group[:] = old
+            raise
         finally:
             object.__setattr__(self, "_building", False)
             _core.set_inferring(inferring)
@@ -52,7 +56,7 @@ def _build_once(build):
     return wrapper
 
 
-class Layer(Operation):
+class Layer(LayerState):
     """The base of all layers: a function with variables.
 
     Args:
@@ -72,26 +76,10 @@ class Layer(Operation):
     _quiet_masks = False
 
     def __new__(cls, *args, **kwargs):
-        self = super().__new__(cls)
+        self = super().__new__(cls, *args, **kwargs)
         put = object.__setattr__
-        put(self, "_initialized", False)
-        put(self, "_building", False)
-        put(self, "_locked", False)
-        put(self, "_init_arguments", (args, kwargs))
-        put(self, "_trainable_variables", [])
-        put(self, "_non_trainable_variables", [])
-        put(self, "_layers", [])
-        put(self, "_metrics", [])
-        put(self, "_seed_generators", [])
-        put(self, "_inbound_nodes", [])
-        put(self, "_outbound_nodes", [])
-        put(self, "_losses", [])
-        put(self, "_losses_generation", 0)
-        put(self, "_entry_generation", 0)
-        put(self, "_build_shapes", None)
-        put(self, "_input_spec", None)
-        put(self, "_path", None)
-        put(self, "built", False)
+        put(self, "_signature", signature_of(cls.call))
+        put(self, "_settled", False)  # the variables of all sublayers exist
         put(self, "supports_masking", cls.compute_mask is not Layer.compute_mask)
         return self
 
@@ -105,7 +93,7 @@ class Layer(Operation):
         self.name = auto_name(to_snake_case(kind)) if name is None else check_name(name, kind)
         self.activity_regularizer = regularizers_module.get(activity_regularizer)
         self._trainable = bool(trainable)
-        self.dtype_policy = get_policy(dtype)
+        self.dtype_policy = dtype
         self._autocast = bool(autocast)
         self._batch_shape = self._take_input_shape(kwargs)
         if kwargs:
@@ -128,233 +116,37 @@ class Layer(Operation):
             shape = (shape,)
         return standardize_shape((batch_size, *shape), self.name, allow_none=True)
 
-    # ---- attributes and state ----------------------------------------------------------------------
-
-    def __setattr__(self, name, value):
-        if type(value) in _PLAIN or name in ("_inbound_nodes", "_outbound_nodes", "_build_shapes", "_batch_shape"):
-            object.__setattr__(self, name, value)
-            return
-        if name[:2] == "__" or isinstance(getattr(type(self), name, None), property):
-            object.__setattr__(self, name, value)
-            return
-        object.__setattr__(self, name, wrap(value, self))
-
-    def __delattr__(self, name):
-        unwrap(getattr(self, name), self)
-        object.__delattr__(self, name)
-
-    def _group_of(self, value):
-        """The list in which `value` is kept, or None if it is not part of the state."""
-        if isinstance(value, Variable):
-            return self._trainable_variables if value.trainable else self._non_trainable_variables
-        if isinstance(value, Layer):
-            return self._layers
-        kind = type(value)  # recognised by their methods: those modules build on this one
-        if hasattr(kind, "update_state") and hasattr(kind, "reset_state"):
-            return self._metrics
-        if kind.__name__ == "SeedGenerator" and hasattr(value, "state"):
-            return self._seed_generators
-        return None
-
-    def _track(self, value):
-        group = self._group_of(value)
-        if group is None or any(value is x for x in group):
-            return
-        if self._locked and group is not self._metrics:
-            raise ValueError(
-                f"[{self.name}] variables and layers must be made in __init__() or build(); "
-                f"this layer is built. Received: {value!r}")
-        group.append(value)
-
-    def _untrack(self, value):
-        for group in (self._trainable_variables, self._non_trainable_variables, self._layers, self._metrics,
-                      self._seed_generators):
-            group[:] = [x for x in group if x is not value]
-
-    def add_weight(self, shape=None, initializer=None, dtype=None, trainable=True, autocast=True, regularizer=None,
-                   constraint=None, aggregation="none", overwrite_with_gradient=False, name=None):
-        """Adds a variable to the layer.
-
-        Args:
-            shape: tuple of ints; () by default.
-            initializer: Initializer, name, function or array; glorot_uniform for floats, else zeros.
-            dtype: dtype name; the variable dtype of the layer by default.
-            trainable: bool.
-            autocast: bool; cast the value to the compute dtype when it is used in `call`.
-            regularizer: Regularizer or name; its value joins `losses`.
-            constraint: Constraint or name; applied after each optimizer update.
-            aggregation, overwrite_with_gradient: accepted as Keras does; without effect on one machine.
-            name: string; the last part of the variable's path.
-
-        Returns:
-            The Variable.
-
-        Raises:
-            TypeError, ValueError: the shape is not one.
-            MemoryError: it is too large.
-        """
-        shape = standardize_shape(() if shape is None else shape, f"{self.name}.add_weight")
-        dtype = self.variable_dtype if dtype is None else dtype
-        if initializer is None:
-            initializer = "glorot_uniform" if str(dtype) in _FLOATS else "zeros"
-        inferring = _core.set_inferring(False)
-        try:
-            with name_scope(self.name, caller=self):
-                variable = Variable(initializers.get(initializer), shape=shape, dtype=dtype, trainable=trainable,
-                                    name=name or "variable")
-                variable.path = f"{current_path()}/{variable.name}"
-        finally:
-            _core.set_inferring(inferring)
-        variable.regularizer = regularizers_module.get(regularizer)
-        variable.constraint = constraints_module.get(constraint)
-        self._track(variable)
-        if not self._trainable:
-            variable.trainable = False
-        return variable
-
-    @property
-    def trainable(self):
-        """Whether the variables are trained; setting it sets all sublayers, too."""
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, value):
-        value = bool(value)
-        self._trainable = value
-        for variable in self._trainable_variables:
-            variable.trainable = value
-        for layer in self._layers:
-            layer.trainable = value
-
-    def _flatten_layers(self, include_self=True):
-        """This layer and all below it, each once, parents first."""
-        found, seen, stack = [], set(), [self]
-        while stack:
-            layer = stack.pop()
-            if id(layer) in seen:
-                continue
-            seen.add(id(layer))
-            if include_self or layer is not self:
-                found.append(layer)
-            stack.extend(reversed(layer._layers))
-        return found
-
-    def _collect(self, own):
-        """`own(layer)` of this layer and all below it, in order, each object once."""
-        found, seen = [], set()
-        for layer in self._flatten_layers():
-            for x in own(layer):
-                if id(x) not in seen:
-                    seen.add(id(x))
-                    found.append(x)
-        return found
-
-    @property
-    def variables(self):
-        """All variables, states of seed generators included, without those of metrics."""
-        return self._collect(lambda layer: [
-            *layer._trainable_variables, *layer._non_trainable_variables, *(g.state for g in layer._seed_generators)])
-
-    @property
-    def weights(self):
-        """All variables, without states of seed generators and metrics."""
-        return self._collect(lambda layer: [*layer._trainable_variables, *layer._non_trainable_variables])
-
-    @property
-    def trainable_variables(self):
-        """The variables that training changes; none if the layer is not trainable."""
-        return [v for v in self.variables if v.trainable] if self.trainable else []
-
-    @property
-    def non_trainable_variables(self):
-        """The variables that training does not change by gradients."""
-        return [v for v in self.variables if not v.trainable] if self.trainable else self.variables
-
-    @property
-    def trainable_weights(self):
-        """The weights that training changes; none if the layer is not trainable."""
-        return [v for v in self.weights if v.trainable] if self.trainable else []
-
-    @property
-    def non_trainable_weights(self):
-        """The weights that training does not change by gradients."""
-        return [v for v in self.weights if not v.trainable] if self.trainable else self.weights
-
-    @property
-    def metrics(self):
-        """The metrics of this layer and all below it."""
-        return self._collect(lambda layer: layer._metrics)
-
-    @property
-    def metrics_variables(self):
-        """The variables of `metrics`."""
-        return [v for metric in self.metrics for v in metric.variables]
-
-    def get_weights(self):
-        """Returns the values of `weights`, as a list of NumPy arrays (copies)."""
-        return [v.numpy() for v in self.weights]
-
-    def set_weights(self, weights):
-        """Sets the values of `weights`.
-
-        Args:
-            weights: list of arrays, with the shapes and in the order of `get_weights`.
-
-        Raises:
-            ValueError: the count or a shape differs; then nothing is changed.
-        """
-        own, values = self.weights, list(weights)
-        if len(own) != len(values):
-            raise ValueError(
-                f"[{self.name}] set_weights must get {len(own)} arrays, of shapes {[tuple(v.shape) for v in own]}. "
-                f"Received: {len(values)} arrays")
-        values = [value if hasattr(value, "shape") else as_tensor(value) for value in values]
-        for variable, value in zip(own, values):
-            if tuple(variable.shape) != tuple(value.shape):
-                raise ValueError(
-                    f"[{self.name}] set_weights: {variable.path} has shape {tuple(variable.shape)}. "
-                    f"Received: shape={tuple(value.shape)}")
-        for variable, value in zip(own, values):
-            variable.assign(value)
-
-    def count_params(self):
-        """The number of scalars in `weights`.
-
-        Raises:
-            ValueError: the layer is not built.
-        """
-        if not self.built:
-            raise ValueError(
-                f"[{self.name}] count_params needs a layer that is built: call it on an input, or build(input_shape)")
-        total = 0
-        for v in self.weights:
-            size = 1
-            for n in v.shape:
-                size *= n
-            total += size
-        return total
-
     # ---- dtypes and specs --------------------------------------------------------------------------
+
+    @property
+    def dtype_policy(self):
+        """DTypePolicy: dtypes of computation and variables; may be set from a name."""
+        return self._dtype_policy
+
+    @dtype_policy.setter
+    def dtype_policy(self, value):
+        self._dtype_policy = get_policy(value)
+        self._compute_dtype = self._dtype_policy.compute_dtype
 
     @property
     def compute_dtype(self):
         """dtype name of computations and results."""
-        return self.dtype_policy.compute_dtype
+        return self._compute_dtype
 
     @property
     def variable_dtype(self):
         """dtype name of variables."""
-        return self.dtype_policy.variable_dtype
+        return self._dtype_policy.variable_dtype
 
     @property
     def dtype(self):
         """dtype name of variables."""
-        return self.dtype_policy.variable_dtype
+        return self._dtype_policy.variable_dtype
 
     @property
     def input_dtype(self):
         """dtype name that floating inputs are cast to."""
-        return self.dtype_policy.compute_dtype
+        return self._compute_dtype
 
     @property
     def input_spec(self):
@@ -406,7 +198,7 @@ class Layer(Operation):
 
     def _build_for_call(self, args, kwargs, symbolic):
         """Builds the layer for the arguments of a call."""
-        tensors = tensor_arguments(call_signature(self).bind(args, kwargs))
+        tensors = tensor_arguments(self._signature.bind(args, kwargs))
         if type(self).build is not Layer.build:
             self.build(**shape_arguments(self.build, tensors, self.name))
             return
@@ -436,11 +228,11 @@ class Layer(Operation):
         if not self._initialized:
             raise RuntimeError(f"[{type(self).__name__}] super().__init__() must be called in __init__()")
         symbolic = False
-        if len(args) == 1 and not kwargs and type(args[0]) is Tensor:
+        if len(args) == 1 and type(args[0]) is Tensor and (not kwargs or kwargs.keys() == _ONLY_TRAINING):
             first = args[0]
-            if first.dtype != self.compute_dtype and self._autocast and first.dtype in _FLOATS:
-                args = (self._convert(first),)
-                first = args[0]
+            if first.dtype != self._compute_dtype and self._autocast:
+                first = self._convert(first)
+                args = (first,)
         else:
             args, kwargs, symbolic = self._convert_arguments(args, kwargs)
             first = args[0] if args else next(iter(kwargs.values()), None)
@@ -451,43 +243,50 @@ class Layer(Operation):
             if self._input_spec is not None:
                 check_input(self._input_spec, first, self)
 
-        signature = call_signature(self)
-        outer_entry, outer_training = context.entry, context.training
-        if outer_entry is None:
-            context.entry = self
-            self._entry_generation = next_generation()
-        node_kwargs = kwargs
+        signature = self._signature
+        node_kwargs = dict(kwargs) if symbolic else None
+        state = context.state
+        entry, outer_training = state.entry, state.training
+        if entry is None:
+            state.entry = self
+            self.__dict__["_entry_generation"] = next_generation()
         training = kwargs.get("training")
         if training is None:
             training = outer_training if outer_training is not None else signature.training_default
+        if signature.has_training:
+            if training is not None:
+                kwargs["training"] = training
+        elif "training" in kwargs and not signature.varkw:
+            del kwargs["training"]
+        mask = getattr(first, "_keras_mask", None) if type(first) is Tensor else _mask_of(first)
+        if signature.masks:
+            mask = self._add_masks(signature, args, kwargs, mask)
+        state.training = training
         try:
-            context.training = training
-            kwargs = dict(kwargs)
-            if signature.has_training:
-                if training is not None:
-                    kwargs["training"] = training
-            elif not signature.varkw:
-                kwargs.pop("training", None)
-            mask = _mask_of(first)
-            if signature.masks:
-                mask = self._add_masks(signature, args, kwargs, mask)
-            with name_scope(self.name, caller=self):
-                if symbolic:
+            if symbolic:
+                with name_scope(self.name, caller=self):
                     outputs = symbolic_outputs(self, args, kwargs)
-                else:
+            elif self._settled:
+                outputs = self.call(*args, **kwargs)
+            else:
+                with name_scope(self.name, caller=self):
                     outputs = self.call(*args, **kwargs)
-                    if self.activity_regularizer is not None:
-                        self._regularize(outputs)
-            self.built = True
+                self.built = True
+                self.__dict__["_settled"] = all(layer.built for layer in self._layers)
+            if self.activity_regularizer is not None and not symbolic:
+                self._regularize(outputs)
             if self.supports_masking:
                 self._set_masks(first, outputs, mask)
             elif mask is not None and not self._quiet_masks:
                 warnings.warn(
                     f"[{self.name}] does not support masking: the mask of its input ends here", stacklevel=2)
+        except Exception as error:
+            _note(error, self, args, kwargs)
+            raise
         finally:
-            context.training = outer_training
-            if outer_entry is None:
-                context.entry = None
+            state.training = outer_training
+            if entry is None:
+                state.entry = None
         if symbolic:
             Node(self, args, node_kwargs, outputs)
         return outputs
@@ -502,9 +301,10 @@ class Layer(Operation):
             if isinstance(x, Variable) or not hasattr(x, "__array__"):
                 return x
             x = as_tensor(x)
-        if self._autocast and x.dtype in _FLOATS and x.dtype != self.compute_dtype and self.compute_dtype in _FLOATS:
+        dtype = self._compute_dtype
+        if self._autocast and x.dtype != dtype and x.dtype in FLOATS and dtype in FLOATS:
             mask = getattr(x, "_keras_mask", None)
-            x = ops.cast(x, self.compute_dtype)
+            x = ops.cast(x, dtype)
             if mask is not None:
                 x._keras_mask = mask
         return x
@@ -586,7 +386,8 @@ class Layer(Operation):
         Raises:
             ValueError: it is not a tensor.
         """
-        current = context.entry._entry_generation if context.entry is not None else self._losses_generation
+        entry = context.state.entry
+        current = entry._entry_generation if entry is not None else self._losses_generation
         if self._losses_generation != current:
             self._losses, self._losses_generation = [], current
         for x in tree.flatten(loss):
@@ -657,6 +458,20 @@ class Layer(Operation):
 
     def __repr__(self):
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
+
+
+def _note(error, layer, args, kwargs):
+    """Tells at the end of an error which layer was called on what; only once, for the innermost layer."""
+    if hasattr(error, "add_note") and not getattr(error, "__notes__", None):
+        bound = layer._signature.bind(args, kwargs)
+        shapes = ", ".join(f"{name}={_brief(value)}" for name, value in bound.items())
+        error.add_note(f"In the call of {layer.name!r} ({type(layer).__name__}) on {shapes}")
+
+
+def _brief(x):
+    if isinstance(x, (list, tuple)):
+        return "[" + ", ".join(_brief(item) for item in x[:10]) + "]"
+    return f"{x.dtype}{tuple(x.shape)}" if hasattr(x, "shape") and hasattr(x, "dtype") else repr(x)[:60]
 
 
 def _mask_of(x):

@@ -32,4 +32,5 @@ def output_shape_by_trial(layer, args, kwargs):
     else:
         names = {f"{name}_shape": name for name in signature.parameters}
         kwargs = {names.get(key, key): tensors(value) for key, value in kwargs.items()}
-    return tree.map_structure(lambda x: tuple(x.shape), infer(layer.call, args, kwargs))
+    function = layer.call if layer.built else layer  # a call builds the layer
+    return tree.map_structure(lambda x: tuple(x.shape), infer(function, args, kwargs))
