@@ -8,6 +8,8 @@ import difflib
 import functools
 import warnings
 
+import numpy as np
+
 from .. import _core, ops, tree
 from .. import regularizers as regularizers_module
 from ..dtype_policies import get as get_policy
@@ -23,6 +25,7 @@ from .operation import Node
 from .symbolic_call import output_shape_by_trial, symbolic_outputs
 
 _ONLY_TRAINING = {"training": None}.keys()
+_DIRECT = frozenset((Tensor, np.ndarray))
 
 
 def _build_once(build):
@@ -228,8 +231,12 @@ class Layer(LayerState):
         if not self._initialized:
             raise RuntimeError(f"[{type(self).__name__}] super().__init__() must be called in __init__()")
         symbolic = False
-        if len(args) == 1 and type(args[0]) is Tensor and (not kwargs or kwargs.keys() == _ONLY_TRAINING):
+        if len(args) == 1 and type(args[0]) in _DIRECT and (not kwargs or kwargs.keys() == _ONLY_TRAINING):
+            # The usual call, without a walk through structures.
             first = args[0]
+            if type(first) is not Tensor:
+                first = as_tensor(first)
+                args = (first,)
             if first.dtype != self._compute_dtype and self._autocast:
                 first = self._convert(first)
                 args = (first,)

@@ -123,6 +123,19 @@ class Graph:
                 self._steps[index][4].append(slot)
         self._results = results
         self._size = len(slots)
+        self._chain = self._as_chain()
+        self._single = isinstance(self.outputs_struct, KerasTensor)
+        self._accepted = None  # shape of the last single input that needed no change
+
+    def _as_chain(self):
+        """The operations of a graph in which each one takes the result of the one before, else None."""
+        previous = 0
+        for _, simple, source, targets, _ in self._steps:
+            if not simple or source != previous or len(targets) != 1:
+                return None
+            previous = targets[0]
+        whole = len(self.inputs) == 1 and isinstance(self.outputs_struct, KerasTensor) and self._results == [previous]
+        return [step[0] for step in self._steps] if whole else None
 
     def run(self, flat_inputs, call=None):
         """The outputs, in their structure, for a flat list of inputs.
@@ -131,6 +144,11 @@ class Graph:
             flat_inputs: one value per input.
             call: function (operation, args, kwargs) -> result; by default the operation is called.
         """
+        if self._chain is not None and call is None:
+            y = flat_inputs[0]
+            for operation in self._chain:
+                y = operation(y)
+            return y
         values = [None] * self._size
         values[:len(flat_inputs)] = flat_inputs
         for operation, simple, source, targets, released in self._steps:
@@ -150,7 +168,7 @@ class Graph:
             for slot in released:
                 values[slot] = None
         results = [values[i] for i in self._results]
-        if isinstance(self.outputs_struct, KerasTensor):
+        if self._single:
             return results[0]
         return tree.pack_sequence_as(self.outputs_struct, results)
 
@@ -174,9 +192,13 @@ class Graph:
         Raises:
             ValueError: structure, count or shape do not agree.
         """
+        if type(inputs) is Tensor and inputs.shape == self._accepted and inputs.dtype == self.inputs[0].dtype:
+            return [inputs]
         flat = self._flat_inputs(inputs)
         for i, (x, like) in enumerate(zip(flat, self.inputs)):
             flat[i] = self._adapt(x, like)
+        if flat[0] is inputs and len(flat) == 1:
+            self._accepted = inputs.shape
         return flat
 
     def _flat_inputs(self, inputs):

@@ -1,0 +1,119 @@
+"""Subclassed models and what all models share."""
+import json
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import Input, Model, ops
+from fastnn.layers import Layer
+from fastnn.models import clone_model, model_from_json
+
+
+class Shift(Layer):
+    def build(self, input_shape):
+        self.b = self.add_weight((input_shape[-1],), initializer="ones", name="b")
+
+    def call(self, x):
+        return ops.add(x, self.b)
+
+
+@fastnn.saving.register_keras_serializable("test_models")
+class Stack(Model):
+    def __init__(self, depth=2, **kwargs):
+        super().__init__(**kwargs)
+        self.shifts = [Shift() for _ in range(depth)]
+        self.seen = None
+
+    def call(self, x, training=False):
+        self.seen = training
+        for shift in self.shifts:
+            x = shift(x)
+        return x
+
+
+X = np.zeros((2, 3), "float32")
+
+
+def test_subclass_builds_with_its_first_call():
+    model = Stack(name="m")
+    assert not model.built and model.weights == []
+    np.testing.assert_array_equal(model(X), X + 2)
+    assert model.built and [v.path for v in model.weights] == [f"m/{layer.name}/b" for layer in model.layers]
+    assert len(model.layers) == 2 and model.count_params() == 6
+
+
+def test_subclass_builds_from_a_shape():
+    model = Stack()
+    model.build((None, 3))
+    assert model.built and len(model.weights) == 2 and model.weights[0].shape == (3,)
+    with pytest.raises(ValueError, match="input_shape must be a shape"):
+        Stack().build()
+
+
+def test_subclass_on_symbolic_tensors():
+    model = Stack()
+    x = Input((3,))
+    outer = Model(x, model(x))
+    np.testing.assert_array_equal(outer(X), X + 2)
+    assert outer.layers[1] is model and len(outer.weights) == 2
+
+
+def test_training_flag():
+    model = Stack()
+    model(X, training=True)
+    assert model.seen is True
+    model(X)
+    assert model.seen is False
+
+
+def test_get_layer_errors():
+    model = Stack()
+    for arguments in ({}, {"name": "a", "index": 0}):
+        with pytest.raises(ValueError, match="needs a name or an index"):
+            model.get_layer(**arguments)
+    with pytest.raises(ValueError, match="index must be an integer below the number of layers, 2"):
+        model.get_layer(index=2)
+    with pytest.raises(ValueError, match="there is no layer of that name. Received: name='x'"):
+        model.get_layer("x")
+    with pytest.raises(AttributeError, match="`layers` is reserved"):
+        model.layers = []
+
+
+def test_model_without_call():
+    with pytest.raises(NotImplementedError, match=r"\[Model\] has no call\(\) method"):
+        Model()(X)
+
+
+def test_config_of_a_subclass():
+    model = Stack(depth=3, name="m")
+    copy = model_from_json(model.to_json())
+    assert isinstance(copy, Stack) and copy.name == "m" and len(copy.layers) == 3
+    assert json.loads(model.to_json())["registered_name"] == "test_models>Stack"
+    assert len(clone_model(model).layers) == 3
+    with pytest.raises(ValueError, match="clone_function, call_function and input_tensors need"):
+        clone_model(model, clone_function=lambda layer: layer)
+    with pytest.raises(ValueError, match="model must be a Model"):
+        clone_model(3)
+
+
+def test_unknown_class_in_json():
+    with pytest.raises(ValueError, match="class 'Popen' must be known"):
+        model_from_json('{"module": "subprocess", "class_name": "Popen", "config": {"args": "true"}}')
+
+
+def test_entry_points():
+    assert fastnn.Model is fastnn.models.Model is fastnn.keras.Model is fastnn.keras.models.Model
+    assert fastnn.layers.Input is fastnn.Input and fastnn.Sequential is fastnn.models.Sequential
+    from fastnn.keras.layers import Layer as aliased
+    from fastnn.keras.models import Sequential
+
+    assert aliased is Layer and Sequential is fastnn.Sequential
+    assert fastnn.keras.__version__ == fastnn.__version__ == fastnn.version()
+
+
+def test_what_the_trainer_keeps_is_not_state():
+    model = Stack()
+    model(X)
+    model._compile_metrics = [Shift()]
+    assert len(model.layers) == 2
