@@ -140,6 +140,12 @@ void gru_backward(RnnBackward a) {
       for (int64_t r = 0; r < rows; ++r) {
         float *out = a.gz + ((begin + r) * a.steps + t) * 4 * u, *st = step + r * 3 * u, *gh_r = gh + r * u;
         rnn_add_gy(a, begin + r, t, s, gh_r);
+        if (s > 0) {
+          const int64_t next = a.go_backwards ? 1 : -1;
+          rnn_prefetch(gates_of(r) + next * 4 * u, 4 * u);
+          rnn_prefetch_to_write(out + next * 4 * u, 4 * u);
+          rnn_prefetch(h_prev_of(r) + next * u, u);
+        }
         if (!on(r)) {
           rnn_zero(out, 4 * u), rnn_zero(st, 3 * u), rnn_zero(gq + r * u, u);
           continue;

@@ -81,6 +81,12 @@ void lstm_backward(RnnBackward a) {
         const int64_t at = (begin + r) * a.steps + t;
         float *out = a.gz + at * 4 * u, *step = gz_step + r * 4 * u, *gh_r = gh + r * u, *gc_r = gc + r * u;
         const bool on = rnn_add_gy(a, begin + r, t, s, gh_r);
+        if (s > 0) {
+          const int64_t next = a.go_backwards ? 1 : -1;
+          rnn_prefetch(a.gates + (at + next) * 4 * u, 4 * u);
+          rnn_prefetch_to_write(out + next * 4 * u, 4 * u);
+          rnn_prefetch(a.cs + (rnn_before(begin + r, a.steps, t, a.go_backwards) + next) * u, u);
+        }
         if (!on) {
           rnn_zero(out, 4 * u), rnn_zero(step, 4 * u);
           continue;

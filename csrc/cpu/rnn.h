@@ -18,6 +18,15 @@ constexpr int kRnnRows = Vec::width == 16 ? 6 : 3;
 constexpr int64_t kRnnSmallWeights = int64_t(1) << 18;  // floats
 
 
+// Rows of a batch lie far apart, so that no hardware prefetch follows a step of many of them: asks
+// for the n floats at p, which this row needs in its next step.
+inline void rnn_prefetch(const float* p, int64_t n) {
+  for (int64_t i = 0; i < n; i += 16) __builtin_prefetch(p + i);
+}
+inline void rnn_prefetch_to_write(float* p, int64_t n) {
+  for (int64_t i = 0; i < n; i += 16) __builtin_prefetch(p + i, 1);
+}
+
 // w (k, ldw) -> out (k, vectors, width). Vector v holds the columns of gate v of the block of units
 // that starts at `unit`; with a single gate it holds the v-th vector of units from there. Zeros
 // behind the last unit.

@@ -66,11 +66,16 @@ void simple_rnn_through_time(const RnnBackward& a, F derivative) {
       const int64_t t = a.go_backwards ? a.steps - 1 - s : s;
       for (int64_t r = 0; r < rows; ++r) {
         float *out = a.gz + ((begin + r) * a.steps + t) * u, *st = step + r * u, *gh_r = gh + r * u;
+        const float* h = a.hs + rnn_after(begin + r, a.steps, t, a.go_backwards) * u;
+        if (s > 0) {
+          const int64_t next = a.go_backwards ? 1 : -1;
+          rnn_prefetch(h + next * u, u);
+          rnn_prefetch_to_write(out + next * u, u);
+        }
         if (!rnn_add_gy(a, begin + r, t, s, gh_r)) {
           rnn_zero(out, u), rnn_zero(st, u);
           continue;
         }
-        const float* h = a.hs + rnn_after(begin + r, a.steps, t, a.go_backwards) * u;
         for_each_vec(u, [&](int64_t k, int64_t n) {
           const Vec g = rnn_flush(derivative(Vec::load(h + k, n), Vec::load(gh_r + k, n)));
           g.store(out + k, n), g.store(st + k, n);
