@@ -1,0 +1,61 @@
+"""MonitorCallback: base of the callbacks that watch whether a number gets better."""
+import operator
+import warnings
+
+from .callback import Callback
+
+
+class MonitorCallback(Callback):
+    """Knows whether `monitor` should go up or down, and whether it improved.
+
+    Args:
+        monitor: name of a loss or metric in the logs, such as "val_loss".
+        mode: "min", "max", or "auto" to find out from the metric.
+        baseline: value to improve on; None for the first one.
+        min_delta: a smaller change is no improvement.
+    """
+
+    def __init__(self, monitor="val_loss", mode="auto", baseline=None, min_delta=0):
+        super().__init__()
+        if mode not in ("auto", "min", "max"):
+            warnings.warn(
+                f"{type(self).__name__} mode '{mode}' is unknown, fallback to auto mode.", stacklevel=3
+            )
+            mode = "auto"
+        self.monitor = monitor
+        self.mode = mode
+        self.best = baseline
+        self.min_delta = abs(min_delta)
+        self.monitor_op = None
+
+    def _set_monitor_op(self):
+        """Choose the comparison; called at the end of an epoch, when the model knows its metrics."""
+        self.monitor_op = {"min": operator.lt, "max": operator.gt}.get(self.mode) or self._find_direction()
+        if self.monitor_op is operator.lt:
+            self.min_delta = -self.min_delta
+
+    def _find_direction(self):
+        name = self.monitor.removeprefix("val_")
+        if name.endswith("loss"):
+            return operator.lt
+        for outer in getattr(self.model, "metrics", ()):
+            for metric in getattr(outer, "metrics", None) or [outer]:
+                direction = getattr(metric, "_direction", None)
+                if direction and (name == metric.name or name.endswith("_" + metric.name)):
+                    return operator.gt if direction == "up" else operator.lt
+        if "acc" in name or name.endswith("auc"):
+            return operator.gt
+        raise ValueError(
+            f"[{type(self).__name__}] it is not known whether `{self.monitor}` should be maximized or minimized: "
+            "pass mode='max' or mode='min'. "
+            f"Received: monitor={self.monitor!r}, mode='auto'"
+        )
+
+    def _is_improvement(self, value, reference):
+        return reference is None or self.monitor_op(value - self.min_delta, reference)
+
+    def _missing(self, what, logs):
+        warnings.warn(
+            f"{what} `{self.monitor}` which is not available. Available metrics are: {','.join(logs)}",
+            stacklevel=4,
+        )
