@@ -53,6 +53,7 @@ namespace fastnn {
 // Kernels run without the GIL. Arguments are converted, and so kept alive, before it is released.
 using nogil = pybind11::call_guard<pybind11::gil_scoped_release>;
 
+bool add_elementwise(PyObject* module);
 void bind_math(pybind11::module_& m);
 void bind_nn(pybind11::module_& m);
 

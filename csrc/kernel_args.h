@@ -1,26 +1,61 @@
-// Plain structs that kernels take by value: int64_t, float and pointer members only, no padding.
+// Names of the functions that elementwise kernels and reductions offer, and the plain structs that
+// kernels take by value: int64_t, float and pointer members only, no padding.
 #pragma once
 #include <cstdint>
 
 namespace fastnn {
 
-// Elementwise functions of two arguments; comparisons give 0 or 1.
-enum BinaryOp : int64_t {
-  kAdd, kSubtract, kMultiply, kDivide, kMaximum, kMinimum, kPower,
-};
+// y = f(x, p, q); p and q are parameters of the functions that have them, in this order.
+#define FASTNN_UNARY_OPS(F)                                                                       \
+  F(negative) F(abs) F(sign) F(floor) F(ceil) F(round) F(trunc)                                   \
+  F(square) F(sqrt) F(rsqrt) F(reciprocal) F(exp) F(expm1) F(log) F(log1p) F(log2)                \
+  F(sin) F(cos) F(tan) F(tanh) F(sigmoid) F(erf) F(softplus) F(log_sigmoid)                       \
+  F(relu) F(relu6) F(leaky_relu) /* slope */ F(elu) /* alpha */ F(selu) F(celu) /* alpha */       \
+  F(silu) F(gelu) F(gelu_tanh) F(mish) F(softsign) F(hard_sigmoid) F(hard_silu) F(hard_tanh)      \
+  F(tanh_shrink) F(soft_shrink) /* t */ F(hard_shrink) /* t */ F(threshold) /* t, value */        \
+  F(squareplus) /* b */ F(clip) /* low, high */
+
+// Elementwise functions of two arguments.
+#define FASTNN_BINARY_OPS(F) \
+  F(add) F(subtract) F(multiply) F(divide) F(maximum) F(minimum) F(power) F(first)
+
+#define FASTNN_COMPARE_OPS(F) F(equal) F(not_equal) F(less) F(less_equal) F(greater) F(greater_equal)
+
+#define FASTNN_REDUCE_OPS(F) F(sum) F(mean) F(max) F(min) F(prod)
+
+#define FASTNN_ENUMERATOR(name) name,
+namespace unary_op {
+enum : int64_t { FASTNN_UNARY_OPS(FASTNN_ENUMERATOR) count };
+}
+namespace binary_op {
+enum : int64_t { FASTNN_BINARY_OPS(FASTNN_ENUMERATOR) count };
+}
+namespace compare_op {
+enum : int64_t { FASTNN_COMPARE_OPS(FASTNN_ENUMERATOR) count };
+}
+namespace reduce_op {
+enum : int64_t { FASTNN_REDUCE_OPS(FASTNN_ENUMERATOR) count };
+}
+#undef FASTNN_ENUMERATOR
 
 // Functions fused into the end of a matrix product or convolution: those whose derivative is a
 // function of their result.
 enum Activation : int64_t { kActivationLinear, kActivationRelu, kActivationSigmoid, kActivationTanh };
 
-// How an array is read by an elementwise kernel: strides in elements, 0 along a broadcast axis.
-// Axes of size 1 are removed and neighbouring axes that can be walked as one are merged.
+// How up to three arrays are walked together: strides in elements, 0 along a broadcast axis. Axis 0
+// is the innermost. Axes of size 1 are removed, and neighbours that can be walked as one are merged.
 inline constexpr int kMaxAxes = 16;
 struct BroadcastShape {
   int64_t rank;
   int64_t size[kMaxAxes];
-  int64_t stride_a[kMaxAxes];
-  int64_t stride_b[kMaxAxes];
+  int64_t stride[3][kMaxAxes];
+};
+
+// The terms of a sum.
+inline constexpr int kMaxTerms = 8;
+struct Terms {
+  int64_t count;
+  const float* x[kMaxTerms];
 };
 
 // A recurrent layer over a batch of sequences. x (batch, steps, features), kernel (features, G),

@@ -7,6 +7,7 @@
 #include <tuple>
 #include <utility>
 
+#include "kernel_args.h"
 #include "tensor.h"
 
 namespace fastnn {
@@ -15,7 +16,31 @@ using OptionalTensor = std::optional<Tensor>;
 
 // ---- elementwise ----
 // a op b with NumPy's broadcasting, float32. op: BinaryOp.
+// ---- elementwise, float32 ----
+// y = f(x, p, q). op: unary_op.
+Tensor unary(int64_t op, const Tensor& x, float p, float q);
+// gx = gy f'(v), v being the input or the result of f: see unary.cpp.
+Tensor unary_backward(int64_t op, const Tensor& gy, const Tensor& v, float p, float q);
+// a op b with NumPy's broadcasting. op: binary_op.
 Tensor binary(int64_t op, const Tensor& a, const Tensor& b);
+// a op value, or value op a.
+Tensor binary_scalar(int64_t op, const Tensor& a, float value, bool reversed);
+// bool: a op b. op: compare_op.
+Tensor compare(int64_t op, const Tensor& a, const Tensor& b);
+Tensor compare_scalar(int64_t op, const Tensor& a, float value);
+// condition (bool) ? a : b, broadcast.
+Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b);
+// The sum of tensors of one shape, from the left.
+Tensor add_n(const std::vector<Tensor>& terms);
+Tensor broadcast_to(const Tensor& x, const Shape& shape);
+
+// ---- reductions, float32 ----
+// Over the given axes (negative from the end, no axis twice). op: reduce_op.
+Tensor reduce(int64_t op, const Tensor& x, const std::vector<int64_t>& axes, bool keepdims);
+// int32 positions of the first largest (or smallest) value along one axis; the first NaN if any.
+Tensor arg_reduce(const Tensor& x, int64_t axis, bool minimum, bool keepdims);
+// The sum over the axes along which `shape` was broadcast to the shape of x.
+Tensor sum_to(const Tensor& x, const Shape& shape);
 
 // ---- recurrent layers over whole sequences: x (batch, steps, features) ----
 struct RnnOptions {

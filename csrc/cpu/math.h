@@ -100,6 +100,16 @@ inline Vec log(Vec x) {
   return select((Vec::zero() < x) & (x < Vec::set(INFINITY)), y, log_special(x));
 }
 
+// k + log(m) / ln(2): powers of two are exact.
+inline Vec log2(Vec x) {
+  Vec k;
+  const Mask tiny = x < Vec::set(1.17549435e-38f);
+  const Vec m = split_exponent(select(tiny, x * Vec::set(33554432.f), x), k);
+  k = k - select(tiny, Vec::set(25), Vec::zero());
+  const Vec y = fma(log_reduced(m - Vec::set(1), Vec::zero()), Vec::set(kLog2e), k);
+  return select((Vec::zero() < x) & (x < Vec::set(INFINITY)), y, log_special(x));
+}
+
 // u = 1 + x is rounded; its error c, scaled as u is, goes back into f.
 inline Vec log1p(Vec x) {
   Vec k;

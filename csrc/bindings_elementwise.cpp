@@ -1,0 +1,156 @@
+// The elementwise functions, bound by hand: pybind11's call would cost more than an op on one
+// element. They take float32 tensors, and Python numbers beside them; for anything else they return
+// None, and the Python op converts or goes to NumPy.
+#include <Python.h>
+
+#include "caster.h"
+#include "ops.h"
+
+namespace fastnn {
+namespace {
+
+// Larger results are computed without the GIL.
+constexpr int64_t kHoldGil = 16384;
+
+template <class F>
+PyObject* compute(int64_t elements, F f) {
+  try {
+    if (elements < kHoldGil) return wrap(f());
+    PyThreadState* state = PyEval_SaveThread();
+    struct Restore {
+      PyThreadState* state;
+      ~Restore() { PyEval_RestoreThread(state); }
+    };
+    Tensor y;
+    {
+      Restore restore{state};
+      y = f();
+    }
+    return wrap(std::move(y));
+  } catch (...) {
+    set_python_error();
+    return nullptr;
+  }
+}
+
+bool is_float32(PyObject* o) { return Py_TYPE(o) == tensor_type && unwrap(o).dtype() == DType::float32; }
+
+// Exactly a Python bool, int or float: NumPy's scalars have a dtype of their own.
+bool is_number(PyObject* o) { return PyFloat_CheckExact(o) || PyLong_CheckExact(o) || PyBool_Check(o); }
+
+// False with an exception set: an int too large for a double.
+bool number(PyObject* o, float* value) {
+  const double d = PyFloat_CheckExact(o) ? PyFloat_AS_DOUBLE(o) : PyFloat_AsDouble(o);
+  *value = float(d);
+  return d != -1 || !PyErr_Occurred();
+}
+
+bool check_count(const char* name, Py_ssize_t nargs, Py_ssize_t low, Py_ssize_t high) {
+  if (nargs >= low && nargs <= high) return true;
+  PyErr_Format(PyExc_TypeError, "%s: wrong number of arguments (%zd)", name, nargs);
+  return false;
+}
+
+// args[i] and args[i + 1], where given, as parameters.
+bool parameters(PyObject* const* args, Py_ssize_t nargs, Py_ssize_t i, float* p, float* q) {
+  *p = *q = 0;
+  return (nargs <= i || number(args[i], p)) && (nargs <= i + 1 || number(args[i + 1], q));
+}
+
+// unary(op, x, p=0, q=0)
+PyObject* call_unary(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
+  float p, q;
+  if (!check_count("unary", nargs, 2, 4)) return nullptr;
+  if (!is_float32(args[1])) Py_RETURN_NONE;
+  const int64_t op = PyLong_AsLongLong(args[0]);
+  if ((op == -1 && PyErr_Occurred()) || !parameters(args, nargs, 2, &p, &q)) return nullptr;
+  const Tensor& x = unwrap(args[1]);
+  return compute(x.numel(), [&] { return unary(op, x, p, q); });
+}
+
+// unary_backward(op, gy, v, p=0, q=0)
+PyObject* call_unary_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
+  float p, q;
+  if (!check_count("unary_backward", nargs, 3, 5)) return nullptr;
+  if (!is_float32(args[1]) || !is_float32(args[2])) Py_RETURN_NONE;
+  const int64_t op = PyLong_AsLongLong(args[0]);
+  if ((op == -1 && PyErr_Occurred()) || !parameters(args, nargs, 3, &p, &q)) return nullptr;
+  const Tensor &gy = unwrap(args[1]), &v = unwrap(args[2]);
+  return compute(v.numel(), [&] { return unary_backward(op, gy, v, p, q); });
+}
+
+// With a number on the left a comparison is turned round.
+int64_t mirrored(int64_t op) {
+  switch (op) {
+    case compare_op::less: return compare_op::greater;
+    case compare_op::less_equal: return compare_op::greater_equal;
+    case compare_op::greater: return compare_op::less;
+    case compare_op::greater_equal: return compare_op::less_equal;
+  }
+  return op;
+}
+
+// binary(op, a, b) and compare(op, a, b)
+template <bool comparison>
+PyObject* call_binary(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
+  if (!check_count(comparison ? "compare" : "binary", nargs, 3, 3)) return nullptr;
+  const bool a_is_tensor = is_float32(args[1]), b_is_tensor = is_float32(args[2]);
+  const int64_t op = PyLong_AsLongLong(args[0]);
+  if (op == -1 && PyErr_Occurred()) return nullptr;
+  if (a_is_tensor && b_is_tensor) {
+    const Tensor &a = unwrap(args[1]), &b = unwrap(args[2]);
+    const int64_t n = a.numel() > b.numel() ? a.numel() : b.numel();
+    return compute(n, [&] { return comparison ? compare(op, a, b) : binary(op, a, b); });
+  }
+  if (!(a_is_tensor && is_number(args[2])) && !(b_is_tensor && is_number(args[1]))) Py_RETURN_NONE;
+  float value;
+  if (!number(args[a_is_tensor ? 2 : 1], &value)) return nullptr;
+  const Tensor& x = unwrap(args[a_is_tensor ? 1 : 2]);
+  return compute(x.numel(), [&] {
+    if (comparison) return compare_scalar(a_is_tensor ? op : mirrored(op), x, value);
+    return binary_scalar(op, x, value, !a_is_tensor);
+  });
+}
+
+#define FAST(f) (PyCFunction)(void (*)()) f, METH_FASTCALL
+PyMethodDef functions[] = {
+    {"unary", FAST(call_unary), "unary(op, x, p=0, q=0) -> f(x), or None unless x is a float32 tensor"},
+    {"unary_backward", FAST(call_unary_backward), "unary_backward(op, gy, v, p=0, q=0) -> gx, or None"},
+    {"binary", FAST(call_binary<false>), "binary(op, a, b) -> a op b, or None unless float32 tensors and numbers"},
+    {"compare", FAST(call_binary<true>), "compare(op, a, b) -> bool tensor, or None"},
+    {},
+};
+
+PyObject* codes(std::initializer_list<const char*> names) {
+  PyObject* dict = PyDict_New();
+  long code = 0;
+  for (const char* name : names) {
+    PyObject* value = PyLong_FromLong(code++);
+    const int failed = PyDict_SetItemString(dict, name, value);
+    Py_DECREF(value);
+    if (failed) {
+      Py_DECREF(dict);
+      return nullptr;
+    }
+  }
+  return dict;
+}
+
+bool add(PyObject* module, const char* name, PyObject* value) {
+  const bool ok = value && PyModule_AddObjectRef(module, name, value) == 0;
+  Py_XDECREF(value);
+  return ok;
+}
+
+}  // namespace
+
+#define FASTNN_NAME(name) #name,
+bool add_elementwise(PyObject* module) {
+  return PyModule_AddFunctions(module, functions) == 0 &&
+         add(module, "UNARY_OPS", codes({FASTNN_UNARY_OPS(FASTNN_NAME)})) &&
+         add(module, "BINARY_OPS", codes({FASTNN_BINARY_OPS(FASTNN_NAME)})) &&
+         add(module, "COMPARE_OPS", codes({FASTNN_COMPARE_OPS(FASTNN_NAME)})) &&
+         add(module, "REDUCE_OPS", codes({FASTNN_REDUCE_OPS(FASTNN_NAME)}));
+}
+
+}  // namespace fastnn
