@@ -17,7 +17,7 @@ namespace fastnn {
 
 // Elementwise functions of two arguments.
 #define FASTNN_BINARY_OPS(F) \
-  F(add) F(subtract) F(multiply) F(divide) F(maximum) F(minimum) F(power) F(first)
+  F(add) F(subtract) F(multiply) F(divide) F(maximum) F(minimum) F(power)
 
 #define FASTNN_COMPARE_OPS(F) F(equal) F(not_equal) F(less) F(less_equal) F(greater) F(greater_equal)
 

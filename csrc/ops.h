@@ -74,7 +74,6 @@ std::vector<OptionalTensor> simple_rnn_backward(const Tensor& x, const Tensor& k
 // ---- data movement, any dtype ----
 // y's axis i is x's axis axes[i].
 Tensor transpose(const Tensor& x, const std::vector<int64_t>& axes);
-Tensor broadcast_to(const Tensor& x, const Shape& shape);
 // y[i, ...] = x[begin + i step, ...], all inside x; one entry of begin, size and step for each axis.
 Tensor slice(const Tensor& x, const std::vector<int64_t>& begin, const Shape& size, const std::vector<int64_t>& step);
 // Zeros of `shape` with gy written where slice read.

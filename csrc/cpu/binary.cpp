@@ -17,7 +17,6 @@ inline void with_binary(int64_t op, Run run) {
     case binary_op::maximum: return run([](Vec a, Vec b) { return max(a, b); }, kStreamGrain);
     case binary_op::minimum: return run([](Vec a, Vec b) { return min(a, b); }, kStreamGrain);
     case binary_op::power: return run([](Vec a, Vec b) { return pow(a, b); }, kMathGrain);
-    case binary_op::first: return run([](Vec a, Vec) { return a; }, kStreamGrain);
   }
 }
 

@@ -139,16 +139,4 @@ Tensor add_n(const std::vector<Tensor>& terms) {
   return y;
 }
 
-Tensor broadcast_to(const Tensor& x, const Shape& shape) {
-  check_float32("broadcast_to", "x", x);
-  Shape full;
-  const BroadcastShape s = broadcast("broadcast_to", {&x.shape(), &shape}, &full);
-  check(full == shape, "[broadcast_to] x must broadcast to shape. Received: x.shape=", x.shape(), ", shape=", shape);
-  Tensor y(shape, DType::float32, x.device());
-  BroadcastShape one = s;  // the second array is read only at its first element
-  for (int64_t& stride : one.stride[1]) stride = 0;
-  if (y.numel()) launch(y.device(), &Kernels::binary, binary_op::first, x.f32(), x.f32(), y.f32(), one);
-  return y;
-}
-
 }  // namespace fastnn

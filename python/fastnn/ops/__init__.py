@@ -1,8 +1,13 @@
 """Functions of tensors: the names and signatures of keras.ops. One import line per file."""
 from .basic import *  # noqa: F401,F403
+from .elementwise import *  # noqa: F401,F403
+from .activation import *  # noqa: F401,F403
+from .reduction import *  # noqa: F401,F403
+from .long_tail import *  # noqa: F401,F403
 from .rnn import *  # noqa: F401,F403
 from .depthwise_conv import *  # noqa: F401,F403
 from .normalization import *  # noqa: F401,F403
 from .pooling import *  # noqa: F401,F403
 from .conv2d import *  # noqa: F401,F403
 from .matmul import *  # noqa: F401,F403
+from . import operators  # noqa: F401  (the last: gives the tensor types their operators)
