@@ -12,8 +12,8 @@ struct BatchIndex {
     for (int64_t i = 0; i < s.rank; ++i) {
       const int64_t at = t % s.size[i];
       t /= s.size[i];
-      a += at * s.stride_a[i];
-      b += at * s.stride_b[i];
+      a += at * s.stride[0][i];
+      b += at * s.stride[1][i];
     }
   }
 };

@@ -19,7 +19,7 @@ BroadcastShape broadcast_batch(const Shape& a, const Shape& b, Shape* result) {
           ", x2.shape=", b);
     const int64_t n = na == 1 ? nb : na, r = s.rank++;
     result->set(rank - i, n);
-    s.size[r] = n, s.stride_a[r] = na == 1 ? 0 : stride_a, s.stride_b[r] = nb == 1 ? 0 : stride_b;
+    s.size[r] = n, s.stride[0][r] = na == 1 ? 0 : stride_a, s.stride[1][r] = nb == 1 ? 0 : stride_b;
     stride_a *= na, stride_b *= nb;
   }
   return s;

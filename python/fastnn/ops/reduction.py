@@ -242,16 +242,6 @@ def std(x, axis=None, keepdims=False):
 
 
 @op
-def moments(x, axes, keepdims=False, synchronized=False):
-    """The mean and the variance of ``x`` over ``axes``.
-
-    Args:
-        synchronized: accepted for Keras's sake; there is one process.
-    """
-    return mean(x, axes, keepdims), var(x, axes, keepdims)
-
-
-@op
 def logsumexp(x, axis=None, keepdims=False):
     """``log(sum(exp(x)))`` over ``axis``, without overflow."""
     x = as_tensor(x)
@@ -422,6 +412,6 @@ def cumprod(x, axis=None, dtype=None):
 
 
 __all__ = [
-    "broadcast_to", "sum", "mean", "max", "min", "amax", "amin", "prod", "argmax", "argmin", "var", "std", "moments",
+    "broadcast_to", "sum", "mean", "max", "min", "amax", "amin", "prod", "argmax", "argmin", "var", "std",
     "logsumexp", "any", "all", "count_nonzero", "ptp", "average", "norm", "cumsum", "cumprod",
 ]
