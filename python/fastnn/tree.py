@@ -6,7 +6,7 @@ Everything else, None included, is a leaf. Dict entries are visited in sorted ke
 from collections import OrderedDict
 from collections.abc import Mapping
 
-_MAX_DEPTH = 1000  # deeper structures are cycles or mistakes: an error instead of a stack overflow
+_MAX_DEPTH = 300  # deeper structures are cycles or mistakes: an error instead of a stack overflow
 
 
 def _keys(x):
@@ -50,6 +50,8 @@ def is_nested(structure):
 
 def flatten(structure):
     """The leaves of a structure, as a list, depth first."""
+    if not isinstance(structure, (list, tuple, Mapping)):
+        return [structure]
     leaves = []
     _flatten_into(structure, leaves, 0)
     return leaves

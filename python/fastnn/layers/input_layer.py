@@ -68,11 +68,8 @@ class InputLayer(Layer):
 
     def get_config(self):
         """Returns the arguments of the constructor, as a dict."""
-        config = {"batch_shape": self.batch_shape, "dtype": self.dtype, "sparse": False, "ragged": False,
-                  "name": self.name}
-        if self.optional:
-            config["optional"] = True
-        return config
+        return {"batch_shape": self.batch_shape, "dtype": self.dtype, "sparse": False, "ragged": False,
+                "name": self.name, "optional": self.optional}
 
 
 def Input(shape=None, batch_size=None, dtype=None, sparse=None, ragged=None, batch_shape=None, name=None, tensor=None,

@@ -382,6 +382,42 @@ class Layer(LayerState):
         """The outputs of a call on symbolic tensors, without a node in the graph."""
         return symbolic_outputs(self, args, kwargs)
 
+    def stateless_call(self, trainable_variables, non_trainable_variables, *args, return_losses=False, **kwargs):
+        """Calls the layer with other values of its variables, which stay as they are.
+
+        Args:
+            trainable_variables: values for `trainable_variables`, in their order.
+            non_trainable_variables: values for `non_trainable_variables`.
+            args, kwargs: of the call.
+            return_losses: bool; return `losses`, too.
+
+        Returns:
+            (outputs, values of non_trainable_variables after the call), and the losses if asked for.
+
+        Raises:
+            ValueError: the layer is not built, or a count or shape differs.
+        """
+        if not self.built:
+            raise ValueError(f"[{self.name}.stateless_call] needs a layer that is built")
+        own = [*self.trainable_variables, *self.non_trainable_variables]
+        values = [*trainable_variables, *non_trainable_variables]
+        if len(values) != len(own) or len(self.trainable_variables) != len(trainable_variables):
+            raise ValueError(
+                f"[{self.name}.stateless_call] needs {len(self.trainable_variables)} trainable and "
+                f"{len(self.non_trainable_variables)} other values. Received: {len(trainable_variables)} and "
+                f"{len(non_trainable_variables)}")
+        before = [variable.value for variable in own]
+        try:
+            for variable, value in zip(own, values):
+                variable.assign(value)
+            outputs = self(*args, **kwargs)
+            losses = self.losses if return_losses else None
+            after = [variable.value for variable in own[len(trainable_variables):]]
+        finally:
+            for variable, value in zip(own, before):
+                variable.assign(value)
+        return (outputs, after, losses) if return_losses else (outputs, after)
+
     # ---- losses ------------------------------------------------------------------------------------
 
     def add_loss(self, loss):
