@@ -1,5 +1,6 @@
 """Layers."""
 from .input_spec import InputSpec
+from .activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from .input_layer import Input, InputLayer
 from .layer import Layer
 from .normalization import BatchNormalization, LayerNormalization, RMSNormalization

@@ -10,6 +10,7 @@ from ..symbolic import op
 from ..tensor import as_tensor
 from .elementwise import (_mask, abs, add, divide, erf, exp, greater, less, maximum, minimum, multiply, negative,
                           reciprocal, sqrt, square, subtract, tanh, unary, unary_grad, unary_slow, where)
+from .numpy_op import numpy_op
 
 _SELU_SCALE, _SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 
@@ -203,8 +204,50 @@ def sparse_sigmoid(x):
     return multiply(add(minimum(maximum(x, -1.0), 1.0), 1), 0.5)
 
 
+@op
+def glu(x, axis=-1):
+    """The first half of ``x`` along ``axis`` times the sigmoid of the second (Dauphin et al. 2016)."""
+    from . import split
+
+    x = as_tensor(x)
+    if not -x.ndim <= axis < x.ndim or x.shape[axis] % 2:
+        raise ValueError("[glu] x must have an even size along axis. "
+                         f"Received: x.shape={x.shape}, axis={axis!r}")
+    a, b = split(x, 2, axis)
+    return multiply(a, sigmoid(b))
+
+
+@op
+def sparsemax(x, axis=-1):
+    """The nearest point to ``x`` whose values along ``axis`` are a distribution: many are 0 (Martins & Astudillo 2016)."""
+    x = as_tensor(x)
+    if not -x.ndim <= axis < x.ndim:
+        raise ValueError(f"[sparsemax] axis must be an axis of x. Received: x.shape={x.shape}, axis={axis!r}")
+
+    def forward(a):
+        z = -np.sort(-a.astype(np.float64), axis)
+        k = np.arange(1, a.shape[axis] + 1).reshape([-1 if i == axis % a.ndim else 1 for i in range(a.ndim)])
+        sums = np.cumsum(z, axis)
+        support = np.sum(1 + k * z > sums, axis, keepdims=True)
+        tau = (np.take_along_axis(sums, np.maximum(support - 1, 0), axis) - 1) / np.maximum(support, 1)
+        return np.maximum(a - tau, 0)
+
+    y = numpy_op(forward, x, dtype=x.dtype)
+
+    def vjp(gy):  # within the support, the gradient less its mean there
+        from .reduction import sum as sum_
+
+        support = _mask(greater(y, 0), y)
+        g = multiply(gy, support)
+        mean = divide(sum_(g, axis, keepdims=True), sum_(support, axis, keepdims=True))
+        return (multiply(subtract(gy, mean), support),)
+
+    return record(y, (x,), vjp)
+
+
 __all__ = [
     "sigmoid", "softplus", "log_sigmoid", "silu", "swish", "mish", "softsign", "tanh_shrink", "gelu", "relu", "relu6",
     "selu", "leaky_relu", "elu", "celu", "squareplus", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh",
     "soft_shrink", "hard_shrink", "threshold", "sparse_plus", "sparse_sigmoid",
+    "glu", "sparsemax",
 ]
