@@ -64,7 +64,7 @@ PyObject* call_unary(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
   if (!is_float32(args[1])) Py_RETURN_NONE;
   const int64_t op = PyLong_AsLongLong(args[0]);
   if ((op == -1 && PyErr_Occurred()) || !parameters(args, nargs, 2, &p, &q)) return nullptr;
-  const Tensor& x = unwrap(args[1]);
+  const Tensor x = argument(args[1]);
   return compute(x.numel(), [&] { return unary(op, x, p, q); });
 }
 
@@ -75,7 +75,7 @@ PyObject* call_unary_backward(PyObject*, PyObject* const* args, Py_ssize_t nargs
   if (!is_float32(args[1]) || !is_float32(args[2])) Py_RETURN_NONE;
   const int64_t op = PyLong_AsLongLong(args[0]);
   if ((op == -1 && PyErr_Occurred()) || !parameters(args, nargs, 3, &p, &q)) return nullptr;
-  const Tensor &gy = unwrap(args[1]), &v = unwrap(args[2]);
+  const Tensor gy = argument(args[1]), v = argument(args[2]);
   return compute(v.numel(), [&] { return unary_backward(op, gy, v, p, q); });
 }
 
@@ -98,14 +98,14 @@ PyObject* call_binary(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
   const int64_t op = PyLong_AsLongLong(args[0]);
   if (op == -1 && PyErr_Occurred()) return nullptr;
   if (a_is_tensor && b_is_tensor) {
-    const Tensor &a = unwrap(args[1]), &b = unwrap(args[2]);
+    const Tensor a = argument(args[1]), b = argument(args[2]);
     const int64_t n = a.numel() > b.numel() ? a.numel() : b.numel();
     return compute(n, [&] { return comparison ? compare(op, a, b) : binary(op, a, b); });
   }
   if (!(a_is_tensor && is_number(args[2])) && !(b_is_tensor && is_number(args[1]))) Py_RETURN_NONE;
   float value;
   if (!number(args[a_is_tensor ? 2 : 1], &value)) return nullptr;
-  const Tensor& x = unwrap(args[a_is_tensor ? 1 : 2]);
+  const Tensor x = argument(args[a_is_tensor ? 1 : 2]);
   return compute(x.numel(), [&] {
     if (comparison) return compare_scalar(a_is_tensor ? op : mirrored(op), x, value);
     return binary_scalar(op, x, value, !a_is_tensor);

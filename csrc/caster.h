@@ -12,8 +12,7 @@ struct type_caster<fastnn::Tensor> {
   PYBIND11_TYPE_CASTER(fastnn::Tensor, const_name("Tensor"));
   bool load(handle source, bool) {
     if (!fastnn::is_tensor(source.ptr())) return false;
-    value = fastnn::unwrap(source.ptr());
-    if (fastnn::inferring && !value.is_meta()) value = fastnn::Tensor(value.shape(), value.dtype(), fastnn::Device::meta);
+    value = fastnn::argument(source.ptr());
     return true;
   }
   static handle cast(fastnn::Tensor t, return_value_policy, handle) { return fastnn::wrap(std::move(t)); }

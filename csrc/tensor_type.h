@@ -30,6 +30,12 @@ void set_python_error();
 // layer applied to symbolic tensors runs with its variables and constants as they are.
 extern thread_local bool inferring;
 
+// A Python tensor as the argument of an op.
+inline Tensor argument(PyObject* o) {
+  const Tensor& t = unwrap(o);
+  return inferring && !t.is_meta() ? Tensor(t.shape(), t.dtype(), Device::meta) : t;
+}
+
 // Registers the type and its functions with the module. False with an exception set on failure.
 bool add_tensor_type(PyObject* module);
 
