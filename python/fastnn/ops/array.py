@@ -1,0 +1,565 @@
+"""Shapes and data movement: the part of keras.ops that computes nothing.
+
+Every function serves all dtypes and has a gradient, itself a movement of data.
+"""
+
+import math
+
+import numpy as np
+
+from .. import _core, dtypes
+from .._core import record
+from ..symbolic import op
+from ..tensor import as_tensor
+from ..dtypes import FLOAT_DTYPES
+
+__all__ = [
+    "append", "array_split", "cast", "concatenate", "copy", "dstack", "expand_dims", "flip", "fliplr", "flipud",
+    "hstack", "moveaxis", "ndim", "pad", "ravel", "repeat", "reshape", "roll", "rot90", "saturate_cast", "shape",
+    "size", "split", "squeeze", "stack", "swapaxes", "tile", "transpose", "unstack", "vstack",
+]  # fmt: skip
+
+
+# ---- helpers ----
+
+
+def axis_index(op_name, axis, ndim):
+    """``axis`` counted from the front.
+
+    Raises:
+        ValueError: it is not in [-ndim, ndim).
+    """
+    if isinstance(axis, bool) or not hasattr(axis, "__index__"):
+        raise TypeError(f"[{op_name}] axis must be an integer. Received: axis={axis!r}")
+    axis = axis.__index__()
+    if not -ndim <= axis < ndim:
+        raise ValueError(f"[{op_name}] axis must be in [{-ndim}, {ndim}). Received: axis={axis}")
+    return axis + ndim if axis < 0 else axis
+
+
+def axis_list(op_name, axis, ndim):
+    """``axis``, one or several, counted from the front, each once."""
+    axes = [axis_index(op_name, a, ndim) for a in (axis if isinstance(axis, (list, tuple)) else (axis,))]
+    if len(set(axes)) != len(axes):
+        raise ValueError(f"[{op_name}] an axis must not be given twice. Received: axis={axis!r}")
+    return axes
+
+
+def tensors(op_name, xs):
+    """The members of a list as tensors of one dtype, all without values if one of them is."""
+    if not isinstance(xs, (list, tuple)):
+        xs = list(as_tensor(xs))
+    if not xs:
+        raise ValueError(f"[{op_name}] at least one array must be given. Received: {xs!r}")
+    xs = [as_tensor(x) for x in xs]
+    dtype = xs[0].dtype
+    if any(x.dtype != dtype for x in xs):
+        dtype = dtypes.result_type(*[x.dtype for x in xs])
+        xs = [cast(x, dtype) for x in xs]
+    return same_device(*xs)
+
+
+def same_device(*xs):
+    """The tensors, all made meta tensors if one of them is."""
+    if all(x.device == "cpu" for x in xs):
+        return xs
+    return tuple(x if x.device == "meta" else _core.meta(x.shape, x.dtype) for x in xs)
+
+
+def integers(op_name, name, values):
+    """A shape, a repeat count ...: one integer or several, as a tuple of int."""
+    if hasattr(values, "__index__") and not isinstance(values, bool):
+        return (values.__index__(),)
+    try:
+        result = tuple(v.__index__() for v in values)
+    except (TypeError, AttributeError):
+        raise TypeError(f"[{op_name}] {name} must hold integers. Received: {name}={values!r}") from None
+    if any(isinstance(v, bool) for v in values):
+        raise TypeError(f"[{op_name}] {name} must hold integers. Received: {name}={values!r}")
+    return result
+
+
+def _sum_to(gy, shape):
+    from .reduction import sum_to_shape
+
+    return sum_to_shape(gy, shape)
+
+
+# ---- dtype ----
+
+
+@op
+def cast(x, dtype):
+    """``x`` in another dtype; the gradient passes between float types.
+
+    Rounding is to nearest even. NaN becomes True; a float outside the range of an integer type gives an
+    unspecified number.
+    """
+    x = as_tensor(x)
+    dtype = dtypes.standardize_dtype(dtype)
+    if x.dtype == dtype:
+        return x
+    y = _core.cast(x, dtype)
+    if dtype not in FLOAT_DTYPES or x.dtype not in FLOAT_DTYPES:
+        return y
+    return record(y, (x,), lambda gy: (cast(gy, x.dtype),))
+
+
+@op
+def saturate_cast(x, dtype):
+    """``x`` in another dtype, values outside its range replaced by the nearest bound."""
+    from .elementwise import clip
+
+    x = as_tensor(x)
+    dtype = dtypes.standardize_dtype(dtype)
+    if dtype == "bool" or x.dtype == "bool":
+        return cast(x, dtype)
+
+    def bounds(name):
+        if name in FLOAT_DTYPES:
+            import ml_dtypes
+
+            info = ml_dtypes.finfo(dtypes.numpy_dtype(name))
+            return float(info.min), float(info.max)
+        info = np.iinfo(name)
+        return int(info.min), int(info.max)
+
+    low, high = bounds(dtype)
+    own_low, own_high = bounds(x.dtype)
+    if low > own_low or high < own_high:
+        # the bound itself may round outside the range: 2**31 - 1 as float32 is 2**31
+        if x.dtype in FLOAT_DTYPES and dtype not in FLOAT_DTYPES:
+            kind = dtypes.numpy_dtype(x.dtype).type
+            if float(kind(high)) > high:
+                high = float(np.nextafter(np.float32(high), np.float32(0))) if x.dtype == "float32" else high
+        x = clip(x, max(low, own_low), min(high, own_high))
+    return cast(x, dtype)
+
+
+# ---- shape ----
+
+
+@op
+def reshape(x, newshape):
+    """``x`` under another shape of the same size; one entry may be -1, worked out from the others."""
+    x = as_tensor(x)
+    if hasattr(newshape, "__index__"):
+        newshape = (newshape,)
+    if any(n is None for n in newshape):
+        newshape = tuple(-1 if n is None else n for n in newshape)
+    y = _core.view(x, newshape)
+    return record(y, (x,), lambda gy: (reshape(gy, x.shape),))
+
+
+def ravel(x):
+    """``x`` as one row of values."""
+    return reshape(x, (-1,))
+
+
+@op
+def squeeze(x, axis=None):
+    """``x`` without axes of size 1: all of them, or those of ``axis``.
+
+    Raises:
+        ValueError: an axis named has another size.
+    """
+    x = as_tensor(x)
+    if axis is None:
+        shape = tuple(n for n in x.shape if n != 1)
+    else:
+        axes = axis_list("squeeze", axis, x.ndim)
+        for a in axes:
+            if x.shape[a] != 1:
+                raise ValueError(f"[squeeze] an axis must have size 1. Received: axis={axis}, shape={x.shape}")
+        shape = tuple(n for a, n in enumerate(x.shape) if a not in axes)
+    return reshape(x, shape)
+
+
+@op
+def expand_dims(x, axis):
+    """``x`` with new axes of size 1 at the positions ``axis`` of the result."""
+    x = as_tensor(x)
+    count = len(axis) if isinstance(axis, (list, tuple)) else 1
+    axes = axis_list("expand_dims", axis, x.ndim + count)
+    sizes = iter(x.shape)
+    return reshape(x, tuple(1 if a in axes else next(sizes) for a in range(x.ndim + count)))
+
+
+def shape(x):
+    """The sizes of ``x``, a tuple; None where a symbolic tensor's size is unknown."""
+    return tuple(x.shape) if hasattr(x, "shape") else as_tensor(x).shape
+
+
+def ndim(x):
+    """The number of axes of ``x``."""
+    return len(shape(x))
+
+
+def size(x, axis=None):
+    """The number of elements of ``x``, or its size along ``axis``; None when it is unknown."""
+    sizes = shape(x)
+    if axis is not None:
+        sizes = [sizes[a] for a in axis_list("size", axis, len(sizes))]
+    return None if None in sizes else math.prod(sizes)
+
+
+@op
+def copy(x):
+    """The values of ``x`` in a new tensor."""
+    x = as_tensor(x)
+    y = x.alias() if x.device == "meta" else _core.clone(x)
+    return record(y, (x,), lambda gy: (gy,))
+
+
+# ---- order of axes ----
+
+
+@op
+def transpose(x, axes=None):
+    """``x`` with its axes permuted: axis i of the result is axis ``axes[i]`` of ``x``; reversed by default."""
+    x = as_tensor(x)
+    axes = range(x.ndim)[::-1] if axes is None else axis_list("transpose", tuple(axes), x.ndim)
+    y = _core.transpose(x, axes)
+
+    def vjp(gy):
+        inverse = [0] * len(axes)
+        for i, a in enumerate(axes):
+            inverse[a] = i
+        return (transpose(gy, inverse),)
+
+    return record(y, (x,), vjp)
+
+
+@op
+def moveaxis(x, source, destination):
+    """``x`` with the axes ``source`` moved to the positions ``destination``, the others in their order."""
+    x = as_tensor(x)
+    source = axis_list("moveaxis", source, x.ndim)
+    destination = axis_list("moveaxis", destination, x.ndim)
+    if len(source) != len(destination):
+        raise ValueError("[moveaxis] source and destination must have one entry each for every axis moved. "
+                         f"Received: source={source}, destination={destination}")
+    rest = iter([a for a in range(x.ndim) if a not in source])
+    place = dict(zip(destination, source))
+    return transpose(x, [place[a] if a in place else next(rest) for a in range(x.ndim)])
+
+
+@op
+def swapaxes(x, axis1, axis2):
+    """``x`` with two axes exchanged."""
+    x = as_tensor(x)
+    axes = list(range(x.ndim))
+    a, b = axis_index("swapaxes", axis1, x.ndim), axis_index("swapaxes", axis2, x.ndim)
+    axes[a], axes[b] = b, a
+    return transpose(x, axes)
+
+
+# ---- order of elements ----
+
+
+@op
+def flip(x, axis=None):
+    """``x`` with the order of its elements reversed along ``axis``: one, several, or all axes."""
+    x = as_tensor(x)
+    axes = range(x.ndim) if axis is None else axis_list("flip", axis, x.ndim)
+    axes = [a for a in axes if x.shape[a] > 1]
+    begin = [n - 1 if a in axes else 0 for a, n in enumerate(x.shape)]
+    step = [-1 if a in axes else 1 for a in range(x.ndim)]
+    y = _core.slice(x, begin, x.shape, step)
+    return record(y, (x,), lambda gy: (flip(gy, axes),))
+
+
+def fliplr(x):
+    """``x`` reversed along its second axis."""
+    return flip(x, 1)
+
+
+def flipud(x):
+    """``x`` reversed along its first axis."""
+    return flip(x, 0)
+
+
+@op
+def rot90(array, k=1, axes=(0, 1)):
+    """``array`` turned by ``k`` quarters in the plane of two axes, from the first towards the second."""
+    x = as_tensor(array)
+    if len(axes) != 2:
+        raise ValueError(f"[rot90] axes must be two axes. Received: axes={axes}")
+    a, b = axis_list("rot90", tuple(axes), x.ndim)
+    k %= 4
+    if k == 0:
+        return copy(x)
+    if k == 2:
+        return flip(x, (a, b))
+    return swapaxes(flip(x, b), a, b) if k == 1 else flip(swapaxes(x, a, b), b)
+
+
+@op
+def roll(x, shift, axis=None):
+    """``x`` with elements moved by ``shift`` places along ``axis`` (of the flat array when None), the last
+    ones coming back at the front."""
+    x = as_tensor(x)
+    if axis is None:
+        return reshape(roll(ravel(x), shift, 0), x.shape)
+    shifts = integers("roll", "shift", shift)
+    axes = [axis_index("roll", a, x.ndim) for a in integers("roll", "axis", axis)]
+    n = max(len(shifts), len(axes))
+    if len(shifts) not in (1, n) or len(axes) not in (1, n):
+        raise ValueError(f"[roll] shift and axis must have the same length. Received: shift={shift}, axis={axis}")
+    for s, a in zip(shifts * (n if len(shifts) == 1 else 1), axes * (n if len(axes) == 1 else 1)):
+        if x.shape[a] and s % x.shape[a]:
+            cut = x.shape[a] - s % x.shape[a]
+            x = concatenate(split(x, [cut], a)[::-1], a)
+    return x
+
+
+# ---- joining and cutting ----
+
+
+def _part(x, axis, begin, end):
+    """x[..., begin:end, ...] along an axis."""
+    start = [0] * x.ndim
+    start[axis] = begin
+    shape, ones = list(x.shape), [1] * x.ndim
+    shape[axis] = end - begin
+    y = _core.slice(x, start, shape, ones)
+    return record(y, (x,), lambda gy: (_place(gy, x.shape, axis, begin),))
+
+
+def _place(gy, shape, axis, begin):
+    """Zeros of ``shape`` with ``gy`` from ``begin`` on along an axis: the gradient of ``_part``."""
+    start = [0] * gy.ndim
+    start[axis] = begin
+    end = begin + gy.shape[axis]
+    gx = _core.slice_backward(gy, shape, start, [1] * gy.ndim)
+    return record(gx, (gy,), lambda g: (_part(g, axis, begin, end),))
+
+
+@op
+def concatenate(xs, axis=0):
+    """The arrays of ``xs`` one after the other along an axis (all flat when None); one common dtype.
+
+    Raises:
+        ValueError: another size differs, or ``xs`` is empty.
+    """
+    xs = tensors("concatenate", xs)
+    if axis is None:
+        xs, axis = tuple(ravel(x) for x in xs), 0
+    if xs[0].ndim == 0:
+        raise ValueError("[concatenate] arrays must have at least 1 dimension. Received: shape=()")
+    axis = axis_index("concatenate", axis, xs[0].ndim)
+    y = _core.concatenate(xs, axis)
+
+    def vjp(gy):
+        result, at = [], 0
+        for x in xs:
+            end = at + x.shape[axis]
+            result.append(_part(gy, axis, at, end) if x.node is not None else None)
+            at = end
+        return result
+
+    return record(y, xs, vjp)
+
+
+@op
+def stack(x, axis=0):
+    """Arrays of one shape joined along a new axis.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    xs = tensors("stack", x)
+    if any(v.shape != xs[0].shape for v in xs):
+        raise ValueError(f"[stack] all arrays must have the same shape. Received: shapes {[v.shape for v in xs]}")
+    axis = axis_index("stack", axis, xs[0].ndim + 1)
+    return concatenate([expand_dims(v, axis) for v in xs], axis)
+
+
+@op
+def unstack(x, num=None, axis=0):
+    """The slices of ``x`` along an axis, as a list of tensors without it."""
+    x = as_tensor(x)
+    axis = axis_index("unstack", axis, x.ndim)
+    if num is not None and num != x.shape[axis]:
+        raise ValueError(f"[unstack] num must be the size of the axis, {x.shape[axis]}. Received: num={num}")
+    shape = x.shape[:axis] + x.shape[axis + 1:]
+    return [reshape(_part(x, axis, i, i + 1), shape) for i in range(x.shape[axis])]
+
+
+def _cut(x, edges, axis):
+    edges = [0, *edges, x.shape[axis]]
+    return [_part(x, axis, a, max(a, b)) for a, b in zip(edges, edges[1:])]
+
+
+@op
+def split(x, indices_or_sections, axis=0):
+    """``x`` cut along an axis: into equal parts, or at the given positions.
+
+    Raises:
+        ValueError: the axis does not divide into that many equal parts.
+    """
+    x = as_tensor(x)
+    axis = axis_index("split", axis, x.ndim)
+    n = x.shape[axis]
+    if hasattr(indices_or_sections, "__index__"):
+        parts = indices_or_sections.__index__()
+        if parts < 1 or n % parts:
+            raise ValueError("[split] the size along axis must be divisible by the number of parts. "
+                             f"Received: shape={x.shape}, axis={axis}, indices_or_sections={parts}")
+        return _cut(x, range(n // parts, n, n // parts) if n else [0] * (parts - 1), axis)
+    edges = integers("split", "indices_or_sections", indices_or_sections)
+    return _cut(x, [min(max(e + n if e < 0 else e, 0), n) for e in edges], axis)
+
+
+@op
+def array_split(x, indices_or_sections, axis=0):
+    """``x`` cut along an axis into parts whose sizes differ by at most one, or at the given positions."""
+    x = as_tensor(x)
+    axis = axis_index("array_split", axis, x.ndim)
+    if not hasattr(indices_or_sections, "__index__"):
+        return split(x, indices_or_sections, axis)
+    parts = indices_or_sections.__index__()
+    if parts < 1:
+        raise ValueError(f"[array_split] the number of parts must be positive. Received: {parts}")
+    small, large = divmod(x.shape[axis], parts)
+    return _cut(x, [i * small + min(i, large) for i in range(1, parts)], axis)
+
+
+@op
+def append(x1, x2, axis=None):
+    """``x2`` after ``x1`` along an axis, both flat when it is None."""
+    return concatenate([x1, x2], axis)
+
+
+@op
+def hstack(xs):
+    """Arrays side by side: along the second axis, or the only one."""
+    xs = [reshape(x, (1,)) if x.ndim == 0 else x for x in tensors("hstack", xs)]
+    return concatenate(xs, 0 if xs[0].ndim == 1 else 1)
+
+
+@op
+def vstack(xs):
+    """Arrays on top of each other, rows made of those with one axis."""
+    return concatenate([reshape(x, (1, -1)) if x.ndim < 2 else x for x in tensors("vstack", xs)], 0)
+
+
+@op
+def dstack(xs):
+    """Arrays one behind the other along the third axis."""
+    def three(x):
+        return reshape(x, (1, -1, 1)) if x.ndim < 2 else expand_dims(x, 2) if x.ndim == 2 else x
+
+    return concatenate([three(x) for x in tensors("dstack", xs)], 2)
+
+
+# ---- repetition and padding ----
+
+
+@op
+def repeat(x, repeats, axis=None):
+    """``x`` with each element along ``axis`` repeated (of the flat array when None).
+
+    Args:
+        repeats: a number, or one for each position along the axis.
+    """
+    x = as_tensor(x)
+    if axis is None:
+        x, axis = ravel(x), 0
+    axis = axis_index("repeat", axis, x.ndim)
+    counts = integers("repeat", "repeats", repeats)
+    if any(c < 0 for c in counts):
+        raise ValueError(f"[repeat] repeats must not be negative. Received: repeats={repeats}")
+    n = x.shape[axis]
+    if len(counts) == 1:
+        wide = x.shape[: axis + 1] + (counts[0],) + x.shape[axis + 1:]
+        y = _spread(expand_dims(x, axis + 1), wide)
+        return reshape(y, x.shape[:axis] + (n * counts[0],) + x.shape[axis + 1:])
+    if len(counts) != n:
+        raise ValueError("[repeat] repeats must be one number or one for each position. "
+                         f"Received: {len(counts)} for {n} positions")
+    from .indexing import take
+
+    return take(x, np.repeat(np.arange(n), counts), axis)
+
+
+def _spread(x, shape):
+    y = _core.broadcast_to(x, shape)
+    return record(y, (x,), lambda gy: (_sum_to(gy, x.shape),))
+
+
+@op
+def tile(x, repeats):
+    """``x`` laid side by side ``repeats`` times along each axis, from the last ones if fewer are given."""
+    x = as_tensor(x)
+    repeats = integers("tile", "repeats", repeats)
+    if any(r < 0 for r in repeats):
+        raise ValueError(f"[tile] repeats must not be negative. Received: repeats={repeats}")
+    n = max(len(repeats), x.ndim)
+    repeats = (1,) * (n - len(repeats)) + repeats
+    sizes = (1,) * (n - x.ndim) + x.shape
+    narrow = [v for s in sizes for v in (1, s)]
+    wide = [v for r, s in zip(repeats, sizes) for v in (r, s)]
+    if len(wide) > 16:  # one axis at a time: a tensor has at most 16
+        y = reshape(x, sizes)
+        for a, r in enumerate(repeats):
+            y = concatenate([y] * r, a) if r else _part(y, a, 0, 0)
+        return y
+    return reshape(_spread(reshape(x, narrow), wide), [r * s for r, s in zip(repeats, sizes)])
+
+
+def _pad_pairs(pad_width, n):
+    try:
+        pairs = np.broadcast_to(np.asarray(pad_width), (n, 2))
+    except ValueError:
+        pairs = None
+    if pairs is None or pairs.dtype.kind not in "iu" or np.asarray(pad_width).ndim > 2:
+        raise ValueError(f"[pad] pad_width must be (before, after) for each of {n} axes. Received: pad_width={pad_width}")
+    if (pairs < 0).any():
+        raise ValueError(f"[pad] pad_width must not be negative. Received: pad_width={pad_width}")
+    return [tuple(p) for p in pairs.tolist()]
+
+
+@op
+def pad(x, pad_width, mode="constant", constant_values=None):
+    """``x`` with a border.
+
+    Args:
+        pad_width: ((before, after), ...) for each axis, one pair for all, or one number.
+        mode: "constant", or one of NumPy's "edge", "reflect", "symmetric", "wrap" that repeat values of ``x``.
+        constant_values: the border's value in mode "constant"; 0 by default.
+    """
+    x = as_tensor(x)
+    pairs = _pad_pairs(pad_width, x.ndim)
+    if mode == "constant":
+        value = _core.full((), 0 if constant_values is None else constant_values, x.dtype)
+        (x, value) = same_device(x, value)
+        before = [p[0] for p in pairs]
+        y = _core.pad(x, before, [p[1] for p in pairs], value)
+        return record(y, (x,), lambda gy: (_crop(gy, before, x.shape),))
+    if constant_values is not None:
+        raise ValueError(f"[pad] constant_values belong to mode 'constant'. Received: mode={mode!r}, "
+                         f"constant_values={constant_values}")
+    if mode not in ("edge", "reflect", "symmetric", "wrap"):
+        raise ValueError("[pad] mode must be one of constant, edge, reflect, symmetric, wrap. "
+                         f"Received: mode={mode!r}")
+    from .indexing import take
+
+    for a, pair in enumerate(pairs):
+        if pair != (0, 0):
+            if x.shape[a] == 0:
+                raise ValueError(f"[pad] mode {mode!r} needs values to repeat. Received: shape={x.shape}, axis={a}")
+            x = take(x, np.pad(np.arange(x.shape[a]), pair, mode), a)
+    return x
+
+
+def _crop(x, begin, shape):
+    """The part of ``x`` from ``begin`` on: the gradient of a constant border."""
+    ones = [1] * x.ndim
+    y = _core.slice(x, begin, shape, ones)
+    return record(y, (x,), lambda gy: (_uncrop(gy, begin, x.shape),))
+
+
+def _uncrop(gy, begin, shape):
+    gx = _core.slice_backward(gy, shape, begin, [1] * gy.ndim)
+    return record(gx, (gy,), lambda g: (_crop(g, begin, gy.shape),))
