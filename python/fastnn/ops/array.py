@@ -46,7 +46,7 @@ def axis_list(op_name, axis, ndim):
 
 
 def tensors(op_name, xs):
-    """The members of a list as tensors of one dtype, all without values if one of them is."""
+    """The members of a list as tensors of one dtype."""
     if not isinstance(xs, (list, tuple)):
         xs = list(as_tensor(xs))
     if not xs:
@@ -56,14 +56,7 @@ def tensors(op_name, xs):
     if any(x.dtype != dtype for x in xs):
         dtype = dtypes.result_type(*[x.dtype for x in xs])
         xs = [cast(x, dtype) for x in xs]
-    return same_device(*xs)
-
-
-def same_device(*xs):
-    """The tensors, all made meta tensors if one of them is."""
-    if all(x.device == "cpu" for x in xs):
-        return xs
-    return tuple(x if x.device == "meta" else _core.meta(x.shape, x.dtype) for x in xs)
+    return xs
 
 
 def integers(op_name, name, values):
@@ -533,7 +526,6 @@ def pad(x, pad_width, mode="constant", constant_values=None):
     pairs = _pad_pairs(pad_width, x.ndim)
     if mode == "constant":
         value = _core.full((), 0 if constant_values is None else constant_values, x.dtype)
-        (x, value) = same_device(x, value)
         before = [p[0] for p in pairs]
         y = _core.pad(x, before, [p[1] for p in pairs], value)
         return record(y, (x,), lambda gy: (_crop(gy, before, x.shape),))

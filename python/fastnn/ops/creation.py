@@ -10,7 +10,7 @@ from .._core import Tensor, record
 from ..dtypes import FLOAT_DTYPES
 from ..symbolic import op
 from ..tensor import Variable, as_tensor, convert_to_tensor, from_numpy, to_numpy
-from .array import axis_list, cast, expand_dims, integers, moveaxis, ravel, reshape, same_device
+from .array import axis_list, cast, expand_dims, integers, moveaxis, ravel, reshape
 from .indexing import gather, get_item, read_indices
 from .numpy_op import numpy_op, operands
 
@@ -85,8 +85,7 @@ def full_like(x, fill_value, dtype=None):
         return _like(x, fill_value, dtype)
     from .reduction import broadcast_to
 
-    x, value = same_device(x, as_tensor(fill_value))
-    return broadcast_to(cast(value, dtype), x.shape)
+    return broadcast_to(cast(as_tensor(fill_value), dtype), x.shape)
 
 
 @op
@@ -158,8 +157,7 @@ def _space(f, start, stop, num, dtype, axis, **options):
         raise ValueError(f"[{f.__name__}] num must not be negative. Received: num={num}")
     if dtype is None:
         dtype = dtypes.result_type(*_kind(start, stop), float)
-    a, b = same_device(as_tensor(start), as_tensor(stop))
-    wide = [cast(v, "float64") for v in (a, b)]
+    wide = [cast(as_tensor(v), "float64") for v in (start, stop)]
     return numpy_op(lambda x, y: f(x, y, num, axis=axis, **options), *wide, dtype=dtypes.standardize_dtype(dtype))
 
 
@@ -215,7 +213,7 @@ def diagonal(x, offset=0, axis1=0, axis2=1):
     first = offset if offset >= 0 else -offset * cols
     flat = reshape(x, x.shape[:-2] + (rows * cols,))
     at = from_numpy(first + np.arange(count) * (cols + 1))
-    return gather(flat, read_indices("diagonal", "offset", at, rows * cols, False, flat), flat.ndim - 1)
+    return gather(flat, read_indices("diagonal", "offset", at, rows * cols, False), flat.ndim - 1)
 
 
 @op
@@ -291,7 +289,6 @@ def vander(x, N=None, increasing=False):
 
     powers = np.arange(n) if increasing else np.arange(n)[::-1]
     exponents = from_numpy(powers.astype(dtypes.numpy_dtype(x.dtype)))
-    x, exponents = same_device(x, exponents)
     return power(expand_dims(x, 1), exponents)
 
 
@@ -350,7 +347,7 @@ def histogram(x, bins=10, range=None):
 def isin(x1, x2, assume_unique=False, invert=False):
     """Whether each element of ``x1`` occurs in ``x2``; bool."""
     (x1, x2), dtype = operands(x1, x2)
-    x1, x2 = same_device(as_tensor(x1, dtype), as_tensor(x2, dtype))
+    x1, x2 = as_tensor(x1, dtype), as_tensor(x2, dtype)
     return numpy_op(lambda a, b: np.isin(a, b, assume_unique, invert), x1, x2, dtype="bool")
 
 

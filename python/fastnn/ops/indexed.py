@@ -125,7 +125,7 @@ def embedding_lookup(embeddings, ids):
     ids = as_tensor(ids)
     if table.ndim < 1:
         raise ValueError(f"[embedding] embeddings must have at least 1 dimension. Received: shape={table.shape}")
-    index = read_indices("embedding", "ids", ids, table.shape[0], False, table)
+    index = read_indices("embedding", "ids", ids, table.shape[0], False)
     node = table.node
     if node is None or node.vjp is not None or table.dtype != "float32":
         return gather(table, index, 0)

@@ -7,7 +7,7 @@ from .._core import Tensor, record
 from ..dtypes import FLOAT_DTYPES
 from ..symbolic import KerasTensor, op
 from ..tensor import Variable, as_tensor, from_numpy, to_numpy
-from .array import axis_index, cast, integers, ravel, reshape, same_device
+from .array import axis_index, cast, integers, ravel, reshape
 from .numpy_op import numpy_op
 
 __all__ = [
@@ -21,22 +21,18 @@ _slice_type = slice
 # ---- gather and its transpose ----
 
 
-def read_indices(op_name, name, indices, limit, wrap, like):
-    """Integers of any dtype as an int64 tensor of positions in [0, limit), on the device of ``like``.
+def read_indices(op_name, name, indices, limit, wrap):
+    """Integers of any dtype as an int64 tensor of positions in [0, limit).
 
     Raises:
         IndexError: one is out of range. ``wrap`` lets negative ones count from the end.
         ValueError: one is a fraction, NaN or infinite.
     """
-    indices = as_tensor(indices)
-    if like.device == "meta":
-        return _core.meta(indices.shape, "int64")
-    return _core.indices(op_name, name, indices, limit, wrap)
+    return _core.indices(op_name, name, as_tensor(indices), limit, wrap)
 
 
 def gather(x, index, axis):
     """``x`` with ``axis`` replaced by the axes of ``index``, which ``read_indices`` made."""
-    x, index = same_device(x, index)
     y = _core.gather(x, index, axis)
     return record(y, (x,), lambda gy: (scatter_rows(gy, index, x.shape, axis),))
 
@@ -44,7 +40,6 @@ def gather(x, index, axis):
 def scatter_rows(gy, index, shape, axis):
     """Zeros of ``shape`` to which ``gy`` is added where ``gather`` read: its gradient."""
     if gy.dtype == "float32":
-        gy, index = same_device(gy, index)
         gx = _core.gather_backward(gy, index, shape, axis)
     else:
         n = index.size
@@ -76,11 +71,10 @@ def take(x, indices, axis=None):
     if axis is None:
         x, axis = ravel(x), 0
     axis = axis_index("take", axis, x.ndim)
-    return gather(x, read_indices("take", "indices", indices, x.shape[axis], True, x), axis)
+    return gather(x, read_indices("take", "indices", indices, x.shape[axis], True), axis)
 
 
 def _gather_elements(x, index, axis):
-    x, index = same_device(x, index)
     y = _core.gather_elements(x, index, axis)
     return record(y, (x,), lambda gy: (_scatter_elements(gy, index, x.shape, axis),))
 
@@ -106,7 +100,7 @@ def take_along_axis(x, indices, axis=None):
         raise ValueError("[take_along_axis] x and indices must have as many axes. "
                          f"Received: x.shape={x.shape}, indices.shape={indices.shape}")
     axis = axis_index("take_along_axis", axis, x.ndim)
-    index = read_indices("take_along_axis", "indices", indices, x.shape[axis], True, x)
+    index = read_indices("take_along_axis", "indices", indices, x.shape[axis], True)
     others_x = x.shape[:axis] + (1,) + x.shape[axis + 1 :]
     others_i = index.shape[:axis] + (1,) + index.shape[axis + 1 :]
     if others_x != others_i:
@@ -216,7 +210,7 @@ def get_item(x, key):
     meta = x.device == "meta"
     key = tuple(_plain(k, meta) for k in key)
     if len(key) == 1 and isinstance(key[0], np.ndarray) and key[0].dtype.kind != "b" and x.ndim:
-        return gather(x, read_indices("get_item", "index", key[0], x.shape[0], True, x), 0)
+        return gather(x, read_indices("get_item", "index", key[0], x.shape[0], True), 0)
     try:
         if meta:
             positions = np.broadcast_to(np.int64(0), x.shape)[key]
@@ -225,7 +219,7 @@ def get_item(x, key):
     except IndexError as e:
         raise IndexError(f"[get_item] {e}. Received: shape={x.shape}") from None
     flat = ravel(x)
-    return gather(flat, read_indices("get_item", "index", np.asarray(positions), flat.size, False, x), 0)
+    return gather(flat, read_indices("get_item", "index", np.asarray(positions), flat.size, False), 0)
 
 
 def _get_item(self, key):
@@ -273,7 +267,6 @@ def slice_update(inputs, start_indices, updates):
     """``inputs`` with the part that begins at ``start_indices`` replaced by ``updates``."""
     x, u = as_tensor(inputs), as_tensor(updates)
     u = cast(u, x.dtype)
-    x, u = same_device(x, u)
     starts, step = _starts("slice_update", start_indices, x.ndim), [1] * x.ndim
     y = _core.slice_update(x, u, starts, step)
 
@@ -342,7 +335,7 @@ def scatter(indices, values, shape):
     _scatter_shapes("scatter", index, values, shape, depth)
     inner = _inner(shape, depth)
     rows_of_values = reshape(values, (index.size, inner))
-    rows_of_values, index = same_device(rows_of_values, reshape(index, (index.size,)))
+    index = reshape(index, (index.size,))
     if values.dtype in FLOAT_DTYPES:
         y = scatter_rows(rows_of_values, index, (rows, inner), 0)
     else:
@@ -387,7 +380,6 @@ def scatter_update(inputs, indices, updates, reduction=None):
             _UPDATES[reduction].at(y, i, u.reshape(-1, inner))
         return y.reshape(a.shape)
 
-    x, updates, index = same_device(x, updates, index)
     y = numpy_op(write, x, index, updates, dtype=x.dtype)
 
     def vjp(gy):
@@ -453,7 +445,6 @@ def segment_max(data, segment_ids, num_segments=None, sorted=False):
         np.maximum.at(y, i, d)
         return y[:n]
 
-    (data, ids) = same_device(data, ids)
     y = numpy_op(maximum, data, ids, dtype=data.dtype)
 
     def vjp(gy):

@@ -4,7 +4,7 @@ from .. import _core
 from .._core import record, recording
 from ..symbolic import op
 from ..tensor import as_tensor
-from .array import axis_index, axis_list, cast, moveaxis, reshape, same_device
+from .array import axis_index, axis_list, cast, moveaxis, reshape
 from .sorting import one_hot
 
 __all__ = [
@@ -159,7 +159,6 @@ def categorical_crossentropy(target, output, from_logits=False, axis=-1):
     axis = axis_index("categorical_crossentropy", axis, output.ndim)
     if axis != output.ndim - 1:
         output, target = moveaxis(output, axis, -1), moveaxis(target, axis, -1)
-    target, output = same_device(target, output)
     y, *stats = _core.categorical_crossentropy_forward(target, output, from_logits)
 
     def vjp(gy):
@@ -210,7 +209,6 @@ def sparse_categorical_crossentropy(target, output, from_logits=False, axis=-1):
     if target.shape != output.shape[:-1]:
         raise ValueError(f"[{name}] target must have the shape of output without its axis of classes. "
                          f"Received: target.shape={target.shape}, output.shape={output.shape}")
-    target, output = same_device(target, output)
     if output.shape[-1] == 0:
         raise ValueError(f"[{name}] output must have at least one class. Received: output.shape={output.shape}")
     label = _core.class_labels(target, output.shape[-1])
@@ -249,7 +247,6 @@ def binary_crossentropy(target, output, from_logits=False):
     if target.shape != output.shape:
         raise ValueError("[binary_crossentropy] target and output must have the same shape. "
                          f"Received: target.shape={target.shape}, output.shape={output.shape}")
-    target, output = same_device(target, output)
     y = _core.binary_crossentropy_forward(target, output, from_logits)
 
     def vjp(gy):

@@ -5,7 +5,7 @@ import numpy as np
 from .. import dtypes
 from ..symbolic import op
 from ..tensor import as_tensor
-from .array import axis_index, cast, integers, moveaxis, ravel, same_device
+from .array import axis_index, cast, integers, moveaxis, ravel
 from .indexing import read_indices, take_along_axis
 from .numpy_op import numpy_op
 
@@ -137,7 +137,6 @@ def in_top_k(targets, predictions, k):
         larger = (p > score).sum(-1)
         return known & (larger < k) & np.isfinite(score[..., 0])
 
-    targets, predictions = same_device(targets, predictions)
     return numpy_op(inside, targets, predictions, dtype="bool")
 
 
@@ -149,7 +148,6 @@ def searchsorted(sorted_sequence, values, side="left"):
         raise ValueError(f"[searchsorted] sorted_sequence must have 1 dimension. Received: shape={s.shape}")
     if side not in ("left", "right"):
         raise ValueError(f"[searchsorted] side must be 'left' or 'right'. Received: side={side!r}")
-    s, v = same_device(s, v)
     return numpy_op(lambda a, b: np.searchsorted(a, b, side), s, v, dtype="int32")
 
 
@@ -167,6 +165,6 @@ def unravel_index(indices, shape):
     limit = 1
     for n in shape:
         limit *= n
-    index = read_indices("unravel_index", "indices", x, limit, True, x)
+    index = read_indices("unravel_index", "indices", x, limit, True)
     dtype = x.dtype if dtypes.is_int(x.dtype) else "int32"
     return numpy_op(lambda i: tuple(np.unravel_index(i, shape)), index, dtype=dtype)
