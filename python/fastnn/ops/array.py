@@ -56,7 +56,7 @@ def tensors(op_name, xs):
     if any(x.dtype != dtype for x in xs):
         dtype = dtypes.result_type(*[x.dtype for x in xs])
         xs = [cast(x, dtype) for x in xs]
-    return xs
+    return tuple(xs)
 
 
 def integers(op_name, name, values):
