@@ -40,6 +40,11 @@ def layer_from_config(cls, config):
         TypeError: the constructor does not take them.
     """
     config = {name: _restore(value) for name, value in config.items()} if _writes_no_config(cls) else dict(config)
+    signature = inspect.signature(cls.__init__).parameters
+    known = {name for base in cls.__mro__ if "__init__" in vars(base) for name in inspect.signature(base.__init__).parameters}
+    if "kwargs" in signature:
+        # An option that is None, and that only other versions have, is not in use.
+        config = {name: value for name, value in config.items() if value is not None or name in known}
     try:
         return cls(**config)
     except TypeError as error:

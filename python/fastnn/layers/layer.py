@@ -47,6 +47,7 @@ def _build_once(build):
         except Exception:
             for group, old in zip(groups, before):  # a failed build leaves nothing behind
                 group[:] = old
+            self._structure_changed()
             raise
         finally:
             object.__setattr__(self, "_building", False)
@@ -449,8 +450,8 @@ class Layer(LayerState):
     @property
     def losses(self):
         """Scalars of `add_loss` and activity regularizers in the last call, then those of weight regularizers."""
-        losses = [x for layer in self._flatten_layers() if layer._losses_generation >= self._entry_generation
-                  for x in layer._losses]
+        losses = [x for layer in self._flatten_layers() if layer._losses
+                  and layer._losses_generation >= self._entry_generation for x in layer._losses]
         return losses + [v.regularizer(v) for v in self.trainable_weights if getattr(v, "regularizer", None)]
 
     def _clear_losses(self):

@@ -3,6 +3,8 @@
 Attributes are watched: what is assigned to a layer, also inside of lists, tuples, dicts and sets,
 becomes part of its state, in the order of the assignments.
 """
+import itertools
+
 from .. import _core, initializers
 from .. import constraints as constraints_module
 from .. import regularizers as regularizers_module
@@ -16,8 +18,18 @@ _PLAIN = frozenset((int, float, str, bool, type(None), Tensor))
 _UNTRACKED = frozenset(("_inbound_nodes", "_outbound_nodes", "_build_shapes", "_batch_shape"))
 
 
+_structure = itertools.count(1)
+
+
 class LayerState(Operation):
     """What a layer is made of; see Layer."""
+
+    # Counts changes of what any layer holds: flattened lists of an older count are made anew.
+    _changes = 0
+
+    @staticmethod
+    def _structure_changed():
+        LayerState._changes = next(_structure)
 
     def __new__(cls, *args, **kwargs):
         self = super().__new__(cls)
@@ -77,11 +89,13 @@ class LayerState(Operation):
                 f"[{self.name}] variables and layers must be made in __init__() or build(); "
                 f"this layer is built. Received: {value!r}")
         group.append(value)
+        self._structure_changed()
 
     def _untrack(self, value):
         for group in (self._trainable_variables, self._non_trainable_variables, self._layers, self._metrics,
                       self._seed_generators):
             group[:] = [x for x in group if x is not value]
+        self._structure_changed()
 
     def add_weight(self, shape=None, initializer=None, dtype=None, trainable=True, autocast=True, regularizer=None,
                    constraint=None, aggregation="none", overwrite_with_gradient=False, name=None):
@@ -140,26 +154,25 @@ class LayerState(Operation):
 
     def _flatten_layers(self, include_self=True):
         """This layer and all below it, each once, parents first."""
-        found, seen, stack = [], set(), [self]
-        while stack:
-            layer = stack.pop()
-            if id(layer) in seen:
-                continue
-            seen.add(id(layer))
-            if include_self or layer is not self:
-                found.append(layer)
-            stack.extend(reversed(layer._layers))
-        return found
+        changes, found = self.__dict__.get("_flat", (-1, None))
+        if changes != LayerState._changes:
+            found, seen, stack = [], set(), [self]
+            while stack:
+                layer = stack.pop()
+                if id(layer) not in seen:
+                    seen.add(id(layer))
+                    found.append(layer)
+                    stack.extend(reversed(layer._layers))
+            self.__dict__["_flat"] = (LayerState._changes, found)
+        return found if include_self else found[1:]
 
     def _collect(self, own):
         """`own(layer)` of this layer and all below it, in order, each object once."""
-        found, seen = [], set()
+        found = {}
         for layer in self._flatten_layers():
             for x in own(layer):
-                if id(x) not in seen:
-                    seen.add(id(x))
-                    found.append(x)
-        return found
+                found.setdefault(id(x), x)
+        return list(found.values())
 
     @property
     def variables(self):
@@ -170,7 +183,11 @@ class LayerState(Operation):
     @property
     def weights(self):
         """All variables, without states of seed generators and metrics."""
-        return self._collect(lambda layer: [*layer._trainable_variables, *layer._non_trainable_variables])
+        changes, found = self.__dict__.get("_flat_weights", (-1, None))
+        if changes != LayerState._changes:
+            found = self._collect(lambda layer: [*layer._trainable_variables, *layer._non_trainable_variables])
+            self.__dict__["_flat_weights"] = (LayerState._changes, found)
+        return list(found)
 
     @property
     def trainable_variables(self):

@@ -9,6 +9,7 @@ from ..layers.operation import FunctionOperation
 from ..saving import deserialize_keras_object, serialize_keras_object
 from ..symbolic import KerasTensor
 from ..trainer import Trainer
+from ..utils.naming import to_snake_case
 from .graph import Graph, check_symbolic
 from .model import Model
 
@@ -33,6 +34,7 @@ class Functional(Model):
             inputs, outputs = _with_own_inputs(self.name, inputs, outputs)
         object.__setattr__(self, "_graph", Graph(inputs, outputs, self.name))
         self._layers[:] = [op for op in self._graph.operations if isinstance(op, Layer)]
+        self._structure_changed()
         self.built = True
         if trainable is not None:
             self.trainable = trainable
@@ -267,8 +269,13 @@ def from_functional_config(cls, config):
 
 
 def _deserialize_operation(config):
-    if config.get("class_name") == "Operation" and config.get("module") == "fastnn.ops":
-        return _NamedFunction(config["config"])
+    module, name = str(config.get("module")), config.get("class_name")
+    if name == "Operation" and module == "fastnn.ops":
+        return _NamedFunction(config["config"]["name"], config["config"]["function"], {})
+    if module.startswith("keras.src.ops.") and isinstance(name, str):
+        # Keras writes a class for every op, and what its constructor takes as config.
+        arguments = {key: value for key, value in config["config"].items() if key not in ("name", "dtype")}
+        return _NamedFunction(config["name"], to_snake_case(name), arguments)
     operation = deserialize_keras_object(config)
     if not isinstance(operation, Layer):
         raise ValueError(f"[from_config] must be a layer. Received: {operation!r}")
@@ -278,16 +285,16 @@ def _deserialize_operation(config):
 class _NamedFunction:
     """A function of `ops` that gives the node it makes the name of the config."""
 
-    def __init__(self, config):
+    def __init__(self, name, function, arguments):
         from .. import ops
 
-        self.name, function = config["name"], config["function"]
+        self.name, self.arguments = name, arguments
         self.function = getattr(ops, function, None) if isinstance(function, str) and function[:1] != "_" else None
         if not callable(self.function) or not hasattr(self.function, "__wrapped__"):
             raise ValueError(f"[from_config] must be a function of fastnn.ops. Received: {function!r}")
 
     def __call__(self, *args, **kwargs):
-        output = self.function(*args, **kwargs)
+        output = self.function(*args, **kwargs, **self.arguments)
         tree.flatten(output)[0].history.operation.name = self.name
         return output
 

@@ -79,6 +79,7 @@ class Sequential(Model):
         except Exception:
             # A layer that does not fit leaves the model as it was.
             self._layers[:] = before
+            self._structure_changed()
             object.__setattr__(self, "_graph", graph)
             self.built = graph is not None
             raise
@@ -113,6 +114,7 @@ class Sequential(Model):
         return layer
 
     def _forget(self):
+        self._structure_changed()
         object.__setattr__(self, "_graph", None)
         self.built = False
         self._build_shapes = None
@@ -150,6 +152,7 @@ class Sequential(Model):
             graph = getattr(first, "_graph", None)
             dtype = graph.inputs[0].dtype if graph is not None else first.compute_dtype
             self._layers.insert(0, InputLayer(batch_shape=input_shape, dtype=dtype))
+            self._structure_changed()
         self._apply(self._layers[0].output, self._layers[0].output, self._layers[1:])
 
     def _build_for_call(self, args, kwargs, symbolic):
