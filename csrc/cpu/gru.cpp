@@ -45,24 +45,23 @@ void gru_forward_reset_after(const RnnForward& a) {
   parallel_for(a.batch, rnn_chunk_rows(a.batch, w.floats, a.steps), [&](int64_t begin, int64_t end) {
     const int64_t rows = end - begin;
     RnnInput<4, 3> input(a, w, begin, rows);
-    Scratch<float> scratch(2 * rows * ld + kRnnRows * 4 * W);
+    Scratch<float> scratch(2 * rows * ld + rows * 4 * W);
     float *h = scratch, *h_next = h + rows * ld, *tile_z = h_next + rows * ld;
     rnn_load_state(a.h0, begin, rows, u, h, ld);
     rnn_save_initial(a, h, ld, begin, rows, a.hs);
     for (int64_t s = 0; s < a.steps; ++s) {
       const int64_t t = a.go_backwards ? a.steps - 1 - s : s;
       input.step(s, t);
-      for (int64_t block = 0; block < w.blocks; ++block)
-        for_each_tile(rows, [&](int64_t first, int64_t tile) {
-          rnn_tile<4, 3, 3, 1>(tile, input.tile(first, t, block, h + first * ld, ld), tile_z, 4 * W);
-          for (int64_t k = 0; k < tile; ++k) {
-            const float* p = tile_z + k * 4 * W;
-            const int64_t at = (first + k) * ld + block * W;
-            const Vec z = sigmoid(Vec::load(p)), r = sigmoid(Vec::load(p + W)), q = Vec::load(p + 3 * W);
-            const Vec g = tanh(fma(r, q, Vec::load(p + 2 * W)));
-            gru_update(a, z, r, g, q, begin + first + k, t, s, block * W, h + at, h_next + at);
-          }
-        });
+      for (int64_t block = 0; block < w.blocks; ++block) {
+        rnn_tiles<4, 3, 3, 1>(rows, [&](int64_t i) { return input.tile(i, t, block, h + i * ld, ld); }, tile_z, 4 * W);
+        for (int64_t i = 0; i < rows; ++i) {
+          const float* p = tile_z + i * 4 * W;
+          const int64_t at = i * ld + block * W;
+          const Vec z = sigmoid(Vec::load(p)), r = sigmoid(Vec::load(p + W)), q = Vec::load(p + 3 * W);
+          const Vec g = tanh(fma(r, q, Vec::load(p + 2 * W)));
+          gru_update(a, z, r, g, q, begin + i, t, s, block * W, h + at, h_next + at);
+        }
+      }
       float* last = h;
       h = h_next, h_next = last;
     }

@@ -41,7 +41,7 @@ void lstm_forward(RnnForward a) {
   parallel_for(a.batch, rnn_chunk_rows(a.batch, w.floats, a.steps), [&](int64_t begin, int64_t end) {
     const int64_t rows = end - begin;
     RnnInput<4, 4> input(a, w, begin, rows);
-    Scratch<float> scratch(3 * rows * ld + kRnnRows * 4 * W);
+    Scratch<float> scratch(3 * rows * ld + rows * 4 * W);
     float *h = scratch, *h_next = h + rows * ld, *c = h_next + rows * ld, *z = c + rows * ld;
     rnn_load_state(a.h0, begin, rows, u, h, ld);
     rnn_load_state(a.c0, begin, rows, u, c, ld);
@@ -50,14 +50,13 @@ void lstm_forward(RnnForward a) {
     for (int64_t s = 0; s < a.steps; ++s) {
       const int64_t t = a.go_backwards ? a.steps - 1 - s : s;
       input.step(s, t);
-      for (int64_t block = 0; block < w.blocks; ++block)
-        for_each_tile(rows, [&](int64_t r, int64_t tile) {
-          rnn_tile<4>(tile, input.tile(r, t, block, h + r * ld, ld), z, 4 * W);
-          for (int64_t k = 0; k < tile; ++k) {
-            const int64_t at = (r + k) * ld + block * W;
-            lstm_gates(a, z + k * 4 * W, begin + r + k, t, s, block * W, h + at, h_next + at, c + at);
-          }
-        });
+      for (int64_t block = 0; block < w.blocks; ++block) {
+        rnn_tiles<4>(rows, [&](int64_t r) { return input.tile(r, t, block, h + r * ld, ld); }, z, 4 * W);
+        for (int64_t r = 0; r < rows; ++r) {
+          const int64_t at = r * ld + block * W;
+          lstm_gates(a, z + r * 4 * W, begin + r, t, s, block * W, h + at, h_next + at, c + at);
+        }
+      }
       float* last = h;
       h = h_next, h_next = last;
     }

@@ -111,6 +111,28 @@ inline void for_each_tile(int64_t rows, F f) {
   }
 }
 
+// A panel longer than this is used in pieces, each for all rows, which stay in the first-level cache.
+constexpr int64_t kRnnPiece = 128;
+
+// z (rows, ldz) = the tiles of `rows` rows of one block of units; tile_of(row) is the tile that
+// starts there.
+template <int NV, int NB0 = NV, int NB1 = NV, int SHIFT = 0, class F>
+inline void rnn_tiles(int64_t rows, F tile_of, float* z, int64_t ldz) {
+  int64_t p = 0, k1;
+  do {
+    for_each_tile(rows, [&](int64_t r, int64_t n) {
+      RnnTile t = tile_of(r);
+      float* out = z + r * ldz;
+      k1 = t.k1;
+      if (p > 0) t.start = out, t.start_stride = ldz, t.k0 = 0;
+      t.a1 += p, t.panel1 += p * NB1 * Vec::width, t.k1 -= p;
+      if (t.k1 > kRnnPiece) t.k1 = kRnnPiece;
+      rnn_tile<NV, NB0, NB1, SHIFT>(n, t, out, ldz);
+    });
+    p += kRnnPiece;
+  } while (p < k1);
+}
+
 // Rows of the batch per chunk. Small weights stay in the cache of whoever uses them: eight or more
 // chunks balance the threads. Large ones are read from L3 at every step, for as many rows as the
 // problem gives to two threads.
@@ -156,7 +178,7 @@ class RnnInput {
  public:
   RnnInput(const RnnForward& a, const RnnWeights& w, int64_t row0, int64_t rows)
       : a_(a), w_(w), row0_(row0), rows_(rows),
-        steps_(w.floats > kRnnSmallWeights && a.steps > 1 ? 2 * kRnnRows : 0),
+        steps_(w.floats > kRnnSmallWeights && w.k0 > 0 && a.steps > 1 ? 2 * kRnnRows : 0),
         ld_(w.blocks * NV * Vec::width), z_(rows * steps_ * ld_) {}
 
   // Before the step of order s, at time t.
@@ -165,12 +187,15 @@ class RnnInput {
     const int64_t left = a_.steps - s, n = left < steps_ ? left : steps_;
     first_ = a_.go_backwards ? t - n + 1 : t;
     for (int64_t block = 0; block < w_.blocks; ++block)
-      for (int64_t r = 0; r < rows_; ++r)
-        for_each_tile(n, [&](int64_t k, int64_t tile) {
-          const float* x = a_.x + ((row0_ + r) * a_.steps + first_ + k) * a_.features;
-          const RnnTile tile_of = {w_.start(block), 0, x, a_.features, w_.k0, w_.panel0(block), x, 0, 0, x};
-          rnn_tile<NV, NB0, NB0>(tile, tile_of, at(r, first_ + k, block), ld_);
-        });
+      for (int64_t p = 0; p < w_.k0; p += kRnnPiece)
+        for (int64_t r = 0; r < rows_; ++r)
+          for_each_tile(n, [&](int64_t k, int64_t tile) {
+            const float* x = a_.x + ((row0_ + r) * a_.steps + first_ + k) * a_.features + p;
+            float* z = at(r, first_ + k, block);
+            const int64_t kc = w_.k0 - p < kRnnPiece ? w_.k0 - p : kRnnPiece;
+            const float* panel = w_.panel0(block) + p * NB0 * Vec::width;
+            rnn_tile<NV, NB0, NB0>(tile, {p ? z : w_.start(block), p ? ld_ : 0, x, a_.features, kc, panel, x, 0, 0, x}, z, ld_);
+          });
   }
   // The tile of rows row0 + r... at time t, whose state is h (rows, ldh).
   RnnTile tile(int64_t r, int64_t t, int64_t block, const float* h, int64_t ldh) const {

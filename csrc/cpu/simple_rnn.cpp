@@ -24,20 +24,19 @@ void simple_rnn_blocks(const RnnForward& a, F activation) {
     for (int64_t s = 0; s < a.steps; ++s) {
       const int64_t t = a.go_backwards ? a.steps - 1 - s : s;
       input.step(s, t);
-      for (int64_t block = 0; block < w.blocks; ++block)
-        for_each_tile(rows, [&](int64_t first, int64_t tile) {
-          const int64_t unit = block * NV * W;
-          rnn_tile<NV>(tile, input.tile(first, t, block, h + first * ld, ld), h_next + first * ld + unit, ld);
-          for (int64_t r = first; r < first + tile; ++r) {
-            const bool on = !a.mask || a.mask[(begin + r) * a.steps + t];
-            for (int64_t i = unit; i < unit + NV * W && i < u; i += W) {
-              float* to = h_next + r * ld + i;
-              const Vec v = on ? activation(Vec::load(to)) : Vec::load(h + r * ld + i);
-              v.store(to);
-              rnn_emit(a, v, on, begin + r, t, s, i, u - i < W ? u - i : W);
-            }
+      for (int64_t block = 0; block < w.blocks; ++block) {
+        const int64_t unit = block * NV * W;
+        rnn_tiles<NV>(rows, [&](int64_t r) { return input.tile(r, t, block, h + r * ld, ld); }, h_next + unit, ld);
+        for (int64_t r = 0; r < rows; ++r) {
+          const bool on = !a.mask || a.mask[(begin + r) * a.steps + t];
+          for (int64_t i = unit; i < unit + NV * W && i < u; i += W) {
+            float* to = h_next + r * ld + i;
+            const Vec v = on ? activation(Vec::load(to)) : Vec::load(h + r * ld + i);
+            v.store(to);
+            rnn_emit(a, v, on, begin + r, t, s, i, u - i < W ? u - i : W);
           }
-        });
+        }
+      }
       float* last = h;
       h = h_next, h_next = last;
     }
