@@ -28,7 +28,7 @@ _MODULES = {
     "models": "models",
     "dtype_policies": "dtype_policies",
 }
-_FUNCTION_MODULES = ("activations", "losses", "metrics")
+_FUNCTION_MODULES = ("losses", "metrics", "activations")
 _PACKAGE = __name__.split(".")[0]
 
 
@@ -251,6 +251,8 @@ def resolve(identifier, kind, objects, custom_objects=None):
             )
         config = {"config": {}, **identifier}
         name = config["class_name"]
+        if name.startswith("__"):
+            return _deserialize_plain(name, config["config"])
         if config.get("module") in (None, "builtins") and name not in objects and name != "function":
             if get_registered_object(config.get("registered_name") or name, custom_objects) is None:
                 raise ValueError(_unknown(name, kind, objects))
