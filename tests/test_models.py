@@ -117,3 +117,36 @@ def test_what_the_trainer_keeps_is_not_state():
     model(X)
     model._compile_metrics = [Shift()]
     assert len(model.layers) == 2
+
+
+def test_a_call_that_reads_values_builds_eagerly():
+    class Reads(Model):
+        def __init__(self):
+            super().__init__(name="reads")
+            self.shift = Shift()
+
+        def call(self, x):
+            return self.shift(x) if float(np.asarray(x).sum()) == 0 else x
+
+    model = Reads()
+    np.testing.assert_array_equal(model(X), X + 1)
+    assert model.built and model.get_build_config() == {"input_shape": (2, 3)}
+    assert [v.path for v in model.weights] == [f"reads/{model.shift.name}/b"]
+    with pytest.raises(TypeError, match="has a shape and no values"):
+        Reads()(Input((3,)))
+
+
+def test_several_call_arguments():
+    class Two(Model):
+        def __init__(self):
+            super().__init__()
+            self.shift = Shift()
+
+        def call(self, a, b=None, training=None):
+            return self.shift(a) if b is None else ops.add(self.shift(a), b)
+
+    model = Two()
+    a, b = Input((3,)), Input((3,))
+    outer = Model([a, b], model(a, b=b))
+    np.testing.assert_array_equal(outer([X, X + 5]), X + 6)
+    assert model.get_build_config() == {"shapes_dict": {"a_shape": (None, 3), "b_shape": (None, 3)}}

@@ -184,6 +184,9 @@ def is_tensor(x):
 
 
 def _array(self, dtype=None, copy=None):
+    if self.device == "meta":
+        raise TypeError("[tensor] a symbolic tensor has a shape and no values; Python code that reads values "
+                        "cannot run while a model is being built")
     if copy is False and dtype is not None and np.dtype(dtype).name != self.dtype:
         raise ValueError(f"[tensor] dtype={dtype} needs a copy of a {self.dtype} tensor. Received: copy=False")
     array = to_numpy(self)

@@ -52,9 +52,7 @@ def _build_once(build):
         finally:
             object.__setattr__(self, "_building", False)
             _core.set_inferring(inferring)
-        self._build_shapes = signature_of(build).bind(args, kwargs)
-        self.built = True
-        self._locked = True
+        self._set_built(signature_of(build).bind(args, kwargs))
 
     wrapper._builds_once = True
     return wrapper
@@ -183,6 +181,13 @@ class Layer(LayerState):
             warnings.warn(f"[{self.name}] has sublayers that are not built and no build() of its own: call the "
                           "layer once, so that they make their variables", stacklevel=2)
 
+    build.by_call = True  # the variables are those of sublayers, which are made when they are called
+
+    def _set_built(self, shapes):
+        self._build_shapes = shapes
+        self.built = True
+        self._locked = True
+
     def build_from_config(self, config):
         """Builds from what `get_build_config` returned."""
         shapes = config.get("shapes_dict")
@@ -203,15 +208,16 @@ class Layer(LayerState):
     def _build_for_call(self, args, kwargs, symbolic):
         """Builds the layer for the arguments of a call."""
         tensors = tensor_arguments(self._signature.bind(args, kwargs))
-        if type(self).build is not Layer.build:
+        if not getattr(type(self).build, "by_call", False):
             self.build(**shape_arguments(self.build, tensors, self.name))
             return
         if any(not layer.built for layer in self._layers):
-            if not symbolic:
-                return  # the call that follows builds the sublayers
             with name_scope(self.name, caller=self):
-                infer(self.call, args, kwargs)
-        self.build(next((shapes_of(x) for x in tensors.values()), None))
+                self._path = current_path()
+                if symbolic:  # otherwise the call that follows makes them
+                    infer(self.call, args, kwargs)
+        shapes = {f"{name}_shape": shapes_of(x) for name, x in tensors.items()}
+        self._set_built({"input_shape": next(iter(shapes.values()))} if len(shapes) == 1 else shapes)
 
     # ---- call --------------------------------------------------------------------------------------
 

@@ -101,6 +101,8 @@ class Model(Trainer, Layer):
             raise ValueError(f"[{self.name}.build] input_shape must be a shape. Received: input_shape=None")
         infer(self.call, [tree.map_shape_structure(lambda s: KerasTensor(s), input_shape)], {})
 
+    build.by_call = True
+
     def summary(self, line_length=None, positions=None, print_fn=None, expand_nested=False, show_trainable=False,
                 layer_range=None):
         """Prints a table of the layers, their output shapes and parameter counts.
