@@ -21,9 +21,11 @@ const char* compare_name(int64_t op) {
   return kCompareNames[op];
 }
 
-void check_same_device(const char* op, const Tensor& a, const Tensor& b) {
-  if (a.device() != b.device()) [[unlikely]]
-    check_device(op, {&a, &b});
+// The device of the result. A shape without values makes it one too, whatever constants are beside it.
+Device common_device(std::initializer_list<const Tensor*> tensors) {
+  for (const Tensor* x : tensors)
+    if (x->is_meta()) return Device::meta;
+  return (*tensors.begin())->device();
 }
 
 // Aligns the shapes at the right and merges neighbouring axes that every array walks as one.
@@ -74,10 +76,9 @@ Tensor binary(int64_t op, const Tensor& a, const Tensor& b) {
   const char* name = binary_name(op);
   check_float32(name, "x1", a);
   check_float32(name, "x2", b);
-  check_same_device(name, a, b);
   Shape shape;
   const BroadcastShape s = broadcast(name, {&a.shape(), &b.shape()}, &shape);
-  Tensor y(shape, DType::float32, a.device());
+  Tensor y(shape, DType::float32, common_device({&a, &b}));
   if (y.numel()) launch(y.device(), &Kernels::binary, op, a.f32(), b.f32(), y.f32(), s);
   return y;
 }
@@ -93,10 +94,9 @@ Tensor compare(int64_t op, const Tensor& a, const Tensor& b) {
   const char* name = compare_name(op);
   check_float32(name, "x1", a);
   check_float32(name, "x2", b);
-  check_same_device(name, a, b);
   Shape shape;
   const BroadcastShape s = broadcast(name, {&a.shape(), &b.shape()}, &shape);
-  Tensor y(shape, DType::boolean, a.device());
+  Tensor y(shape, DType::boolean, common_device({&a, &b}));
   if (y.numel()) launch(y.device(), &Kernels::compare, op, a.f32(), b.f32(), y.mut<uint8_t>(), s);
   return y;
 }
@@ -113,10 +113,9 @@ Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
              condition.dtype());
   check_float32("where", "x1", a);
   check_float32("where", "x2", b);
-  check_device("where", {&condition, &a, &b});
   Shape shape;
   const BroadcastShape s = broadcast("where", {&condition.shape(), &a.shape(), &b.shape()}, &shape);
-  Tensor y(shape, DType::float32, a.device());
+  Tensor y(shape, DType::float32, common_device({&condition, &a, &b}));
   if (y.numel()) launch(y.device(), &Kernels::where, condition.data<uint8_t>(), a.f32(), b.f32(), y.f32(), s);
   return y;
 }
@@ -126,9 +125,11 @@ Tensor add_n(const std::vector<Tensor>& terms) {
   for (const Tensor& x : terms) {
     check_float32("add_n", "x", x);
     check_shape("add_n", "x", x, terms[0].shape());
-    check_device("add_n", {&terms[0], &x});
   }
-  Tensor y(terms[0].shape(), DType::float32, terms[0].device());
+  Device device = Device::cpu;
+  for (const Tensor& x : terms)
+    if (x.is_meta()) device = Device::meta;
+  Tensor y(terms[0].shape(), DType::float32, device);
   if (!y.numel()) return y;
   for (size_t i = 0; i < terms.size();) {
     Terms group{};

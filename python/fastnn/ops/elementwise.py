@@ -50,9 +50,15 @@ def _binary_slow(code, f, x1, x2, float_result=False):
     (x1, x2), dtype = operands(x1, x2)
     if float_result:
         dtype = float_dtype(dtype)
-    x1, x2 = as_tensor(x1, dtype), as_tensor(x2, dtype)
-    y = _core.binary(code, x1, x2) if code is not None else None
-    return x1, x2, elementwise_numpy(f, dtype, x1, x2) if y is None else y
+    if type(x1) is Tensor or type(x2) is not Tensor:
+        x1 = as_tensor(x1, dtype)
+    if type(x2) is Tensor:
+        x2 = as_tensor(x2, dtype)
+    y = _core.binary(code, x1, x2)  # a number stays one beside a tensor
+    if y is None:
+        x1, x2 = as_tensor(x1, dtype), as_tensor(x2, dtype)
+        y = elementwise_numpy(f, dtype, x1, x2)
+    return x1, x2, y
 
 
 def _mask(condition, x):
@@ -215,7 +221,9 @@ def _comparison(name, f, doc):
             (x1, x2), dtype = operands(x1, x2)
             if dtype == "float32":
                 return _core.compare(code, as_tensor(x1, dtype), as_tensor(x2, dtype))
-            # as they are: NumPy compares signed with unsigned integers by value
+            if dtype in ("float16", "bfloat16"):
+                x1, x2 = as_tensor(x1, dtype), as_tensor(x2, dtype)
+            # else as they are: NumPy compares signed with unsigned integers by value
             y = elementwise_numpy(f, "bool", x1, x2)
         return y
 
