@@ -20,3 +20,11 @@ from .merging import (
     multiply, subtract,
 )
 from .reshaping import Flatten, Permute, RepeatVector, Reshape
+from .bidirectional import Bidirectional
+from .gru import GRU, GRUCell
+from .lstm import LSTM, LSTMCell
+from .masking import Masking
+from .rnn import RNN, StackedRNNCells
+from .simple_rnn import SimpleRNN, SimpleRNNCell
+from .time_distributed import TimeDistributed
+from .wrapper import Wrapper

@@ -1,0 +1,32 @@
+"""Wrapper, a layer around a layer."""
+from ..saving.serialization import deserialize_keras_object, serialize_keras_object
+from .layer import Layer
+
+
+class Wrapper(Layer):
+    """A layer that uses another one; TimeDistributed is one.
+
+    Args:
+        layer: Layer.
+
+    Raises:
+        ValueError: `layer` is not a Layer.
+    """
+
+    def __init__(self, layer, **kwargs):
+        if not isinstance(layer, Layer):
+            raise ValueError(f"[{type(self).__name__}] layer must be a Layer. Received: layer={layer!r}")
+        super().__init__(**kwargs)
+        self.layer = layer
+
+    def build(self, input_shape=None):
+        if not self.layer.built:
+            self.layer.build(input_shape)
+
+    def get_config(self):
+        return {**super().get_config(), "layer": serialize_keras_object(self.layer)}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        return cls(deserialize_keras_object(config.pop("layer"), custom_objects=custom_objects), **config)
