@@ -1,0 +1,51 @@
+"""Dense: a matrix product over the last axis."""
+from .. import ops
+from .input_spec import InputSpec
+from .kernel_layer import KernelLayer, check_count
+
+
+class Dense(KernelLayer):
+    """activation(inputs @ kernel + bias), over the last axis of an input with 2 or more axes.
+
+    Args:
+        units: size of the last axis of the output.
+        activation: name, function or None (linear).
+        use_bias: bool; add a bias.
+        kernel_initializer, bias_initializer: Initializer, name or function; glorot_uniform and zeros.
+        kernel_regularizer, bias_regularizer, activity_regularizer: Regularizer, name or None.
+        kernel_constraint, bias_constraint: Constraint, name or None.
+
+    Weights:
+        kernel: (last axis of the input, units); bias: (units,).
+
+    Raises:
+        ValueError: units is not a positive integer, or the input has another last axis than the one built for.
+    """
+
+    def __init__(self, units, activation=None, use_bias=True, kernel_initializer="glorot_uniform",
+                 bias_initializer="zeros", kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
+                 kernel_constraint=None, bias_constraint=None, **kwargs):
+        super().__init__(activation=activation, use_bias=use_bias, kernel_initializer=kernel_initializer,
+                         bias_initializer=bias_initializer, kernel_regularizer=kernel_regularizer,
+                         bias_regularizer=bias_regularizer, activity_regularizer=activity_regularizer,
+                         kernel_constraint=kernel_constraint, bias_constraint=bias_constraint, **kwargs)
+        self.units = check_count(units, "units", "Dense")
+        self.input_spec = InputSpec(min_ndim=2)
+        self.supports_masking = True
+
+    def build(self, input_shape):
+        if len(input_shape) < 2 or input_shape[-1] is None:
+            raise ValueError("[Dense] the input must have at least 2 axes and a known last one. "
+                             f"Received: input_shape={input_shape}")
+        self._add_kernel((input_shape[-1], self.units), self.units)
+        self.input_spec = InputSpec(min_ndim=2, axes={-1: input_shape[-1]})
+
+    def call(self, inputs, training=None):
+        kernel, bias = self._kernel_and_bias()
+        return self._activate(lambda fused: ops.dense(inputs, kernel, bias, fused))
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:-1], self.units)
+
+    def get_config(self):
+        return {**super().get_config(), "units": self.units}

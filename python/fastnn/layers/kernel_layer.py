@@ -1,0 +1,75 @@
+"""KernelLayer: what Dense and the convolutions share: kernel, bias, activation and their config."""
+from .. import activations, constraints, initializers, ops, regularizers
+from ..ops.matmul import FUSED
+from .layer import Layer
+
+
+class KernelLayer(Layer):
+    """A layer that computes activation(f(inputs, kernel) + bias); a subclass builds and calls f.
+
+    Args:
+        activation: name, function or None (linear).
+        use_bias: bool.
+        kernel_initializer, bias_initializer: Initializer, name or function.
+        kernel_regularizer, bias_regularizer, activity_regularizer: Regularizer, name or None.
+        kernel_constraint, bias_constraint: Constraint, name or None.
+        kwargs: the arguments of Layer.
+    """
+
+    def __init__(self, *, activation=None, use_bias=True, kernel_initializer="glorot_uniform", bias_initializer="zeros",
+                 kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None, kernel_constraint=None,
+                 bias_constraint=None, **kwargs):
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        self.activation = activations.get(activation)
+        self.use_bias = bool(use_bias)
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.kernel_constraint = constraints.get(kernel_constraint)
+        self.bias_constraint = constraints.get(bias_constraint)
+        self.bias = None
+
+    def _add_kernel(self, shape, outputs):
+        self.kernel = self.add_weight(shape, self.kernel_initializer, regularizer=self.kernel_regularizer,
+                                      constraint=self.kernel_constraint, name="kernel")
+        if self.use_bias:
+            self.bias = self.add_weight((outputs,), self.bias_initializer, regularizer=self.bias_regularizer,
+                                        constraint=self.bias_constraint, name="bias")
+
+    def _kernel_and_bias(self):
+        """Kernel and bias (or None) in the compute dtype."""
+        kernel, bias = self.kernel, self.bias
+        if kernel.dtype != self.compute_dtype:
+            kernel = ops.cast(kernel, self.compute_dtype)
+            bias = bias if bias is None else ops.cast(bias, self.compute_dtype)
+        return kernel, bias
+
+    def _activate(self, f):
+        """f(fused), where ``fused`` names an activation that f applies itself; others are applied to its result."""
+        name = getattr(self.activation, "__name__", None)
+        if name in FUSED and self.activation is activations.get(name):
+            return f(name)
+        return self.activation(f(None))
+
+    def get_config(self):
+        """Returns the arguments of the constructor, as a dict."""
+        return {
+            **super().get_config(),
+            "activation": activations.serialize(self.activation),
+            "use_bias": self.use_bias,
+            "kernel_initializer": initializers.serialize(self.kernel_initializer),
+            "bias_initializer": initializers.serialize(self.bias_initializer),
+            "kernel_regularizer": regularizers.serialize(self.kernel_regularizer),
+            "bias_regularizer": regularizers.serialize(self.bias_regularizer),
+            "activity_regularizer": regularizers.serialize(self.activity_regularizer),
+            "kernel_constraint": constraints.serialize(self.kernel_constraint),
+            "bias_constraint": constraints.serialize(self.bias_constraint),
+        }
+
+
+def check_count(value, name, op):
+    """``value`` as an int of at least 1."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
+        raise ValueError(f"[{op}] {name} must be a positive integer. Received: {name}={value!r}")
+    return value.__index__()
