@@ -3,6 +3,8 @@ from .input_spec import InputSpec
 from .activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from .input_layer import Input, InputLayer
 from .layer import Layer
+from .dense import Dense
+from .conv import Conv1D, Conv1DTranspose, Conv2D, Conv2DTranspose, Conv3D, Conv3DTranspose
 from .normalization import BatchNormalization, LayerNormalization, RMSNormalization
 from .padding import Cropping1D, Cropping2D, UpSampling1D, UpSampling2D, ZeroPadding1D, ZeroPadding2D
 from .pooling import (
