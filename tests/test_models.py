@@ -81,7 +81,7 @@ def test_get_layer_errors():
 
 
 def test_model_without_call():
-    with pytest.raises(NotImplementedError, match=r"\[Model\] has no call\(\) method"):
+    with pytest.raises(NotImplementedError, match=r"\[Model\] does not have a `call` method implemented"):
         Model()(X)
 
 

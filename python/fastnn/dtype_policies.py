@@ -1,7 +1,6 @@
 """Which dtype a layer computes in, and which its variables have."""
+from .dtypes import floatx, standardize_dtype
 
-_FLOATS = ("float16", "bfloat16", "float32", "float64")
-_OTHERS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 _global_policy = None
 
 
@@ -18,21 +17,16 @@ class DTypePolicy:
 
     def __init__(self, name=None, source_name=None):
         if name is None:
-            from .config import floatx
-
             name = floatx()
-        if not isinstance(name, str):
-            name = getattr(name, "name", None) or getattr(name, "__name__", name)
-        if name == "float":
-            name = "float32"
         if name in ("mixed_float16", "mixed_bfloat16"):
             self._compute_dtype, self._variable_dtype = name[6:], "float32"
-        elif name in _FLOATS or name in _OTHERS:
-            self._compute_dtype = self._variable_dtype = name
         else:
-            raise ValueError(
-                "[DTypePolicy] name must be a dtype, 'mixed_float16' or 'mixed_bfloat16'. "
-                f"Received: name={name!r}")
+            try:
+                name = standardize_dtype(name)
+            except (ValueError, TypeError):
+                raise ValueError("[DTypePolicy] name must be a dtype, 'mixed_float16' or 'mixed_bfloat16'. "
+                                 f"Received: name={name!r}") from None
+            self._compute_dtype = self._variable_dtype = name
         self._name = name
 
     name = property(lambda self: self._name, doc="The name that the policy was made from.")

@@ -96,7 +96,7 @@ def tensor_arguments(bound):
     """The entries of `bound` that are tensors or structures of tensors, masks left out."""
     found = {}
     for name, value in bound.items():
-        if name == "mask" or name.endswith("_mask") or value is None:
+        if name == "mask" or value is None:
             continue
         if is_tensor_like(value):
             found[name] = value
@@ -150,6 +150,6 @@ def shape_arguments(function, tensors, owner):
                 f"of call() with `_shape` behind. Received: {name}, for call arguments {list(tensors)}")
         elif name not in signature.defaults:
             raise ValueError(
-                f"[{owner}] the arguments of {function.__name__}() must be shapes named like the arguments of "
-                f"call() with `_shape` behind. Received: {name}")
+                f"[{owner}] {function.__name__}() has several arguments, so each must be called like an argument of "
+                f"call() with `_shape` behind. Received: argument `{name}`, which does not end in `_shape`")
     return result

@@ -307,7 +307,7 @@ class Layer(LayerState):
 
     def call(self, *args, **kwargs):
         """The computation of the layer; subclasses write it."""
-        raise NotImplementedError(f"[{type(self).__name__}] has no call() method")
+        raise NotImplementedError(f"[{type(self).__name__}] does not have a `call` method implemented.")
 
     def _convert(self, x):
         """One argument as a tensor; floats in the compute dtype."""
@@ -332,7 +332,7 @@ class Layer(LayerState):
             for x in leaves:
                 if x is not None and not isinstance(x, (Tensor, KerasTensor, Variable)):
                     raise ValueError(
-                        f"[{self.name}] only tensors may be passed by position; pass other arguments by keyword. "
+                        f"[{self.name}] Only input tensors may be passed as positional arguments; pass others by keyword. "
                         f"Received: {x!r} (of type {type(x).__name__})")
         symbolic = any(isinstance(x, KerasTensor) for x in leaves + tree.flatten(list(kwargs.values())))
         return args, kwargs, symbolic

@@ -86,8 +86,8 @@ class LayerState(Operation):
             return
         if self._locked and group is not self._metrics:
             raise ValueError(
-                f"[{self.name}] variables and layers must be made in __init__() or build(); "
-                f"this layer is built. Received: {value!r}")
+                f"[{self.name}] You cannot add new elements of state (variables or layers) to a layer that is built: "
+                f"make them in __init__() or build(). Received: {value!r}")
         group.append(value)
         self._structure_changed()
 
@@ -119,6 +119,9 @@ class LayerState(Operation):
             TypeError, ValueError: the shape is not one.
             MemoryError: it is too large.
         """
+        if isinstance(shape, str):
+            raise ValueError(f"[{self.name}.add_weight] the name must be given as a keyword argument, "
+                             f"add_weight(name=...). Received: shape={shape!r}")
         shape = standardize_shape(() if shape is None else shape, f"{self.name}.add_weight")
         dtype = self.variable_dtype if dtype is None else dtype
         if initializer is None:

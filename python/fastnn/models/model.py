@@ -55,7 +55,8 @@ class Model(Trainer, Layer):
 
     def call(self, *args, **kwargs):
         """The computation of the model; subclasses write it."""
-        raise NotImplementedError(f"[{type(self).__name__}] has no call() method, and was not made from inputs and outputs")
+        raise NotImplementedError(
+            f"[{type(self).__name__}] does not have a `call` method implemented, and was not made from inputs and outputs.")
 
     @property
     def layers(self):
