@@ -29,7 +29,7 @@ MATMUL = [
     ("assert ops.matmul(f32(0, 2), f32(2, 3)).shape == (0, 3)", "ok"),
     ("assert ops.matmul(f32(3), f32(3)).shape == ()", "ok"),
     ("assert ops.matmul(f32(2, 2), f32(2, 2).astype('float64')).dtype == 'float64'", "ok"),
-    ("_core.matmul_forward(K.convert_to_tensor(f32(2, 2)), K.convert_to_tensor(f32(2, 2).astype('float64')))",
+    ("_core.matmul(K.convert_to_tensor(f32(2, 2)), K.convert_to_tensor(f32(2, 2).astype('float64')), None, False, False, 0)",
      "TypeError"),
     ("assert L.Dense(2)(np.arange(6).reshape(2, 3)).dtype == 'float32'", "ok"),
     ("assert L.Dense(2)(np.ones((2, 3), bool)).dtype == 'float32'", "ok"),
@@ -64,8 +64,8 @@ CONV = [
     ("L.Conv2D(4, 3, dilation_rate=0)", "ValueError: dilation"),
     ("L.Conv2D(4, 3, groups=0)", "ValueError: groups"),
     ("L.Conv2D(4, 3, groups=3)", "ValueError: groups"),
-    ("L.Conv2D(4, 3, groups=2)(f32(1, 8, 8, 3))", "ValueError: groups|3"),
-    ("L.Conv2D(4, 3, strides=2, dilation_rate=2)", "ValueError: dilation"),
+    ("L.Conv2D(4, 3, groups=2)(f32(1, 8, 8, 3))", "ValueError: conv2d"),
+    ("assert L.Conv2D(4, 3, strides=2, dilation_rate=2)(f32(1, 9, 9, 3)).shape == (1, 3, 3, 4)", "ok"),
     ("L.Conv2D(4, 3, padding='causal')", "ValueError: causal"),
     ("L.Conv2D(4, 3, data_format='x')", "ValueError: data_format"),
     ("L.Conv2D(4, 3)(f32(1, 2, 2, 3))", "ValueError"),
@@ -167,7 +167,7 @@ DROPOUT = [
     ("L.Dropout(-0.1)", "ValueError: rate"),
     ("L.Dropout(float('nan'))", "ValueError: rate"),
     ("assert not np.any(L.Dropout(1.0)(f32(4, 5), training=True))", "ok"),
-    ("L.Dropout(0.5, noise_shape=(3, 1))(f32(4, 5), training=True)", "ValueError: noise_shape|broadcast"),
+    ("L.Dropout(0.5, noise_shape=(3, 1))(f32(4, 5), training=True)", "ValueError: dropout"),
 ]
 
 FIT = [

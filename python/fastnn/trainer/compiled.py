@@ -96,6 +96,9 @@ class CompiledLoss:
         if loss_weights is not None and not isinstance(loss_weights, (list, tuple, dict, float, int)):
             raise ValueError("[compile] loss_weights must be a number, list or dict. "
                              f"Received: loss_weights={loss_weights!r}")
+        for identifier in flatten(loss):
+            if isinstance(identifier, str) and identifier.lower() not in ("crossentropy", "ce"):
+                losses_module.get(identifier)  # a wrong name is told here, not at the first batch
         self._user_loss, self._user_weights, self._names = loss, loss_weights, output_names
         self.built = False
         self.metrics = []
