@@ -23,7 +23,10 @@ class ProgbarLogger(Callback):
         self.target = params.get("steps")
 
     def wants_batches(self, mode):
-        return self.verbose == 1 and not (mode == "test" and self._in_fit)
+        if self.verbose != 1 or mode == "test" and self._in_fit:
+            return False
+        # Metrics are read only when the line is about to be drawn; steps must be counted if nobody knows them.
+        return self.target is None or self.progbar is None or self.progbar.wants_update()
 
     def on_train_begin(self, logs=None):
         self._in_fit = True
@@ -39,9 +42,7 @@ class ProgbarLogger(Callback):
         self._start()
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._start()
-        if self.verbose and self.epochs > 1:
-            print(f"Epoch {epoch + 1}/{self.epochs}", flush=True)
+        self._start(f"Epoch {epoch + 1}/{self.epochs}" if self.epochs > 1 else None)
 
     def on_train_batch_end(self, batch, logs=None):
         self._update(batch, logs)
@@ -63,9 +64,9 @@ class ProgbarLogger(Callback):
     def on_predict_end(self, logs=None):
         self._finish(None)
 
-    def _start(self):
+    def _start(self, title=None):
         self.seen = 0
-        self.progbar = Progbar(target=self.target, verbose=self.verbose, unit_name="step")
+        self.progbar = Progbar(target=self.target, verbose=self.verbose, unit_name="step", title=title)
 
     def _show(self, current, logs, finalize):
         # Logs are running means already: the bar must not average them again.

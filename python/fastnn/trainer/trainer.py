@@ -396,11 +396,11 @@ class Trainer:
     def _run_epoch(self, batches, data, callbacks, steps_per_epoch):
         """Train on one epoch's batches. Returns the iterator to go on with and the last results."""
         results = None
-        watched = callbacks_want_batches(callbacks, "train")
-        lazy = not watched and self._standard_train_step()
+        standard = self._standard_train_step()
         step = 0
         while steps_per_epoch is None or step < steps_per_epoch:
             first = step
+            watched = callbacks.wants_batches("train")
             if watched:
                 callbacks.on_train_batch_begin(first)
             for _ in range(self.steps_per_execution):
@@ -415,7 +415,8 @@ class Trainer:
                         self._check_ran_dry(step, steps_per_epoch)
                         return batches, results
                     break
-                if lazy:
+                if standard:
+                    # Metrics are read when somebody looks at them.
                     x, y, w = batch
                     y_pred = self._train_on(x, y, w)
                     self._update_metrics(x, y, y_pred, w)
@@ -499,8 +500,6 @@ class Trainer:
         callbacks.on_test_begin()
         self.stop_evaluating = False
         results, step = None, 0
-        watched = callbacks_want_batches(callbacks, "test")
-        logs = {}
         batches = _Steps(data, "evaluate")
         while steps is None or step < steps:
             batch = batches.next()
@@ -508,6 +507,7 @@ class Trainer:
                 if step == 0:
                     raise ValueError("[evaluate] the data must have at least one batch. Received: a source that gave none")
                 break
+            watched = callbacks.wants_batches("test")
             if watched:
                 callbacks.on_test_batch_begin(step)
             results = self.test_function(_pack(batch))
@@ -542,13 +542,13 @@ class Trainer:
         self.make_predict_function()
         self.stop_predicting = False
         callbacks.on_predict_begin()
-        watched = callbacks_want_batches(callbacks, "predict")
         structure, parts, step = None, [], 0
         batches = _Steps(data, "predict")
         while steps is None or step < steps:
             batch = batches.next()
             if batch is None:
                 break
+            watched = callbacks.wants_batches("predict")
             if watched:
                 callbacks.on_predict_batch_begin(step)
             outputs = self.predict_function(_pack(batch))
@@ -638,9 +638,3 @@ def _whole(data):
 
 def _due(epoch, freq):
     return epoch in freq if isinstance(freq, set) else epoch % freq == 0
-
-
-def callbacks_want_batches(callbacks, mode):
-    """Whether any callback looks at single batches; if none does, metrics are read once an epoch."""
-    wants = getattr(callbacks, "wants_batches", None)
-    return True if wants is None else wants(mode)

@@ -49,9 +49,10 @@ class Progbar:
         interval: at least this many seconds between two redrawings.
         stateful_metrics: names of values shown as they are; all others are averaged over the steps.
         unit_name: what a step is called.
+        title: printed above the bar, or in front of the one line.
     """
 
-    def __init__(self, target, width=20, verbose=1, interval=0.05, stateful_metrics=None, unit_name="step"):
+    def __init__(self, target, width=20, verbose=1, interval=0.05, stateful_metrics=None, unit_name="step", title=None):
         self.target = target
         self.width = width
         self.verbose = verbose
@@ -64,6 +65,9 @@ class Progbar:
         self._start = time.perf_counter()
         self._last = 0.0
         self._columns = 0
+        self._title = title
+        if title and verbose == 1:
+            print(title, flush=True)
 
     def wants_update(self):
         """Whether enough time has passed to draw again: what is not drawn need not be computed."""
@@ -120,14 +124,13 @@ class Progbar:
                 head = f"{current:>7d}/Unknown"
         else:
             head = f"{current}/{self.target if self.target is not None else current}"
+            head = f"{self._title} - {head}" if self._title else head
         per_step = elapsed / max(current, 1)
-        if finalize or self.target is None:
-            parts.append(f"{format_time(elapsed)} {format_step_time(per_step)}/{self.unit_name}")
-        else:
-            parts.append(f"{format_time(per_step * (self.target - current))} {format_step_time(per_step)}/{self.unit_name}")
+        rest = elapsed if finalize or self.target is None else per_step * (self.target - current)
+        glue = " " if self.verbose == 1 else " - "
+        parts.append(f"{format_time(rest)}{glue}{format_step_time(per_step)}/{self.unit_name}")
         for name, (total, n) in self._sums.items():
             parts.append(f"{name}: {format_number(total / n if n else total)}")
-        glue = " " if self.verbose == 1 else " - "
         return head + glue + " - ".join(parts)
 
 
