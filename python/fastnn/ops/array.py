@@ -311,12 +311,15 @@ def roll(x, shift, axis=None):
 
 def _part(x, axis, begin, end):
     """x[..., begin:end, ...] along an axis."""
+    return record(_slice(x, axis, begin, end), (x,), lambda gy: (_place(gy, x.shape, axis, begin),))
+
+
+def _slice(x, axis, begin, end):
     start = [0] * x.ndim
     start[axis] = begin
     shape, ones = list(x.shape), [1] * x.ndim
     shape[axis] = end - begin
-    y = _core.slice(x, start, shape, ones)
-    return record(y, (x,), lambda gy: (_place(gy, x.shape, axis, begin),))
+    return _core.slice(x, start, shape, ones)
 
 
 def _place(gy, shape, axis, begin):
@@ -376,12 +379,21 @@ def unstack(x, num=None, axis=0):
     if num is not None and num != x.shape[axis]:
         raise ValueError(f"[unstack] num must be the size of the axis, {x.shape[axis]}. Received: num={num}")
     shape = x.shape[:axis] + x.shape[axis + 1:]
-    return [reshape(_part(x, axis, i, i + 1), shape) for i in range(x.shape[axis])]
+    return [reshape(part, shape) for part in _cut(x, range(1, x.shape[axis]), axis)] if x.shape[axis] else []
 
 
 def _cut(x, edges, axis):
     edges = [0, *edges, x.shape[axis]]
-    return [_part(x, axis, a, max(a, b)) for a, b in zip(edges, edges[1:])]
+    if any(a > b for a, b in zip(edges, edges[1:])):  # parts that overlap
+        return [_part(x, axis, a, max(a, b)) for a, b in zip(edges, edges[1:])]
+    # One node for all parts: their gradients are joined once, however many they are.
+    parts = tuple(_slice(x, axis, a, b) for a, b in zip(edges, edges[1:]))
+
+    def vjp(*gs):
+        return (concatenate([_core.full(shape, 0, dtype) if g is None else g for g, (shape, dtype) in zip(gs, specs)], axis),)
+
+    specs = [(part.shape, part.dtype) for part in parts]
+    return list(record(parts, (x,), vjp))
 
 
 @op
