@@ -165,9 +165,9 @@ def test_noise_shape():
 
 
 @pytest.mark.parametrize("layer, shape", [
-    (layers.Dropout(0.5), (4, 6)), (layers.SpatialDropout1D(0.5), (4, 6, 8)), (layers.SpatialDropout2D(0.5), (4, 6, 8, 3)),
-    (layers.SpatialDropout3D(0.5), (2, 3, 4, 5, 3)), (layers.GaussianNoise(0.5), (4, 6)), (layers.GaussianDropout(0.5), (4, 6)),
-    (layers.AlphaDropout(0.5), (4, 6)), (layers.Dropout(0.5, noise_shape=(None, 1)), (4, 6)),
+    (layers.Dropout(0.5, seed=1), (40, 6)), (layers.SpatialDropout1D(0.5, seed=1), (4, 6, 8)), (layers.SpatialDropout2D(0.5, seed=1), (4, 6, 8, 3)),
+    (layers.SpatialDropout3D(0.5, seed=1), (2, 3, 4, 5, 3)), (layers.GaussianNoise(0.5, seed=1), (40, 6)), (layers.GaussianDropout(0.5, seed=1), (40, 6)),
+    (layers.AlphaDropout(0.5, seed=1), (40, 6)), (layers.Dropout(0.5, noise_shape=(None, 1), seed=1), (40, 6)),
 ])  # fmt: skip
 def test_layers(layer, shape):
     x = np.random.default_rng(0).normal(size=shape).astype("float32")
