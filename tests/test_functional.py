@@ -66,7 +66,7 @@ def test_layers_come_in_order_and_a_shared_layer_once():
 
 
 @pytest.mark.parametrize("inputs", [
-    [A, B], (A, B), {"a": A, "b": B}, {"b": B, "a": A, "unused": A}, [A.astype("float64"), B.astype("int32")]])
+    [A, B], (A, B), {"a": A, "b": B}, {"b": B, "a": A}, [A.astype("float64"), B.astype("int32")]])
 def test_inputs_in_every_structure(inputs):
     first, second = diamond()(inputs)
     np.testing.assert_array_equal(first, A + B + 4)
@@ -75,7 +75,7 @@ def test_inputs_in_every_structure(inputs):
 
 @pytest.mark.parametrize("inputs, message", [
     ([A], r"expects 2 input\(s\): \['a', 'b'\]. Received: 1"),
-    ({"a": A}, r"must have the keys \['a', 'b'\]. Received: \['a'\]"),
+    ({"a": A}, r"must be a dict with the keys \['a', 'b'\]. Received: \['a'\]"),
     ([A, B[:, :2]], r"input 'b' is incompatible with the layer: expected shape=\(None, 3\), found shape=\(2, 2\)"),
     ([A, np.zeros((2, 3, 4))], "input 'b' is incompatible"),
     ([A, None], "'b' is not optional"),
@@ -83,6 +83,11 @@ def test_inputs_in_every_structure(inputs):
 def test_wrong_inputs(inputs, message):
     with pytest.raises(ValueError, match=message):
         diamond()(inputs)
+
+
+def test_unused_keys_are_warned_about():
+    with pytest.warns(UserWarning, match=r"keys that the model does not use: \['c'\]"):
+        diamond()({"a": A, "b": B, "c": A})
 
 
 def test_dicts_and_nests_of_inputs_and_outputs():
@@ -97,7 +102,7 @@ def test_dicts_and_nests_of_inputs_and_outputs():
     flat = Model({"z": x["p"], "c": x["q"][0]}, {"y": ops.add(x["p"], x["q"][0])})
     assert flat.output_names == ["y"]
     np.testing.assert_array_equal(flat({"z": A, "c": B})["y"], A + B)
-    with pytest.raises(ValueError, match=r"inputs must have the keys \['z', 'c'\]"):
+    with pytest.raises(ValueError, match=r"inputs must be a dict with the keys \['z', 'c'\]"):
         flat({"z": A})
 
 
@@ -379,3 +384,45 @@ def test_masks_travel_through_a_model():
     y = model(np.array([[1, 0, 2]], "float32"))
     assert np.asarray(reader.seen).tolist() == [[True, False, True]]
     assert np.asarray(y._keras_mask).tolist() == [[True, False, True]]
+
+
+def test_an_overridden_compute_output_spec_decides():
+    class Canary(Layer):
+        def call(self, x, training=False):
+            assert training
+            return x
+
+        def compute_output_spec(self, x, training=False):
+            return fastnn.KerasTensor(x.shape, dtype=x.dtype)
+
+    x = Input((3,))
+    model = Model(x, Canary()(x))
+    model(A, training=True)
+    assert Sequential([Input((3,)), model, Shift()]).output_shape == (None, 3)
+
+
+def test_tuples_survive_a_config():
+    a, b = Input((3,), name="a"), Input((3,), name="b")
+    copy = Model.from_config(Model([a, b], (Shift(name="s")(a), b)).get_config())
+    assert isinstance(copy([A, B]), tuple)
+
+
+def test_copies_and_pickles():
+    import copy
+    import pickle
+
+    model = diamond()
+    model.weights[0].assign(np.full(3, 5.0))
+    model.compile("sgd", "mse")
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        np.testing.assert_array_equal(twin([A, B])[1], A + 8)
+        assert twin.compiled and twin.weights[0] is not model.weights[0]
+
+
+def test_an_input_spec_may_be_set():
+    x = Input((None, 3))
+    model = Model(x, Flag()(x))
+    model.input_spec = fastnn.InputSpec(shape=(None, 4, 3))
+    with pytest.raises(ValueError, match=r"expected shape=\(None, 4, 3\)"):
+        model(np.zeros((2, 3, 3)))
+    model(np.zeros((2, 4, 3)))

@@ -228,6 +228,10 @@ def test_layer_made_untrainable():
     layer = Scale(trainable=False)
     layer(ONES)
     assert layer.trainable_weights == [] and len(layer.non_trainable_weights) == 1
+    layer.trainable = True
+    assert len(layer.trainable_weights) == 1 and layer.non_trainable_weights == []
+    with pytest.raises(ValueError, match="Expected `trainable` to be a boolean"):
+        Scale(trainable="yes")
 
 
 def test_set_weights_checks_before_it_changes():

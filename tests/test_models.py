@@ -76,7 +76,7 @@ def test_get_layer_errors():
         model.get_layer(index=2)
     with pytest.raises(ValueError, match="there is no layer of that name. Received: name='x'"):
         model.get_layer("x")
-    with pytest.raises(AttributeError, match="`layers` is reserved"):
+    with pytest.raises(AttributeError, match="`Model.layers` attribute is reserved"):
         model.layers = []
 
 

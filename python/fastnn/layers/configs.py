@@ -40,6 +40,9 @@ def layer_from_config(cls, config):
         TypeError: the constructor does not take them.
     """
     config = {name: _restore(value) for name, value in config.items()} if _writes_no_config(cls) else dict(config)
+    dtype = config.get("dtype")
+    if isinstance(dtype, dict) and dtype.get("class_name") == "DTypePolicy":
+        config["dtype"] = dtype["config"]["name"]
     signature = inspect.signature(cls.__init__).parameters
     known = {name for base in cls.__mro__ if "__init__" in vars(base) for name in inspect.signature(base.__init__).parameters}
     if "kwargs" in signature:
@@ -50,6 +53,24 @@ def layer_from_config(cls, config):
     except TypeError as error:
         raise TypeError(f"[{cls.__name__}.from_config] the constructor must take the config's entries. "
                         f"Received: config={config}. {error}") from error
+
+
+def pickled_class(layer):
+    """The class under whose name a pickle finds the class of `layer` again."""
+    cls = type(layer)
+    return cls.__mro__[1] if cls.__dict__.get("_made_functional") else cls
+
+
+def restore_layer(cls, config, build_config, weights, compile_config=None):
+    """A copy of a layer from its parts."""
+    layer = cls.from_config(config)
+    if not layer.built and build_config is not None:
+        layer.build_from_config(build_config)
+    if layer.built:
+        layer.set_weights(weights)
+    if compile_config is not None:
+        layer.compile_from_config(compile_config)
+    return layer
 
 
 def _writes_no_config(cls):

@@ -19,7 +19,7 @@ from ..tensor import Tensor, Variable, as_tensor, standardize_shape
 from ..utils.naming import auto_name, check_name, current_path, name_scope, to_snake_case
 from .calling import context, next_generation, shape_arguments, shapes_of, signature_of, tensor_arguments
 from .input_spec import InputSpec, check_input
-from .configs import constructor_config, layer_from_config
+from .configs import constructor_config, layer_from_config, pickled_class, restore_layer
 from .layer_state import FLOATS, LayerState
 from .operation import Node
 from .symbolic_call import output_shape_by_trial, symbolic_outputs
@@ -94,7 +94,9 @@ class Layer(LayerState):
         kind = type(self).__name__
         self.name = auto_name(to_snake_case(kind)) if name is None else check_name(name, kind)
         self.activity_regularizer = regularizers_module.get(activity_regularizer)
-        self._trainable = bool(trainable)
+        if not isinstance(trainable, bool):
+            raise ValueError(f"[{kind}] Expected `trainable` to be a boolean. Received: trainable={trainable!r}")
+        self._trainable = trainable
         self.dtype_policy = dtype
         self._autocast = bool(autocast)
         self._batch_shape = self._take_input_shape(kwargs)
@@ -279,7 +281,7 @@ class Layer(LayerState):
         try:
             if symbolic:
                 with name_scope(self.name, caller=self):
-                    outputs = symbolic_outputs(self, args, kwargs)
+                    outputs = self.compute_output_spec(*args, **kwargs)
             elif self._settled:
                 outputs = self.call(*args, **kwargs)
             else:
@@ -387,7 +389,7 @@ class Layer(LayerState):
 
     def symbolic_call(self, *args, **kwargs):
         """The outputs of a call on symbolic tensors, without a node in the graph."""
-        return symbolic_outputs(self, args, kwargs)
+        return self.compute_output_spec(*args, **kwargs)
 
     def stateless_call(self, trainable_variables, non_trainable_variables, *args, return_losses=False, **kwargs):
         """Calls the layer with other values of its variables, which stay as they are.
@@ -505,6 +507,10 @@ class Layer(LayerState):
             raise ValueError(f"[{self.name}] expects {len(own)} variables: {[v.name for v in own]}. Received: {len(store)}")
         for index, variable in enumerate(own):
             variable.assign(store[str(index)])
+
+    def __reduce__(self):
+        # Copies and pickles go through the config: a layer's locks and graph nodes cannot be copied.
+        return restore_layer, (pickled_class(self), self.get_config(), self.get_build_config(), self.get_weights())
 
     def __repr__(self):
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"

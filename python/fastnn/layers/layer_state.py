@@ -84,6 +84,9 @@ class LayerState(Operation):
         group = self._group_of(value)
         if group is None or any(value is x for x in group):
             return
+        if isinstance(value, Variable) and any(
+                value is x for x in self._trainable_variables + self._non_trainable_variables):
+            return  # it stays where it was put first, however `trainable` has changed since
         if self._locked and group is not self._metrics:
             raise ValueError(
                 f"[{self.name}] You cannot add new elements of state (variables or layers) to a layer that is built: "

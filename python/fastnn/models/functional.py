@@ -111,9 +111,13 @@ class Functional(Model):
 
     @property
     def input_spec(self):
-        """A list of InputSpec, one per input; the graph itself checks its inputs."""
-        return [InputSpec(shape=(None, *x.shape[1:]), allow_last_axis_squeeze=True, name=x.name,
+        """A list of InputSpec, one per input. The graph itself checks its inputs; one that is set is checked, too."""
+        return self._input_spec if self._input_spec is not None else [InputSpec(shape=(None, *x.shape[1:]), allow_last_axis_squeeze=True, name=x.name,
                           optional=x.history.operation.optional) for x in self._graph.inputs]
+
+    @input_spec.setter
+    def input_spec(self, value):
+        Layer.input_spec.fset(self, value)
 
     def add_loss(self, loss):
         """Not for functional models: add the loss in the `call` of a layer.
@@ -167,7 +171,7 @@ class Functional(Model):
 def functional_class(cls):
     """A subclass of a user's Model subclass that is Functional, too; it carries the user's name."""
     return type(cls.__name__, (cls, Functional), {"__module__": cls.__module__, "__qualname__": cls.__qualname__,
-                                                  "__doc__": cls.__doc__})
+                                                  "__doc__": cls.__doc__, "_made_functional": True})
 
 
 def _makes_functional(cls):
@@ -262,7 +266,8 @@ def from_functional_config(cls, config):
             return found
         if isinstance(structure, dict):
             return {key: tensors(x) for key, x in structure.items()}
-        return [tensors(x) for x in structure]
+        found = [tensors(x) for x in structure]
+        return tuple(found) if isinstance(structure, tuple) else found
 
     inputs, outputs = tensors(config.pop("input_layers")), tensors(config.pop("output_layers"))
     return cls(inputs=inputs, outputs=outputs, **config)
@@ -276,7 +281,7 @@ def _deserialize_operation(config):
         # Keras writes a class for every op, and what its constructor takes as config.
         arguments = {key: value for key, value in config["config"].items() if key not in ("name", "dtype")}
         return _NamedFunction(config["name"], to_snake_case(name), arguments)
-    operation = deserialize_keras_object(config)
+    operation = deserialize_keras_object({"module": "keras.layers", **config})
     if not isinstance(operation, Layer):
         raise ValueError(f"[from_config] must be a layer. Received: {operation!r}")
     return operation

@@ -1,9 +1,10 @@
 """Graph: the part of the symbolic graph between given inputs and outputs, ready to run on tensors."""
 
+import warnings
+
 from .. import ops, tree
 from ..layers.layer import Layer
 from ..symbolic import KerasTensor, infer
-from ..layers.symbolic_call import symbolic_outputs
 from ..tensor import Tensor, as_tensor
 
 
@@ -177,8 +178,7 @@ class Graph:
 
         def call(operation, args, kwargs):
             if isinstance(operation, Layer):
-                kwargs = {key: value for key, value in kwargs.items() if key != "training"}
-                return symbolic_outputs(operation, args, kwargs)
+                return operation.compute_output_spec(*args, **kwargs)
             return infer(operation.function, args, kwargs)
 
         return self.run(flat_inputs, call)
@@ -206,16 +206,10 @@ class Graph:
         if isinstance(inputs, (Tensor, KerasTensor)):
             flat = [inputs]
         elif isinstance(inputs, dict) and not isinstance(struct, dict):
-            missing = [name for name in self.names if name not in inputs]
-            if missing:
-                raise ValueError(
-                    f"[{self.name}] inputs given as a dict must have the keys {self.names}. Received: {list(inputs)}")
+            self._check_keys(inputs, self.names)
             return [inputs[name] for name in self.names]
         elif isinstance(inputs, dict):
-            missing = [key for key in struct if key not in inputs]
-            if missing:
-                raise ValueError(
-                    f"[{self.name}] inputs must have the keys {list(struct)}. Received: {list(inputs)}")
+            self._check_keys(inputs, list(struct))
             flat = tree.flatten({key: inputs[key] for key in struct})
         else:
             if isinstance(struct, dict) and list(struct) != sorted(struct):
@@ -227,6 +221,13 @@ class Graph:
                 f"[{self.name}] expects {len(self.inputs)} input(s): {self.names}. Received: {len(flat)}, of shapes "
                 f"{[getattr(x, 'shape', x) for x in flat]}")
         return flat
+
+    def _check_keys(self, inputs, names):
+        if any(name not in inputs for name in names):
+            raise ValueError(f"[{self.name}] inputs must be a dict with the keys {names}. Received: {list(inputs)}")
+        if len(inputs) > len(names):
+            unused = [name for name in inputs if name not in names]
+            warnings.warn(f"[{self.name}] inputs hold keys that the model does not use: {unused}", stacklevel=6)
 
     def _adapt(self, x, like):
         if x is None:

@@ -65,7 +65,7 @@ class Model(Trainer, Layer):
 
     @layers.setter
     def layers(self, _):
-        raise AttributeError(f"[{self.name}] `layers` is reserved. Use another name for the attribute")
+        raise AttributeError(f"[{self.name}] `Model.layers` attribute is reserved. Use another name")
 
     def get_layer(self, name=None, index=None):
         """Returns a layer by its name or its index in `layers`.
@@ -158,9 +158,9 @@ class Model(Trainer, Layer):
 
         return json.dumps(serialize_keras_object(self), **kwargs)
 
-    def get_build_config(self):
-        """Returns the shapes that the model was built with as a dict, or None."""
-        return Layer.get_build_config(self)
+    def __reduce__(self):
+        function, parts = Layer.__reduce__(self)
+        return function, (*parts, self.get_compile_config())
 
     @classmethod
     def from_config(cls, config, custom_objects=None):

@@ -50,7 +50,7 @@ class Sequential(Model):
             layer = layer.history.operation
         if not isinstance(layer, Layer):
             raise ValueError(
-                f"[{self.name}] only layers can be added to a Sequential model. Received: {layer!r} "
+                f"[{self.name}] Only instances of Layer can be added to a Sequential model. Received: {layer!r} "
                 f"(of type {type(layer).__name__})")
         if any(layer.name == other.name and layer is not other for other in self._layers):
             raise ValueError(
@@ -58,8 +58,8 @@ class Sequential(Model):
         if isinstance(layer, InputLayer):
             if self._layers:
                 raise ValueError(
-                    f"[{self.name}] an Input must come first, and only once. Received: Input of shape "
-                    f"{layer.batch_shape} after {len(self._layers)} layer(s)")
+                    f"[{self.name}] the input has already been configured: an Input must come first, and only once. "
+                    f"Received: Input of shape {layer.batch_shape} after {len(self._layers)} layer(s)")
         else:
             self._check_single_input(layer)
         if not self._layers and not isinstance(layer, InputLayer) and layer._batch_shape is not None:
@@ -147,7 +147,8 @@ class Sequential(Model):
         if isinstance(first, InputLayer):
             if first.batch_shape != input_shape:
                 raise ValueError(
-                    f"[{self.name}.build] the Input has the shape {first.batch_shape}. Received: input_shape={input_shape}")
+                    f"[{self.name}.build] the model has already been configured to use input shape {first.batch_shape}. "
+                    f"Received: input_shape={input_shape}")
         else:
             graph = getattr(first, "_graph", None)
             dtype = graph.inputs[0].dtype if graph is not None else first.compute_dtype
@@ -201,7 +202,7 @@ class Sequential(Model):
 
     @layers.setter
     def layers(self, _):
-        raise AttributeError(f"[{self.name}] `layers` is changed by add() and pop()")
+        raise AttributeError(f"[{self.name}] `layers` is reserved. Use `add()` and `pop()` to change the layers")
 
     def _known_graph(self, what):
         if self._graph is None:
