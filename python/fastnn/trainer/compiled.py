@@ -170,6 +170,8 @@ def _resolve_metric(identifier, y_true, y_pred):
                 if sparse else metrics_module.CategoricalCrossentropy)(name=identifier)
     metric = metrics_module.get(identifier)
     if isinstance(metric, metrics_module.Metric):
+        if lower is not None:
+            metric.name = identifier  # "mae" is reported as "mae"
         return metric
     name = identifier if isinstance(identifier, str) else getattr(metric, "__name__", type(metric).__name__)
     return metrics_module.MeanMetricWrapper(metric, name=name)

@@ -382,6 +382,7 @@ class Trainer:
                 if validation is not None and _due(epoch + 1, validation_freq):
                     for name, value in self._evaluate(validation, callbacks, validation_steps).items():
                         logs[f"val_{name}"] = value
+                logs = dict(sorted(logs.items()))
                 callbacks.on_epoch_end(epoch, logs)
                 if self.stop_training:
                     break
@@ -521,12 +522,12 @@ class Trainer:
         return logs
 
     def _in_order(self, logs):
-        """Results as Keras lists them: in the order of ``metrics``; a single one by itself."""
-        names = []
+        """Results as Keras lists them: by the metrics' own names, then those with an output's name before it."""
+        names = {}
         for m in self.metrics:
-            names.extend(m.result() if isinstance(m, CompiledMetrics) else [m.name])
+            names.update(dict.fromkeys([s.name for s in m.metrics] if isinstance(m, CompiledMetrics) else [m.name]))
         ordered = [logs[n] for n in names if n in logs]
-        ordered += [v for k, v in logs.items() if k not in names]
+        ordered += [logs[k] for k in sorted(logs) if k not in names]
         return ordered[0] if len(ordered) == 1 else ordered
 
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):

@@ -1,0 +1,240 @@
+"""Layers, activations, losses, metrics and optimizers against the stored numbers of Keras 3.
+
+A case of tests/fixtures/*.npz is one test: build it from its description, set the weights, compare.
+Outputs agree within 1e-5 and gradients within 1e-4. Nothing here needs Keras.
+"""
+
+import numpy as np
+import pytest
+
+import fastnn as keras
+from fixtures import Fixtures, make, number_cases, several
+
+FORWARD, GRADIENT = 1e-5, 1e-4
+
+
+def cases(fixtures):
+    return pytest.mark.parametrize("name", fixtures.names())
+
+
+def close(actual, desired, tolerance, what):
+    actual = keras.ops.convert_to_numpy(actual)
+    assert actual.shape == desired.shape, what
+    np.testing.assert_allclose(actual, desired, rtol=tolerance, atol=tolerance, err_msg=what)
+
+
+def as_tensors(arrays):
+    return [keras.ops.convert_to_tensor(a) for a in arrays]
+
+
+LAYERS = Fixtures("layers")
+SOON = ("DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D")
+layer_cases = pytest.mark.parametrize("name", [n for n in LAYERS.names() if n.split("-")[0] not in SOON])
+
+
+@layer_cases
+def test_layer(name):
+    spec, a = LAYERS.spec(name), LAYERS.arrays(name)
+    layer = make(keras.layers, spec)
+    xs, states = as_tensors(several(a, "x")), as_tensors(several(a, "s"))
+    call = {"mask": a["mask"]} if "mask" in a else {}
+    if "training" in spec["call"]:
+        call["training"] = spec["call"]["training"]
+    x = xs if len(xs) > 1 else xs[0]
+    layer(x, **call)
+    assert [w.name for w in layer.weights] == spec["weights"]
+    layer.set_weights(several(a, "w"))
+    if states:
+        call["initial_state"] = states
+
+    floating = [i for i in range(len(xs)) if f"gx{i}" in a]
+    with keras.GradientTape() as tape:
+        tape.watch([*(xs[i] for i in floating), *states])
+        y = layer(x, **call)
+        ys = list(y) if isinstance(y, (list, tuple)) else [y]
+        total = sum(keras.ops.sum(y * v) for y, v in zip(ys, several(a, "v")))
+    sources = [*layer.trainable_variables, *(xs[i] for i in floating), *states]
+    expected = several(a, "gw") + [a[f"gx{i}"] for i in floating] + several(a, "gs")
+    assert len(ys) == len(several(a, "y"))
+    for i, y in enumerate(several(a, "y")):
+        close(ys[i], y, FORWARD, f"output {i}")
+    for w, n in zip(layer.non_trainable_weights, several(a, "n")):
+        close(w, n, FORWARD, f"{w.name} after the call")
+    assert len(sources) == len(expected)
+    for i, (g, e) in enumerate(zip(tape.gradient(total, sources), expected)):
+        close(np.zeros_like(e) if g is None else g, e, GRADIENT, f"gradient {i} of {len(expected)}")
+    if "out_mask" in a:
+        np.testing.assert_array_equal(np.asarray(layer.compute_mask(x, None)), a["out_mask"])
+
+
+@layer_cases
+def test_layer_shape_without_data(name):
+    """Symbolic call and compute_output_shape give the shapes that the call gives."""
+    spec, a = LAYERS.spec(name), LAYERS.arrays(name)
+    layer = make(keras.layers, spec)
+    xs = [keras.Input(shape=x.shape[1:], dtype=str(x.dtype)) for x in several(a, "x")]
+    x = xs if len(xs) > 1 else xs[0]
+    y = layer(x)
+    ys = list(y) if isinstance(y, (list, tuple)) else [y]
+    shapes = [(None, *v.shape[1:]) for v in several(a, "y")]
+    assert [tuple(v.shape) for v in ys] == shapes
+    computed = layer.compute_output_shape([v.shape for v in xs] if len(xs) > 1 else xs[0].shape)
+    computed = list(computed) if len(ys) > 1 else [computed]
+    assert [tuple(s) for s in computed] == shapes
+
+
+ACTIVATIONS = Fixtures("activations")
+
+
+@cases(ACTIVATIONS)
+def test_activation(name):
+    spec, a = ACTIVATIONS.spec(name), ACTIVATIONS.arrays(name)
+    x = keras.ops.convert_to_tensor(a["x"])
+    with keras.GradientTape() as tape:
+        tape.watch(x)
+        y = getattr(keras.activations, spec["class"])(x, **spec["config"])
+        total = keras.ops.sum(y * a["v"])
+    close(y, a["y"], FORWARD, "value")
+    close(tape.gradient(total, x), a["g"], GRADIENT, "gradient")
+    if not spec["config"] and spec["class"] != "threshold":
+        assert keras.activations.get(spec["class"]) is getattr(keras.activations, spec["class"])
+
+
+LOSSES = Fixtures("losses")
+
+
+@cases(LOSSES)
+def test_loss(name):
+    spec, a = LOSSES.spec(name), LOSSES.arrays(name)
+    for reduction in ("sum_over_batch_size", "sum", "none", "mean", "mean_with_sample_weight"):
+        for key, weights in ((reduction, None), (f"{reduction}:weighted", a["weights"])):
+            if key not in a:
+                continue
+            loss = make(keras.losses, {**spec, "config": {**spec["config"], "reduction": reduction}})
+            y_pred = keras.ops.convert_to_tensor(a["y_pred"])
+            with keras.GradientTape() as tape:
+                tape.watch(y_pred)
+                y = loss(a["y_true"], y_pred, sample_weight=weights)
+                total = keras.ops.sum(y * a[f"{key}:v"])
+            close(y, a[key], FORWARD, key)
+            close(tape.gradient(total, y_pred), a[f"{key}:g"], GRADIENT, f"gradient, {key}")
+
+
+LOSS_FUNCTIONS = Fixtures("loss_functions")
+
+
+@cases(LOSS_FUNCTIONS)
+def test_loss_function(name):
+    a = LOSS_FUNCTIONS.arrays(name)
+    close(getattr(keras.losses, name)(a["y_true"], a["y_pred"]), a["y"], FORWARD, "value")
+
+
+METRICS = Fixtures("metrics")
+
+
+@cases(METRICS)
+def test_metric(name):
+    spec, a = METRICS.spec(name), METRICS.arrays(name)
+    metric = make(keras.metrics, spec)
+    for again in range(2):
+        for i in range(2):
+            weights = {"sample_weight": a[f"weights{i}"]} if f"weights{i}" in a else {}
+            metric.update_state(*several(a, f"args{i}:"), **weights)
+            close(metric.result(), a[f"y{i}"], FORWARD, f"after update {i}, round {again}")
+        metric.reset_state()
+
+
+OPTIMIZERS = Fixtures("optimizers")
+
+
+@cases(OPTIMIZERS)
+def test_optimizer(name):
+    spec, a = OPTIMIZERS.spec(name), OPTIMIZERS.arrays(name)
+    config = dict(spec["config"])
+    if isinstance(config.get("learning_rate"), dict):
+        config["learning_rate"] = make(keras.optimizers.schedules, config["learning_rate"])
+    optimizer = getattr(keras.optimizers, spec["class"])(**config)
+    variables = [keras.Variable(w) for w in several(a, "w")]
+    optimizer.build(variables)
+    for t in range(len(a["g0"])):
+        optimizer.apply(as_tensors(g[t] for g in several(a, "g")), variables)
+        for i, w in enumerate(several(a, "path")):
+            close(variables[i], w[t], FORWARD, f"weight {i} after step {t + 1}")
+    optimizer.finalize_variable_values(variables)
+    for i, w in enumerate(several(a, "path")):
+        close(variables[i], w[-1], FORWARD, f"weight {i} in the end")
+
+
+SCHEDULES = Fixtures("schedules")
+
+
+@cases(SCHEDULES)
+def test_schedule(name):
+    schedule = make(keras.optimizers.schedules, SCHEDULES.spec(name))
+    y = [float(schedule(step)) for step in number_cases.SCHEDULE_STEPS]
+    np.testing.assert_allclose(y, SCHEDULES.arrays(name)["y"], rtol=1e-5, atol=1e-8)
+    again = type(schedule).from_config(schedule.get_config())
+    assert [float(again(step)) for step in number_cases.SCHEDULE_STEPS] == y
+
+
+REGULARIZERS = Fixtures("regularizers")
+
+
+@cases(REGULARIZERS)
+def test_regularizer(name):
+    a = REGULARIZERS.arrays(name)
+    regularizer = make(keras.regularizers, REGULARIZERS.spec(name))
+    x = keras.ops.convert_to_tensor(a["x"])
+    with keras.GradientTape() as tape:
+        tape.watch(x)
+        y = regularizer(x)
+    close(y, a["y"], FORWARD, "value")
+    close(tape.gradient(y, x), a["g"], GRADIENT, "gradient")
+
+
+CONSTRAINTS = Fixtures("constraints")
+
+
+@cases(CONSTRAINTS)
+def test_constraint(name):
+    a = CONSTRAINTS.arrays(name)
+    constraint = make(keras.constraints, CONSTRAINTS.spec(name))
+    close(constraint(keras.ops.convert_to_tensor(a["x"])), a["y"], FORWARD, "value")
+
+
+INITIALIZERS = Fixtures("initializers")
+
+
+@cases(INITIALIZERS)
+def test_initializer(name):
+    """Random values differ between libraries; their mean, spread and bounds do not."""
+    spec, a = INITIALIZERS.spec(name), INITIALIZERS.arrays(name)
+    x = np.asarray(make(keras.initializers, spec)(tuple(spec["shape"])))
+    assert x.shape == tuple(spec["shape"]) and x.dtype == np.float32
+    if "gram" in a:
+        flat = x.reshape(-1, x.shape[-1])
+        flat = flat if flat.shape[0] >= flat.shape[1] else flat.T
+        np.testing.assert_allclose(flat.T @ flat, a["gram"], atol=1e-4)
+        return
+    mean, spread = a["moments"]
+    # Five standard errors of the mean of x.size draws, on both sides.
+    np.testing.assert_allclose(x.mean(dtype="float64"), mean, atol=1e-7 + 10 * spread / x.size**0.5)
+    np.testing.assert_allclose(x.astype("float64").std(), spread, rtol=0.03)
+    if "bounds" in a:
+        np.testing.assert_allclose([x.min(), x.max()], a["bounds"], rtol=0.02, atol=1e-3)
+
+
+@pytest.mark.parametrize("rate, noise_shape", [(0.5, None), (0.2, None), (0.5, (None, 1, 64)), (0.0, None)])
+def test_dropout_keeps_the_scale(rate, noise_shape):
+    """Kept values are divided by 1 - rate; every call draws a new mask; inference is the identity."""
+    layer = keras.layers.Dropout(rate, noise_shape=noise_shape, seed=7)
+    x = np.ones((32, 16, 64), "float32")
+    first, second = (np.asarray(layer(x, training=True)) for _ in range(2))
+    np.testing.assert_allclose(np.unique(first), [0, 1 / (1 - rate)] if rate else [1], rtol=1e-6)
+    draws = 32 * 64 if noise_shape else x.size
+    np.testing.assert_allclose((first == 0).mean(), rate, atol=5 / draws**0.5)
+    assert rate == 0 or (first != second).any()
+    if noise_shape:
+        np.testing.assert_array_equal(first, np.broadcast_to(first[:, :1], x.shape))
+    np.testing.assert_array_equal(np.asarray(layer(x, training=False)), x)
+    np.testing.assert_array_equal(np.asarray(layer(x)), x)
