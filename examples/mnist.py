@@ -32,18 +32,31 @@ def build():
     ])
 
 
+def shifted(x, y, batch_size, rng):
+    """Batches without end, every image moved by up to two pixels: 4,000 images alone are soon known by heart."""
+    padded = np.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (28, 28), axis=(1, 2))
+    while True:
+        order = rng.permutation(len(x))
+        for start in range(0, len(x) - batch_size + 1, batch_size):
+            rows = order[start : start + batch_size]
+            down, right = rng.integers(0, 5, (2, batch_size))
+            yield windows[rows, down, right].transpose(0, 2, 3, 1), y[rows]
+
+
 def train(seed, epochs, data, verbose):
     """A trained model and its history."""
     (x, y), held_out = data
     keras.utils.set_random_seed(seed)
     model = build()
-    steps = epochs * -(-len(x) // 64)
+    steps = len(x) // 64
     model.compile(
-        optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(2e-3, steps)),
+        optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(3e-3, epochs * steps)),
         loss="sparse_categorical_crossentropy",
         metrics=["accuracy"],
     )
-    history = model.fit(x, y, batch_size=64, epochs=epochs, validation_data=held_out, verbose=verbose)
+    batches = shifted(x, y, 64, np.random.default_rng(seed))
+    history = model.fit(batches, steps_per_epoch=steps, epochs=epochs, validation_data=held_out, verbose=verbose)
     return model, history.history
 
 
@@ -54,8 +67,8 @@ def draw(path, history, x, y, probabilities):
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure = plt.figure(figsize=(11, 6), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=[3, 2])
+    figure = plt.figure(figsize=(11, 5), layout="constrained")
+    top, bottom = figure.subfigures(2, 1, height_ratios=[4, 1])
     for axis, name in zip(top.subplots(1, 2), ("loss", "accuracy")):
         epochs = range(1, len(history[name]) + 1)
         axis.plot(epochs, history[name], label="training")

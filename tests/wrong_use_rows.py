@@ -64,7 +64,7 @@ CONV = [
     ("L.Conv2D(4, 3, dilation_rate=0)", "ValueError: dilation"),
     ("L.Conv2D(4, 3, groups=0)", "ValueError: groups"),
     ("L.Conv2D(4, 3, groups=3)", "ValueError: groups"),
-    ("L.Conv2D(4, 3, groups=2)(f32(1, 8, 8, 3))", "ValueError: conv2d"),
+    ("L.Conv2D(4, 3, groups=2)(f32(1, 8, 8, 3))", "ValueError: groups"),
     ("assert L.Conv2D(4, 3, strides=2, dilation_rate=2)(f32(1, 9, 9, 3)).shape == (1, 3, 3, 4)", "ok"),
     ("L.Conv2D(4, 3, padding='causal')", "ValueError: causal"),
     ("L.Conv2D(4, 3, data_format='x')", "ValueError: data_format"),
