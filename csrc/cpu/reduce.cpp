@@ -211,10 +211,10 @@ inline void arg_columns(const float* x, int64_t n, int64_t inner, int64_t k, int
 
 namespace FASTNN_TARGET {
 
-void reduce(int64_t op, const float* x, float* y, int64_t outer, int64_t n, int64_t inner) {
+void reduce(int64_t op, const float* x, float* y, int64_t outer, int64_t n, int64_t inner, int64_t count) {
   switch (op) {
     case reduce_op::sum: return reduce_any<Sum>(x, y, outer, n, inner, 1);
-    case reduce_op::mean: return reduce_any<Sum>(x, y, outer, n, inner, float(n));
+    case reduce_op::mean: return reduce_any<Sum>(x, y, outer, n, inner, float(count));
     case reduce_op::max: return reduce_any<Max>(x, y, outer, n, inner, 1);
     case reduce_op::min: return reduce_any<Min>(x, y, outer, n, inner, 1);
     case reduce_op::prod: return reduce_any<Prod>(x, y, outer, n, inner, 1);

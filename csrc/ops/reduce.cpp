@@ -17,6 +17,9 @@ int normal_axis(const char* op, int64_t axis, int rank) {
 
 // Reduces the axes marked in `reduced`: the last group of neighbours first, until none is left.
 Tensor reduce_groups(int64_t op, Tensor x, bool* reduced, const Shape& result) {
+  int64_t count = 1;
+  for (int i = 0; i < x.rank(); ++i)
+    if (reduced[i]) count *= x.size(i);
   for (;;) {
     int end = x.rank();
     while (end > 0 && !reduced[end - 1]) --end;
@@ -29,9 +32,12 @@ Tensor reduce_groups(int64_t op, Tensor x, bool* reduced, const Shape& result) {
       (i < begin ? outer : i < end ? n : inner) *= x.size(i);
       shape.push_back(i >= begin && i < end ? 1 : x.size(i));
     }
+    bool last = true;  // a mean is divided once, at the end
+    for (int i = 0; i < begin; ++i) last &= !reduced[i];
     for (int i = begin; i < end; ++i) reduced[i] = false;
+    const int64_t step = op == reduce_op::mean && !last ? int64_t(reduce_op::sum) : op;
     Tensor y(shape, DType::float32, x.device());
-    if (y.numel()) launch(y.device(), &Kernels::reduce, op, x.f32(), y.f32(), outer, n, inner);
+    if (y.numel()) launch(y.device(), &Kernels::reduce, step, x.f32(), y.f32(), outer, n, inner, count);
     x = y;
   }
 }
@@ -59,7 +65,7 @@ Tensor reduce(int64_t op, const Tensor& x, const std::vector<int64_t>& axes, boo
   // A scalar, or no axis: one column of one value each.
   if (!any) {
     Tensor y(x.shape(), DType::float32, x.device());
-    if (y.numel()) launch(y.device(), &Kernels::reduce, op, x.f32(), y.f32(), int64_t(1), int64_t(1), y.numel());
+    if (y.numel()) launch(y.device(), &Kernels::reduce, op, x.f32(), y.f32(), int64_t(1), int64_t(1), y.numel(), int64_t(1));
     return y;
   }
   return reduce_groups(op, x, reduced, shape);
