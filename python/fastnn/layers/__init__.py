@@ -23,6 +23,7 @@ from .merging import (
 )
 from .reshaping import Flatten, Permute, RepeatVector, Reshape
 from .bidirectional import Bidirectional
+from .conv_lstm import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
 from .gru import GRU, GRUCell
 from .lstm import LSTM, LSTMCell
 from .masking import Masking

@@ -64,7 +64,11 @@ class LSTMCell(RecurrentCell):
         z = ops.matmul(inputs, self.kernel)
         if self.use_bias:
             z = z + self.bias
-        i, f, g, o = (a + b for a, b in zip(ops.split(z, 4, axis=-1), self._recurrent_products(hs)))
+        return self._step([a + b for a, b in zip(ops.split(z, 4, axis=-1), self._recurrent_products(hs))], c)
+
+    def _step(self, z, c):
+        """The new states from the arguments of the four gates."""
+        i, f, g, o = z
         c = self.recurrent_activation(f) * c + self.recurrent_activation(i) * self.activation(g)
         h = self.recurrent_activation(o) * self.activation(c)
         return h, [h, c]

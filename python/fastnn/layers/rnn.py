@@ -62,7 +62,12 @@ class RNN(Layer):
         self.states = None
         self._expected_batch_size = None
         self.single_state = isinstance(cell.state_size, int)
-        self.state_size = [cell.state_size] if self.single_state else list(cell.state_size)
+
+    @property
+    def state_size(self):
+        """The sizes of the states of the cell, as a list."""
+        size = self.cell.state_size
+        return [size] if isinstance(size, int) else list(size)
 
     @property
     def output_size(self):
@@ -315,17 +320,19 @@ class FusedRNN(RNN):
     """
 
     _cell_arguments = ()
+    _ndim, _channel_axis = 3, -1  # of sequences
 
     def __init__(self, cell, use_cudnn="auto", **kwargs):
         if use_cudnn not in ("auto", True, False):
             raise ValueError(f"[{type(self).__name__}] use_cudnn must be 'auto', True or False. Received: use_cudnn={use_cudnn!r}")
         super().__init__(cell, **kwargs)
         self.use_cudnn = use_cudnn
-        self.input_spec = InputSpec(ndim=3)
+        self.input_spec = InputSpec(ndim=self._ndim)
 
     def build(self, sequences_shape, initial_state_shape=None):
         super().build(sequences_shape, initial_state_shape)
-        self.input_spec = InputSpec(ndim=3, axes={-1: sequences_shape[-1]})
+        axis = self._channel_axis
+        self.input_spec = InputSpec(ndim=self._ndim, axes={axis: sequences_shape[axis]})
 
     def __getattr__(self, name):
         # The layer has the cell's arguments as attributes: units, activation, dropout ...
@@ -336,7 +343,7 @@ class FusedRNN(RNN):
 
     def _kernel(self):
         """The op that runs the whole sequence with this layer's options, or None."""
-        raise NotImplementedError(f"[{type(self).__name__}] a subclass must define _kernel()")
+        return None
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
         kernel = self._kernel() if self.compute_dtype != "float64" and not (training and self.recurrent_dropout) else None

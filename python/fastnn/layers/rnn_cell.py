@@ -1,5 +1,6 @@
 """What LSTMCell, GRUCell and SimpleRNNCell share: arguments, weights and dropout masks."""
 from .. import activations, constraints, initializers, ops, random, regularizers
+from .kernel_layer import check_count
 from .layer import Layer
 
 
@@ -10,18 +11,18 @@ class RecurrentCell(Layer):
     """
 
     gates = 1
+    _units_name = "units"
 
     def __init__(self, units, activation, use_bias, kernel_initializer, recurrent_initializer, bias_initializer,
                  kernel_regularizer, recurrent_regularizer, bias_regularizer, kernel_constraint, recurrent_constraint,
                  bias_constraint, dropout, recurrent_dropout, seed, **kwargs):
         kind = type(self).__name__
-        if isinstance(units, bool) or not hasattr(units, "__index__") or units < 1:
-            raise ValueError(f"[{kind}] units must be a positive integer. Received: units={units!r}")
+        units = check_count(units, self._units_name, kind)
         for name, rate in (("dropout", dropout), ("recurrent_dropout", recurrent_dropout)):
             if not 0 <= rate <= 1:
                 raise ValueError(f"[{kind}] {name} must be from 0 to 1. Received: {name}={rate!r}")
         super().__init__(**kwargs)
-        self.units = units.__index__()
+        self.units = units
         self.activation = activations.get(activation)
         self.use_bias = bool(use_bias)
         self.kernel_initializer = initializers.get(kernel_initializer)
@@ -44,17 +45,22 @@ class RecurrentCell(Layer):
         self.reset_recurrent_dropout_mask()
 
     def build(self, input_shape):
-        columns = self.gates * self.units
+        kernel_shape, recurrent_shape = self._kernel_shapes(input_shape)
         self.kernel = self.add_weight(
-            (input_shape[-1], columns), self.kernel_initializer, name="kernel",
+            kernel_shape, self.kernel_initializer, name="kernel",
             regularizer=self.kernel_regularizer, constraint=self.kernel_constraint)
         self.recurrent_kernel = self.add_weight(
-            (self.units, columns), self.recurrent_initializer, name="recurrent_kernel",
+            recurrent_shape, self.recurrent_initializer, name="recurrent_kernel",
             regularizer=self.recurrent_regularizer, constraint=self.recurrent_constraint)
         if self.use_bias:
             self.bias = self.add_weight(
                 self._bias_shape(), self._initial_bias, name="bias",
                 regularizer=self.bias_regularizer, constraint=self.bias_constraint)
+
+    def _kernel_shapes(self, input_shape):
+        """Of the kernel and of the recurrent kernel."""
+        columns = self.gates * self.units
+        return (input_shape[-1], columns), (self.units, columns)
 
     def _bias_shape(self):
         return (self.gates * self.units,)
@@ -65,7 +71,8 @@ class RecurrentCell(Layer):
     def get_initial_state(self, batch_size=None):
         """Zeros for every state."""
         sizes = self.state_size if isinstance(self.state_size, list) else [self.state_size]
-        return [ops.zeros((batch_size, size), self.compute_dtype) for size in sizes]
+        shapes = [(batch_size, *size) if isinstance(size, tuple) else (batch_size, size) for size in sizes]
+        return [ops.zeros(shape, self.compute_dtype) for shape in shapes]
 
     # Dropout masks are drawn once per sequence, by whoever asks first, and kept until the reset.
 
@@ -113,7 +120,7 @@ class RecurrentCell(Layer):
     def get_config(self):
         return {
             **super().get_config(),
-            "units": self.units,
+            self._units_name: self.units,
             "activation": activations.serialize(self.activation),
             "use_bias": self.use_bias,
             "kernel_initializer": initializers.serialize(self.kernel_initializer),
