@@ -56,13 +56,14 @@ inline void tile(const float* x, const float* w, float* y, const Taps& t) {
   });
 }
 
-// Calls f.run<P>(j) for the outputs of `inside` in tiles of 8, 4 and 1.
+// Calls f.run<P>(j) for the outputs of `inside` in tiles of 8, 4, 2 and 1.
 template <class F>
 inline void for_each_tile(Range inside, F f) {
   int64_t j = inside.begin;
   for (; j + 8 <= inside.end; j += 8) f.template run<8>(j);
-  for (; j + 4 <= inside.end; j += 4) f.template run<4>(j);
-  for (; j < inside.end; ++j) f.template run<1>(j);
+  if (j + 4 <= inside.end) f.template run<4>(j), j += 4;
+  if (j + 2 <= inside.end) f.template run<2>(j), j += 2;
+  if (j < inside.end) f.template run<1>(j);
 }
 
 struct AnyRow {
