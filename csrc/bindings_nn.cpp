@@ -68,6 +68,7 @@ void bind_nn(py::module_& m) {
   m.def("batch_norm_backward", &batch_norm_backward, "x"_a, "gy"_a, "gamma"_a, "mean"_a, "rstd"_a, "need_gx"_a = true, nogil());
   m.def("batch_norm_backward_inference", &batch_norm_backward_inference, "x"_a, "gy"_a, "gamma"_a, "mean"_a, "variance"_a,
         "epsilon"_a, "need_gx"_a = true, nogil());
+  m.def("moving_average", &moving_average, "moving"_a, "value"_a, "momentum"_a, nogil());
   m.def("layer_norm_forward", &layer_norm_forward, "x"_a, "gamma"_a, "beta"_a, "axes"_a, "epsilon"_a, nogil());
   m.def("layer_norm_backward", &layer_norm_backward, "x"_a, "gy"_a, "gamma"_a, "mean"_a, "rstd"_a, "axes"_a,
         "need_gx"_a = true, nogil());

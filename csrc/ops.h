@@ -202,6 +202,8 @@ std::tuple<std::optional<Tensor>, Tensor, Tensor> batch_norm_backward(const Tens
 std::tuple<std::optional<Tensor>, Tensor, Tensor> batch_norm_backward_inference(
     const Tensor& x, const Tensor& gy, const std::optional<Tensor>& gamma, const Tensor& mean, const Tensor& variance,
     double epsilon, bool need_gx);
+// moving = moving * momentum + value * (1 - momentum), in place: for storage that nobody else holds.
+void moving_average(Tensor moving, const Tensor& value, double momentum);
 // Each row of the last `axes` axes is normalized; gamma, beta have their shape, mean and rstd that of the rest.
 // y, mean, rstd
 std::tuple<Tensor, Tensor, Tensor> layer_norm_forward(const Tensor& x, const std::optional<Tensor>& gamma,

@@ -280,5 +280,12 @@ void batch_norm_backward_inference(const float* x, const float* gy, const float*
   });
 }
 
+void moving_average(float* moving, const float* value, float momentum, float rest, int64_t n) {
+  const Vec old = Vec::set(momentum), fresh = Vec::set(rest);
+  for_each_lanes(n, [&](int64_t i, auto lanes) {
+    lanes.store(lanes.load(moving + i) * old + lanes.load(value + i) * fresh, moving + i);
+  });
+}
+
 }  // namespace FASTNN_TARGET
 }  // namespace fastnn

@@ -96,4 +96,13 @@ std::tuple<std::optional<Tensor>, Tensor, Tensor> batch_norm_backward_inference(
   return {gx, ggamma, gbeta};
 }
 
+void moving_average(Tensor moving, const Tensor& value, double momentum) {
+  check_float32(kOp, "moving", moving);
+  check_float32(kOp, "value", value);
+  check_device(kOp, {&moving, &value});
+  check_shape(kOp, "value", value, moving.shape());
+  launch(moving.device(), &Kernels::moving_average, moving.f32(), value.f32(), float(momentum), float(1 - momentum),
+         moving.numel());
+}
+
 }  // namespace fastnn

@@ -3,7 +3,7 @@ import math
 import warnings
 
 from .. import constraints, initializers, ops, regularizers
-from ..ops.normalization import batch_norm_inference, batch_norm_train
+from ..ops.normalization import batch_norm_inference, batch_norm_train, move_average
 from .input_spec import InputSpec
 from .layer import Layer
 
@@ -151,8 +151,8 @@ class BatchNormalization(_Scaled):
                 mean, variance = _masked_moments(x, on)
                 y = batch_norm_inference(x, mean, variance, gamma, beta, self.epsilon)
             if x.device != "meta":
-                self._move(self.moving_mean, mean)
-                self._move(self.moving_variance, variance)
+                move_average(self.moving_mean, mean, self.momentum)
+                move_average(self.moving_variance, variance, self.momentum)
         else:
             mean = ops.convert_to_tensor(self.moving_mean, "float32")
             variance = ops.convert_to_tensor(self.moving_variance, "float32")
@@ -160,10 +160,6 @@ class BatchNormalization(_Scaled):
         if axis != x.ndim - 1:
             y = ops.moveaxis(y, -1, axis)
         return y if self.compute_dtype == "float32" else ops.cast(y, self.compute_dtype)
-
-    def _move(self, variable, value):
-        value = ops.stop_gradient(value)
-        variable.assign(variable.value * self.momentum + value * (1.0 - self.momentum))
 
     def compute_output_shape(self, input_shape):
         _check_axis(self.axis, input_shape, self.name)

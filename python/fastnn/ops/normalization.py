@@ -93,6 +93,14 @@ def batch_norm_train(x, gamma, beta, epsilon):
     return record(y, (x, gamma, beta), vjp), mean, variance
 
 
+def move_average(variable, value, momentum):
+    """variable = variable * momentum + value * (1 - momentum), in place."""
+    if variable.dtype == "float32":
+        _core.moving_average(variable.mutable(), value, momentum)
+    else:
+        variable.assign(as_tensor(variable, "float32") * momentum + value * (1.0 - momentum))
+
+
 def _train_gradient(x, gy, gamma, epsilon):
     """The kernel's formulas in ops, so that they can be differentiated again."""
     from . import mean, rsqrt, square, sum
