@@ -5,6 +5,9 @@ from .input_layer import Input, InputLayer
 from .layer import Layer
 from .dense import Dense
 from .conv import Conv1D, Conv1DTranspose, Conv2D, Conv2DTranspose, Conv3D, Conv3DTranspose
+from .depthwise_conv import (
+    DepthwiseConv1D, DepthwiseConv2D, SeparableConv1D, SeparableConv2D, SeparableConvolution1D, SeparableConvolution2D,
+)
 from .normalization import BatchNormalization, LayerNormalization, RMSNormalization
 from .padding import Cropping1D, Cropping2D, UpSampling1D, UpSampling2D, ZeroPadding1D, ZeroPadding2D
 from .pooling import (

@@ -5,6 +5,10 @@ from .input_spec import InputSpec
 from .layer import Layer
 
 
+# Activations that the pointwise product applies to its results itself.
+_FUSED = (None, "linear", "relu", "sigmoid", "tanh")
+
+
 class _Windowed(Layer):
     """What the layers below share: the window, bias and activation, and the shape of the output."""
 
@@ -207,8 +211,15 @@ class _SeparableConv(_Windowed):
         self.bias = self._add_kernel("bias", (self.filters,), "bias") if self.use_bias else None
 
     def call(self, inputs):
-        return self._finish(ops.separable_conv(inputs, self.depthwise_kernel, self.pointwise_kernel, self.strides,
-                                               self.padding, self.data_format, self.dilation_rate))
+        if self.data_format == "channels_first":
+            return self._finish(ops.separable_conv(inputs, self.depthwise_kernel, self.pointwise_kernel, self.strides,
+                                                   self.padding, self.data_format, self.dilation_rate))
+        y = ops.depthwise_conv(inputs, self.depthwise_kernel, self.strides, self.padding, "channels_last",
+                               self.dilation_rate)
+        name = activations.serialize(self.activation)
+        if name in _FUSED:
+            return ops.fused_conv(y, self.pointwise_kernel, self.bias, activation=name)
+        return self.activation(ops.fused_conv(y, self.pointwise_kernel, self.bias))
 
     def compute_output_shape(self, input_shape):
         self._channels(input_shape)
