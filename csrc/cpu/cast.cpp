@@ -1,5 +1,9 @@
 // Conversion between any two dtypes. Rounding is to nearest even; NaN becomes true; a float outside
 // the range of an integer gives what the processor gives.
+#if defined(__F16C__)
+#include <immintrin.h>
+#endif
+
 #include "cpu/parallel.h"
 #include "kernels.h"
 #include "tensor.h"
@@ -90,10 +94,28 @@ template <> struct Convert<BFloat> {
 };
 
 template <class From, class To>
+inline int64_t convert_vectors(const From*, To*, int64_t begin, int64_t) {
+  return begin;
+}
+#if defined(__F16C__)
+inline int64_t convert_vectors(const float* x, Half* y, int64_t begin, int64_t end) {
+  for (; begin + 8 <= end; begin += 8)
+    _mm_storeu_si128((__m128i*)(y + begin), _mm256_cvtps_ph(_mm256_loadu_ps(x + begin), _MM_FROUND_TO_NEAREST_INT));
+  return begin;
+}
+inline int64_t convert_vectors(const Half* x, float* y, int64_t begin, int64_t end) {
+  for (; begin + 8 <= end; begin += 8)
+    _mm256_storeu_ps(y + begin, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)(x + begin))));
+  return begin;
+}
+#endif
+
+template <class From, class To>
 void convert(const void* x, void* y, int64_t n) {
   const From* from = static_cast<const From*>(x);
   To* to = static_cast<To*>(y);
   parallel_for(n, 32 * 1024, [=](int64_t begin, int64_t end) {
+    begin = convert_vectors(from, to, begin, end);
     for (int64_t i = begin; i < end; ++i) to[i] = Convert<To>::from(number(from[i]));
   });
 }

@@ -85,6 +85,14 @@ void copy_rows(const char* src, char* dst, const CopyShape& s) {
   });
 }
 
+// y[i] = x[-i] for 4-byte items, whole vectors turned around.
+inline void copy_reversed(const char* x, char* y, int64_t n) {
+  int64_t i = 0;
+  for (; i + Vec::width <= n; i += Vec::width)
+    reverse(VecI::load((const int32_t*)x - i - (Vec::width - 1))).store((int32_t*)y + i);
+  for (; i < n; ++i) move<uint32_t>(x - 4 * i, y + 4 * i);
+}
+
 // Any strides along the last axis.
 template <class T>
 void copy_strided_rows(const char* src, char* dst, const CopyShape& s) {
@@ -105,6 +113,8 @@ void copy_strided_rows(const char* src, char* dst, const CopyShape& s) {
         T item;
         __builtin_memcpy(&item, from, sizeof item);
         for (int64_t j = 0; j < count; ++j) __builtin_memcpy(to + j * int64_t(sizeof(T)), &item, sizeof item);
+      } else if (sizeof(T) == 4 && ss == -4 && ds == 4) {
+        copy_reversed(from, to, count);
       } else if (ds == int64_t(sizeof(T))) {
         for (int64_t j = 0; j < count; ++j) move<T>(from + j * ss, to + j * int64_t(sizeof(T)));
       } else {

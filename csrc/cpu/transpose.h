@@ -1,4 +1,4 @@
-// Transposition of one tile of items, blocked; 4-byte items go through vector registers.
+// Transposition of one tile of items, blocked, and reversal; 4-byte items go through vector registers.
 #pragma once
 #include "cpu/simd.h"
 
@@ -23,6 +23,9 @@ inline VecI interleave_low(VecI a, VecI b) {
 inline VecI interleave_high(VecI a, VecI b) {
   return {__builtin_shufflevector(a.v, b.v, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)};
 }
+inline VecI reverse(VecI a) {
+  return {__builtin_shufflevector(a.v, a.v, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0)};
+}
 #elif defined(__AVX2__)
 inline VecI interleave_low(VecI a, VecI b) {
   return {__builtin_shufflevector(a.v, b.v, 0, 8, 1, 9, 2, 10, 3, 11)};
@@ -30,9 +33,11 @@ inline VecI interleave_low(VecI a, VecI b) {
 inline VecI interleave_high(VecI a, VecI b) {
   return {__builtin_shufflevector(a.v, b.v, 4, 12, 5, 13, 6, 14, 7, 15)};
 }
+inline VecI reverse(VecI a) { return {__builtin_shufflevector(a.v, a.v, 7, 6, 5, 4, 3, 2, 1, 0)}; }
 #else
 inline VecI interleave_low(VecI a, VecI b) { return {__builtin_shufflevector(a.v, b.v, 0, 4, 1, 5)}; }
 inline VecI interleave_high(VecI a, VecI b) { return {__builtin_shufflevector(a.v, b.v, 2, 6, 3, 7)}; }
+inline VecI reverse(VecI a) { return {__builtin_shufflevector(a.v, a.v, 3, 2, 1, 0)}; }
 #endif
 
 // A square of VecI::width items: interleaving rows i and i + width / 2, log2(width) times, transposes.

@@ -164,6 +164,18 @@ def _unstrided(gy, shape, begin, step):
     return record(gx, (gy,), lambda g: (_strided(g, begin, gy.shape, step),))
 
 
+def _row(x, i):
+    """x[i] along the first axis: the most frequent key."""
+    shape = x.shape
+    n = shape[0]
+    if not -n <= i < n:
+        raise IndexError(f"[get_item] index must be in [{-n}, {n}) for axis 0. Received: index={i}, shape={shape}")
+    rest = shape[1:]
+    begin, step = (i % n,) + (0,) * len(rest), (1,) * len(shape)
+    y = _core.view(_core.slice(x, begin, (1,) + rest, step), rest)
+    return record(y, (x,), lambda gy: (_unstrided(reshape(gy, (1,) + rest), shape, begin, step),))
+
+
 def _is_basic(k):
     if k is None or k is Ellipsis or isinstance(k, _slice_type):
         return True
@@ -199,6 +211,8 @@ def get_item(x, key):
         IndexError: an index is out of range, or there are too many.
     """
     x = as_tensor(x)
+    if type(key) is int and x.ndim:
+        return _row(x, key)
     if not isinstance(key, tuple):
         key = (key,)
     if any(isinstance(k, KerasTensor) for k in key):
