@@ -368,13 +368,16 @@ def test_sparse_gradients_are_applied_as_dense_ones():
     table = np.random.default_rng(0).normal(size=(6, 3)).astype("f4")
     ids = np.array([[1, 4], [1, 0]])
     results = []
-    for name in ("SGD", "RMSprop", "Adam", "Adagrad"):
+    for name, kwargs in [("SGD", {}), ("SGD", {"momentum": 0.9}), ("RMSprop", {"global_clipnorm": 0.5}), ("Adam", {}),
+                         ("Adam", {"clipnorm": 0.5, "loss_scale_factor": 2.0}), ("Adagrad", {}),
+                         ("AdamW", {"gradient_accumulation_steps": 2})]:  # fmt: skip
         for dense in (False, True):
-            optimizer, variable = getattr(optimizers, name)(0.1), fastnn.Variable(table)
+            optimizer, variable = getattr(optimizers, name)(0.1, **kwargs), fastnn.Variable(table)
             for _ in range(3):
                 with fastnn.GradientTape() as tape:
-                    loss = fastnn.ops.sum(fastnn.ops.square(fastnn.ops.take(variable, ids, axis=0)))
+                    loss = fastnn.ops.sum(fastnn.ops.square(fastnn.ops.embedding_lookup(variable, ids)))
                 gradient = tape.gradient(loss, variable)
+                assert gradient.is_indexed_slices
                 if dense:
                     gradient = np.array(fastnn.convert_to_tensor(gradient))
                 optimizer.apply([gradient], [variable])

@@ -68,8 +68,8 @@ class Adam(FusedOptimizer):
         m, v = storage(self._momentums, positions), storage(self._velocities, positions)
         largest = storage(self._velocity_hats, positions)
         _core.adam_update(
-            weights, grads, [], m, v, largest, rate, as_tensor(self.iterations), self.beta_1, self.beta_2,
-            self.epsilon, **options,
+            w=weights, g=grads, m=m, v=v, vmax=largest, lr=rate, iterations=as_tensor(self.iterations),
+            beta1=self.beta_1, beta2=self.beta_2, epsilon=self.epsilon, **options,
         )  # fmt: skip
 
     def update_step(self, gradient, variable, learning_rate):

@@ -297,15 +297,16 @@ class Optimizer:
         return variables
 
     def _usable(self, grads, variables):
-        """Drop missing gradients, make sparse ones dense, and check shapes before anything changes."""
+        """Drop missing gradients and check shapes before anything changes."""
         kept_grads, kept_variables, missing, direct = [], [], [], []
         for grad, variable in zip(grads, variables):
             if grad is None:
                 missing.append(variable.path)
                 continue
-            if getattr(grad, "is_indexed_slices", False):
+            if not getattr(grad, "is_indexed_slices", False):
+                grad = as_tensor(grad)
+            elif not self._takes_sparse(grad):
                 grad = grad.to_dense()
-            grad = as_tensor(grad)
             if grad.shape != variable.shape:
                 raise ValueError(
                     f"[{type(self).__name__}] a gradient must have the shape of its variable {variable.path}, "
@@ -327,6 +328,10 @@ class Optimizer:
         for grad, variable in direct:
             variable.assign(grad)
         return kept_grads, kept_variables
+
+    def _takes_sparse(self, grad):
+        """Return whether the update can use this sparse gradient as it is."""
+        return False
 
     def _accumulate_and_update(self, grads, variables):
         steps = self.gradient_accumulation_steps

@@ -23,15 +23,23 @@ class FusedOptimizer(Optimizer):
         )
         self._decayed = [self._use_weight_decay(v) for v in self._trainable_variables]
 
+    def _takes_sparse(self, grad):
+        return self._one_call and not self.gradient_accumulation_steps and grad.ndim == 2 and grad.dtype == "float32"
+
     def _update(self, grads, variables):
         if not self._one_call:
             super()._update(grads, variables)
             return
         positions = [self._index[id(v)] for v in variables]
-        grads = [as_tensor(g, "float32") for g in grads]
-        options = {}
+        row_slots = []
+        if any(getattr(g, "is_indexed_slices", False) for g in grads):
+            grads, row_slots = zip(*map(_parts, grads))
+            grads, row_slots = list(grads), list(row_slots)
+        else:
+            grads = [as_tensor(g, "float32") for g in grads]
+        options = {"row_slots": row_slots}
         if self.clipnorm or self.global_clipnorm:
-            squares = _core.squared_norms(grads, [])
+            squares = _core.squared_norms(grads, row_slots)
             limit = self.clipnorm or self.global_clipnorm
             options["scale"] = _core.clip_scales(squares, limit, not self.clipnorm)
         elif self.clipvalue:
@@ -41,6 +49,14 @@ class FusedOptimizer(Optimizer):
             options["decay"] = [self._decayed[i] for i in positions]
         rate = as_tensor(self.learning_rate, "float32")
         self._kernel(positions, [v.mutable() for v in variables], grads, rate, options)
+
+
+def _parts(grad):
+    """Return the sums over the rows of a sparse gradient and which row has which; of a dense one itself and None."""
+    if getattr(grad, "is_indexed_slices", False):
+        row_slot, _, _, sums = grad.coalesce()
+        return sums, row_slot
+    return as_tensor(grad, "float32"), None
 
 
 def storage(variables, positions):

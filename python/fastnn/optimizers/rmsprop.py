@@ -72,8 +72,8 @@ class RMSprop(FusedOptimizer):
         averages = storage(self._average_gradients, positions)
         momentums = storage(self._momentums, positions)
         _core.rmsprop_update(
-            weights, grads, [], velocities, averages, momentums, rate, self.rho, self.momentum, self.epsilon,
-            **options,
+            w=weights, g=grads, v=velocities, mean=averages, m=momentums, lr=rate, rho=self.rho,
+            momentum=self.momentum, epsilon=self.epsilon, **options,
         )  # fmt: skip
 
     def update_step(self, gradient, variable, learning_rate):

@@ -59,7 +59,9 @@ class SGD(FusedOptimizer):
 
     def _kernel(self, positions, weights, grads, rate, options):
         momentums = storage(self.momentums, positions)
-        _core.sgd_update(weights, grads, [], momentums, rate, self.momentum, self.nesterov, **options)
+        _core.sgd_update(
+            w=weights, g=grads, m=momentums, lr=rate, momentum=self.momentum, nesterov=self.nesterov, **options
+        )
 
     def update_step(self, gradient, variable, learning_rate):
         lr, gradient = ops.cast(learning_rate, variable.dtype), ops.cast(gradient, variable.dtype)
