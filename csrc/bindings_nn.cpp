@@ -49,6 +49,7 @@ void bind_nn(py::module_& m) {
         "scale"_a = std::nullopt, nogil());
   m.def("squared_norms", &squared_norms, "g"_a, "row_slots"_a, nogil());
   m.def("clip_scales", &clip_scales, "squares"_a, "clipnorm"_a, "global_norm"_a, nogil());
+  m.def("increment", &increment, "x"_a, nogil());
 
   m.def("depthwise_conv2d_forward", &depthwise_conv2d_forward, "x"_a, "w"_a, "strides"_a, "pads"_a, "dilation"_a, nogil());
   m.def("depthwise_conv2d_backward_input", &depthwise_conv2d_backward_input, "gy"_a, "w"_a, "x_shape"_a, "strides"_a,

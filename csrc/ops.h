@@ -159,6 +159,8 @@ void adam_update(std::vector<Tensor> w, const std::vector<Tensor>& g, const RowS
 Tensor squared_norms(const std::vector<Tensor>& g, const RowSlots& row_slots);
 // (weights,) factors that bring each gradient's norm (global: the norm of all together) down to clipnorm.
 Tensor clip_scales(const Tensor& squares, float clipnorm, bool global);
+// x += 1 in place, for the step count: one int32 or int64.
+void increment(Tensor x);
 // ---- depthwise convolution ----
 // x (n, ih, iw, c), w (kh, kw, c, m), y and gy (n, oh, ow, c * m); output channel k * m + q reads channel k.
 // strides, dilation: rows, columns; pads: top, bottom, left, right.

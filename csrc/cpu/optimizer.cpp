@@ -157,4 +157,9 @@ void clip_scales(const float* squares, float* scale, int64_t n, float clipnorm, 
   }
 }
 
+void increment(void* x, int64_t bytes) {
+  if (bytes == 4) *static_cast<int32_t*>(x) += 1;
+  else *static_cast<int64_t*>(x) += 1;
+}
+
 }  // namespace fastnn::FASTNN_TARGET

@@ -158,4 +158,10 @@ Tensor clip_scales(const Tensor& squares, float clipnorm, bool global) {
   return y;
 }
 
+void increment(Tensor x) {
+  check(x.numel() == 1 && (x.dtype() == DType::int32 || x.dtype() == DType::int64),
+        "[increment] x must be one int32 or int64. Received: x.dtype=", x.dtype(), ", x.shape=", x.shape());
+  launch(x.device(), &Kernels::increment, x.raw(), itemsize(x.dtype()));
+}
+
 }  // namespace fastnn

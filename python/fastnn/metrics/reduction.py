@@ -64,7 +64,8 @@ class Mean(Metric):
             sample_weight: None, or weights that broadcast to the values.
         """
         if isinstance(sample_weight, (int, float)):  # fit gives losses with the number of their samples
-            total, count = ops.mean(as_tensor(values, self.dtype)) * float(sample_weight), float(sample_weight)
+            values, count = as_tensor(values, self.dtype), float(sample_weight)
+            total = (ops.mean(values) if values.shape else values) * count
         elif sample_weight is None:
             values = as_tensor(values, self.dtype)
             shape = values.shape

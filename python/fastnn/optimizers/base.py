@@ -11,7 +11,7 @@ import warnings
 
 import numpy as np
 
-from .. import initializers, ops
+from .. import _core, initializers, ops
 from ..dtypes import floatx
 from ..saving.serialization import deserialize_keras_object, serialize_keras_object
 from ..tensor import Variable, as_tensor
@@ -266,7 +266,7 @@ class Optimizer:
             for variable in variables:
                 if variable.constraint is not None:
                     variable.assign(variable.constraint(variable))
-        self._iterations.assign_add(1)
+        _core.increment(self._iterations.mutable())
 
     def _variables_for(self, grads, variables):
         kind = type(self).__name__
