@@ -303,6 +303,31 @@ def test_batch_normalization_with_a_mask():
     assert np.isfinite(values(layer(x, training=True, mask=fastnn.convert_to_tensor(mask)))[mask]).all()
 
 
+@pytest.mark.parametrize("limits", [None, {"rmax": 1.2, "rmin": 0.9, "dmax": 0.1}])
+def test_batch_renormalization(limits):
+    """Ioffe 2017, over three steps."""
+    rng = np.random.default_rng(0)
+    layer = layers.BatchNormalization(momentum=0.9, renorm=True, renorm_clipping=limits, renorm_momentum=0.8)
+    layer.build((None, 3))
+    assert [v.name for v in layer.weights] == ["gamma", "beta", "moving_mean", "moving_variance", "moving_stddev",
+                                               "renorm_mean", "renorm_stddev"]
+    moving_mean, moving_stddev, mean, stddev = np.zeros(3), np.ones(3), np.zeros(3), np.ones(3)
+    for _ in range(3):
+        x = rng.normal(size=(8, 3)).astype("f") * 2 + 1
+        m, s = x.mean(0), np.sqrt(x.var(0) + EPSILON)
+        r, d = s / stddev, (m - mean) / stddev
+        if limits:
+            r, d = np.clip(r, limits["rmin"], limits["rmax"]), np.clip(d, -limits["dmax"], limits["dmax"])
+        np.testing.assert_allclose(values(layer(x, training=True)), (x - m) / s * r + d, rtol=1e-4, atol=1e-5)
+        mean, stddev = mean * 0.8 + m * 0.2, stddev * 0.8 + s * 0.2
+        moving_mean, moving_stddev = moving_mean * 0.9 + m * 0.1, moving_stddev * 0.9 + s * 0.1
+    weights = layer.get_weights()[2:]
+    for found, expected in zip(weights, [moving_mean, moving_stddev**2 - EPSILON, moving_stddev, mean, stddev]):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="renorm_clipping"):
+        layers.BatchNormalization(renorm=True, renorm_clipping={"rmin": 2, "rmax": 1})
+
+
 def test_gradients_of_the_layer():
     rng = np.random.default_rng(0)
     x, gy = given(rng.normal(size=(6, 3)), rng.normal(size=(6, 3)))

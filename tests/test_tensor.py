@@ -263,6 +263,17 @@ def test_variables_never_change_a_value_that_was_read():
     np.testing.assert_array_equal(kept, 3)
 
 
+def test_variables_do_not_share_their_first_value():
+    """Assigning in place once changed the tensor that a variable was made from."""
+    t = fastnn.convert_to_tensor(np.ones(3, "float32"))
+    variables = [fastnn.Variable(t)] + [fastnn.Variable(lambda shape, dtype=None: t, shape=(3,)) for _ in range(2)]
+    for v in variables:
+        v.assign(np.zeros(3, "float32"))
+        assert (t.numpy() == 1).all()
+    variables[1].assign(np.full(3, 7, "float32"))
+    assert (variables[2].numpy() == 0).all()
+
+
 def test_variable_errors():
     with pytest.raises(ValueError, match="shape"):
         fastnn.Variable(np.ones(3, "f")).assign(np.ones(4, "f"))

@@ -271,7 +271,8 @@ class Variable:
         value = convert_to_tensor(value, dtype)
         if shape is not None and tuple(value.shape) != tuple(shape):
             raise ValueError(f"[Variable] the initial value must have shape {tuple(shape)}. Received: {value.shape}")
-        self._value = _owned(value)
+        # A copy: the value, or the tensor that a function returned, may be held by somebody else.
+        self._value = _core.clone(value)
 
     @property
     def value(self):
@@ -330,7 +331,7 @@ class Variable:
             self.version += 1
             _core.copy_into(self._value, value)
         else:
-            self._value = _owned(value, force=True)
+            self._value = _core.clone(value)
             self.version += 1
         return self.value
 
@@ -383,13 +384,6 @@ class Variable:
 
     __hash__ = object.__hash__
     __array_priority__ = 100.0
-
-
-def _owned(value, force=False):
-    """A tensor whose storage nobody else holds."""
-    if force or not _core.unique(value) or value.borrowed or value.node is not None:
-        return _core.clone(value)
-    return value
 
 
 def standardize_shape(shape, op="shape", allow_none=False):

@@ -81,9 +81,14 @@ class BatchNormalization(_Scaled):
         center, scale: bool; with beta, with gamma.
         beta_initializer, gamma_initializer, moving_mean_initializer, moving_variance_initializer: of the weights.
         beta_regularizer, gamma_regularizer, beta_constraint, gamma_constraint: of the weights.
+        renorm: bool; training, too, normalizes by moving statistics: (x - mean) / stddev * r + d with
+            r = stddev / renorm_stddev and d = (mean - renorm_mean) / renorm_stddev, taken as constants.
+        renorm_clipping: dict of bounds "rmin", "rmax" of r and "dmax" of |d|, or None.
+        renorm_momentum: float in [0, 1], of renorm_mean and renorm_stddev.
         synchronized: accepted for Keras's sake; there is one process.
 
-    Weights, each (channels,): gamma, ones; beta, zeros; not trained: moving_mean, zeros; moving_variance, ones.
+    Weights, each (channels,): gamma, ones; beta, zeros; not trained: moving_mean, zeros; moving_variance, ones;
+    with renorm also moving_stddev, renorm_mean and renorm_stddev.
 
     Call arguments:
         inputs: (n, ..., c) for axis -1.
@@ -94,16 +99,16 @@ class BatchNormalization(_Scaled):
     Raises:
         ValueError: an argument out of range; training on an empty batch, which leaves the state alone.
 
-    Source: Ioffe and Szegedy 2015.
+    Source: Ioffe and Szegedy 2015; renorm: Ioffe 2017.
     """
 
-    _plain = ("axis", "momentum", "epsilon")
+    _plain = ("axis", "momentum", "epsilon", "renorm", "renorm_clipping", "renorm_momentum", "synchronized")
     _objects = ("moving_mean_initializer", "moving_variance_initializer")
 
     def __init__(self, axis=-1, momentum=0.99, epsilon=1e-3, center=True, scale=True, beta_initializer="zeros",
                  gamma_initializer="ones", moving_mean_initializer="zeros", moving_variance_initializer="ones",
                  beta_regularizer=None, gamma_regularizer=None, beta_constraint=None, gamma_constraint=None,
-                 synchronized=False, **kwargs):
+                 renorm=False, renorm_clipping=None, renorm_momentum=0.99, synchronized=False, **kwargs):
         super().__init__(**kwargs)
         if isinstance(axis, (list, tuple)) and len(axis) == 1:
             axis = axis[0]
@@ -113,6 +118,9 @@ class BatchNormalization(_Scaled):
         self.momentum = _number(momentum, "BatchNormalization", "momentum", 0, 1)
         self.epsilon = _epsilon(epsilon, "BatchNormalization")
         self.synchronized = synchronized
+        self.renorm = bool(renorm)
+        self.renorm_clipping = _clipping(renorm_clipping) if renorm else renorm_clipping
+        self.renorm_momentum = _number(renorm_momentum, "BatchNormalization", "renorm_momentum", 0, 1)
         self.moving_mean_initializer = initializers.get(moving_mean_initializer)
         self.moving_variance_initializer = initializers.get(moving_variance_initializer)
         self._set_options(center, scale, beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer,
@@ -127,6 +135,15 @@ class BatchNormalization(_Scaled):
         self.moving_variance = self.add_weight(shape=shape, name="moving_variance",
                                                initializer=self.moving_variance_initializer, trainable=False,
                                                autocast=False)
+        if self.renorm:
+            def state(name, value):
+                return self.add_weight(shape=shape, name=name, initializer=lambda *_, **__: value, trainable=False,
+                                       autocast=False)
+
+            stddev = ops.sqrt(self.moving_variance.value)
+            self.moving_stddev = state("moving_stddev", stddev)
+            self.renorm_mean = state("renorm_mean", self.moving_mean.value)
+            self.renorm_stddev = state("renorm_stddev", stddev)
         self.input_spec = InputSpec(ndim=len(input_shape), axes={axis: input_shape[axis]})
 
     def call(self, inputs, training=None, mask=None):
@@ -142,17 +159,21 @@ class BatchNormalization(_Scaled):
         if training and self.trainable:
             if x.size == 0:
                 raise ValueError(f"[{self.name}] a batch to train on must not be empty. Received: shape={inputs.shape}")
-            if mask is None:
+            if mask is None and not self.renorm:
                 y, mean, variance = batch_norm_train(x, gamma, beta, self.epsilon)
+            elif mask is None:
+                mean, variance = ops.moments(x, tuple(range(x.ndim - 1)))
             else:
                 on = ops.expand_dims(ops.cast(mask, "bool"), -1)
                 if axis != x.ndim - 1:
                     on = ops.moveaxis(ops.broadcast_to(on, inputs.shape), axis, -1)
                 mean, variance = _masked_moments(x, on)
+            if self.renorm:
+                gamma, beta = self._renormalize(mean, variance, gamma, beta)
+            if self.renorm or mask is not None:
                 y = batch_norm_inference(x, mean, variance, gamma, beta, self.epsilon)
             if x.device != "meta":
-                move_average(self.moving_mean, mean, self.momentum)
-                move_average(self.moving_variance, variance, self.momentum)
+                self._move(mean, variance)
         else:
             mean = ops.convert_to_tensor(self.moving_mean, "float32")
             variance = ops.convert_to_tensor(self.moving_variance, "float32")
@@ -161,9 +182,50 @@ class BatchNormalization(_Scaled):
             y = ops.moveaxis(y, -1, axis)
         return y if self.compute_dtype == "float32" else ops.cast(y, self.compute_dtype)
 
+    def _move(self, mean, variance):
+        """The moving statistics, one step towards those of the batch."""
+        move_average(self.moving_mean, mean, self.momentum)
+        if not self.renorm:
+            move_average(self.moving_variance, variance, self.momentum)
+            return
+        stddev = ops.sqrt(variance + self.epsilon)
+        move_average(self.renorm_mean, mean, self.renorm_momentum)
+        move_average(self.renorm_stddev, stddev, self.renorm_momentum)
+        move_average(self.moving_stddev, stddev, self.momentum)
+        self.moving_variance.assign(ops.relu(ops.square(self.moving_stddev.value) - self.epsilon))
+
+    def _renormalize(self, mean, variance, gamma, beta):
+        """gamma and beta that include r and d: (n * r + d) * gamma + beta = n * (r * gamma) + (d * gamma + beta)."""
+        limits = self.renorm_clipping
+        mean, variance = ops.stop_gradient(mean), ops.stop_gradient(variance)
+        stddev = ops.maximum(self.renorm_stddev, math.sqrt(self.epsilon))
+        r = ops.sqrt(variance + self.epsilon) / stddev
+        d = (mean - self.renorm_mean.value) / stddev
+        if "rmin" in limits:
+            r = ops.maximum(r, limits["rmin"])
+        if "rmax" in limits:
+            r = ops.minimum(r, limits["rmax"])
+        if "dmax" in limits:
+            d = ops.clip(d, -limits["dmax"], limits["dmax"])
+        if gamma is not None:
+            r, d = r * gamma, d * gamma
+        return r, d if beta is None else d + beta
+
     def compute_output_shape(self, input_shape):
         _check_axis(self.axis, input_shape, self.name)
         return tuple(input_shape)
+
+
+def _clipping(limits):
+    """The given bounds of "rmin", "rmax" and "dmax"."""
+    limits = {name: value for name, value in (limits or {}).items() if value is not None}
+    if set(limits) - {"rmin", "rmax", "dmax"}:
+        raise ValueError("[BatchNormalization] renorm_clipping may hold 'rmin', 'rmax' and 'dmax'. "
+                         f"Received: renorm_clipping={limits}")
+    if limits.get("rmin", 0) > limits.get("rmax", math.inf) or limits.get("dmax", 0) < 0:
+        raise ValueError("[BatchNormalization] renorm_clipping must have rmin <= rmax and dmax >= 0. "
+                         f"Received: renorm_clipping={limits}")
+    return limits
 
 
 def _masked_moments(x, on):
