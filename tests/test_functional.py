@@ -191,7 +191,7 @@ def test_an_input_twice_and_an_unused_input():
 
 
 @pytest.mark.parametrize("arguments, error", [
-    ({}, "needs a shape"), ({"shape": (3,), "batch_shape": (1, 3)}, "not both"), ({"shape": (-1,)}, "negative"),
+    ({}, "needs a shape"), ({"shape": (3,), "batch_shape": (1, 3)}, "cannot pass both `shape` and"), ({"shape": (-1,)}, "negative"),
     ({"shape": (2.5,)}, "integer"), ({"shape": (True,)}, "integer"), ({"shape": (3,), "sparse": True}, "dense")])
 def test_wrong_inputs_of_input(arguments, error):
     with pytest.raises((ValueError, TypeError), match=error):
@@ -334,7 +334,7 @@ def test_clone_with_functions_and_inputs():
     called = []
     clone_model(model, call_function=lambda layer, *args, **kwargs: called.append(layer.name) or layer(*args, **kwargs))
     assert sorted(called) == ["first", "plus", "second", "shared", "shared"]
-    with pytest.raises(ValueError, match="the model has 2 inputs. Received: 1"):
+    with pytest.raises(ValueError, match="must have the same structure as model.input"):
         clone_model(model, input_tensors=[a])
 
 

@@ -552,3 +552,8 @@ def test_stateless_call():
     assert float(total) == 6 and float(layer.total) == 1 and float(layer.w) == 1
     with pytest.raises(ValueError, match="needs 1 trainable and 1 other values. Received: 2 and 0"):
         layer.stateless_call([3.0, 5.0], [], ONES)
+
+
+def test_layers_without_variables_are_built_from_the_start():
+    assert fastnn.layers.Flatten().built and fastnn.layers.Flatten().count_params() == 0
+    assert not fastnn.layers.Dense(3).built and not Flag().built

@@ -213,3 +213,14 @@ def test_feature_extraction():
     part = Model(model.inputs, [layer.output for layer in model.layers])
     for i, y in enumerate(part(ZEROS)):
         np.testing.assert_array_equal(y, ZEROS + i + 1)
+
+
+def test_a_deferred_model_leaves_sizes_to_its_layers():
+    class Same(Layer):
+        def call(self, x):
+            return x
+
+    model = Sequential([Same()])
+    assert model(np.zeros((2, 3, 4))).shape == (2, 3, 4) and model(np.zeros((2, 5, 6))).shape == (2, 5, 6)
+    with pytest.raises(ValueError, match="is incompatible with the layer"):
+        model(np.zeros((2, 3)))

@@ -54,7 +54,7 @@ def test_pad_sequences_of_vectors_and_strings():
 
 @pytest.mark.parametrize("arguments, message", [
     (([1, 2],), "every element must be a sequence"), (([[1]], None, "int32", "left"), "padding must be 'pre' or 'post'"),
-    ((3,), "sequences must be a list"), (([[1]], None, "int32", "pre", "pre", "x"), "needs dtype=object"),
+    ((3,), "sequences must be a list"), (([[1]], None, "int32", "pre", "pre", "x"), "use dtype=object"),
     (([np.ones((1, 2)), np.ones((1, 3))],), "elements of shape")])
 def test_pad_sequences_errors(arguments, message):
     with pytest.raises(ValueError, match=message):

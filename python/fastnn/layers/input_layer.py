@@ -29,17 +29,25 @@ class InputLayer(Layer):
             shape = kwargs.pop("input_shape")
         if "batch_input_shape" in kwargs:
             batch_shape = kwargs.pop("batch_input_shape")
-        if sparse or ragged:
-            raise ValueError(f"[Input] tensors are dense. Received: sparse={sparse}, ragged={ragged}")
+        for option, value in (("sparse", sparse), ("ragged", ragged)):
+            if value:
+                raise ValueError(f"[Input] `{option}=True` is not supported: tensors are dense. Received: {option}={value}")
+        if batch_shape is not None:
+            for option, value in (("shape", shape), ("batch_size", batch_size)):
+                if value is not None:
+                    raise ValueError(f"[Input] You cannot pass both `{option}` and `batch_shape`. Received: "
+                                     f"{option}={value}, batch_shape={batch_shape}")
         if input_tensor is not None:
             if not isinstance(input_tensor, KerasTensor):
-                raise ValueError(f"[Input] tensor must be a symbolic tensor. Received: {input_tensor!r}")
-            batch_shape = input_tensor.shape if batch_shape is None else batch_shape
-            dtype = input_tensor.dtype if dtype is None else dtype
-        elif shape is not None and batch_shape is not None:
-            raise ValueError(f"[Input] needs shape or batch_shape, not both. Received: {shape} and {batch_shape}")
+                raise ValueError(f"[Input] Argument `input_tensor` must be a KerasTensor. Received: {input_tensor!r}")
+            for option, value, own in (("shape", shape, input_tensor.shape[1:]), (
+                    "batch_shape", batch_shape, input_tensor.shape), ("dtype", dtype, input_tensor.dtype)):
+                if value is not None and (value if option == "dtype" else tuple(value)) != own:
+                    raise ValueError(f"[Input] with `input_tensor` you cannot provide an incompatible `{option}`. "
+                                     f"Received: {option}={value}, input_tensor={input_tensor!r}")
+            batch_shape, dtype = input_tensor.shape, input_tensor.dtype
         elif shape is None and batch_shape is None:
-            raise ValueError("[Input] needs a shape. Received: shape=None")
+            raise ValueError("[Input] needs a shape: pass a `shape` argument. Received: shape=None")
         super().__init__(name=name, **kwargs)
         if batch_shape is None:
             batch_shape = (batch_size, *standardize_shape(shape, "Input", allow_none=True))
@@ -48,11 +56,13 @@ class InputLayer(Layer):
         self.sparse = self.ragged = False
         self.optional = bool(optional)
         self.built = True
-        Node(self, (), {}, KerasTensor(self.batch_shape, dtype=self._input_dtype, name=self.name))
+        # A tensor that already belongs to a graph keeps its place there.
+        own = input_tensor is not None and input_tensor.history is None
+        Node(self, (), {}, input_tensor if own else KerasTensor(
+            self.batch_shape, dtype=self._input_dtype, name=self.name))
 
     def call(self):
-        """Never called: the tensor is there from the start."""
-        return self._inbound_nodes[0].output
+        """Does nothing: the tensor is there from the start."""
 
     @property
     def dtype(self):

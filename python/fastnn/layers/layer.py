@@ -24,6 +24,7 @@ from .layer_state import FLOATS, LayerState
 from .operation import Node
 from .symbolic_call import output_shape_by_trial, symbolic_outputs
 
+_LIBRARY = __name__.rpartition(".")[0] + "."
 _ONLY_TRAINING = {"training": None}.keys()
 _DIRECT = frozenset((Tensor, np.ndarray))
 
@@ -98,11 +99,14 @@ class Layer(LayerState):
             raise ValueError(f"[{kind}] Expected `trainable` to be a boolean. Received: trainable={trainable!r}")
         self._trainable = trainable
         self.dtype_policy = dtype
-        self._autocast = bool(autocast)
+        self.autocast = bool(autocast)
         self._batch_shape = self._take_input_shape(kwargs)
         if kwargs:
             raise ValueError(f"[{kind}] unrecognized arguments{_did_you_mean(type(self), kwargs)}. Received: {kwargs}")
         self._initialized = True
+        # The layers of this library that have no build() of their own have nothing to build.
+        if getattr(type(self).build, "by_call", False) and type(self).__module__.startswith(_LIBRARY):
+            self.built = True
 
     def _take_input_shape(self, kwargs):
         """Removes the input shape arguments from `kwargs`; the shape with its batch, or None."""
@@ -246,7 +250,7 @@ class Layer(LayerState):
             if type(first) is not Tensor:
                 first = as_tensor(first)
                 args = (first,)
-            if first.dtype != self._compute_dtype and self._autocast:
+            if first.dtype != self._compute_dtype and self.autocast:
                 first = self._convert(first)
                 args = (first,)
         else:
@@ -318,7 +322,7 @@ class Layer(LayerState):
                 return x
             x = as_tensor(x)
         dtype = self._compute_dtype
-        if self._autocast and x.dtype != dtype and x.dtype in FLOATS and dtype in FLOATS:
+        if self.autocast and x.dtype != dtype and x.dtype in FLOATS and dtype in FLOATS:
             mask = getattr(x, "_keras_mask", None)
             x = ops.cast(x, dtype)
             if mask is not None:

@@ -158,8 +158,10 @@ class LayerState(Operation):
         for layer in self._layers:
             layer.trainable = value
 
-    def _flatten_layers(self, include_self=True):
-        """This layer and all below it, each once, parents first."""
+    def _flatten_layers(self, include_self=True, recursive=True):
+        """This layer and all below it (only the next level, if not recursive), each once, parents first."""
+        if not recursive:
+            return [self, *self._layers] if include_self else list(self._layers)
         changes, found = self.__dict__.get("_flat", (-1, None))
         if changes != LayerState._changes:
             found, seen, stack = [], set(), [self]
@@ -170,7 +172,7 @@ class LayerState(Operation):
                     found.append(layer)
                     stack.extend(reversed(layer._layers))
             self.__dict__["_flat"] = (LayerState._changes, found)
-        return found if include_self else found[1:]
+        return found[0 if include_self else 1:]
 
     def _collect(self, own):
         """`own(layer)` of this layer and all below it, in order, each object once."""

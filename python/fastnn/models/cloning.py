@@ -37,9 +37,9 @@ def clone_model(model, input_tensors=None, clone_function=None, call_function=No
         if call_function is not None:
             raise ValueError("[clone_model] call_function is only for functional models. "
                              f"Received: a Sequential model, {model.name!r}")
-        return _clone_sequential(model, clone, input_tensors)
+        return _compiled_as(model, _clone_sequential(model, clone, input_tensors))
     if isinstance(model, Functional):
-        return _clone_functional(model, clone, input_tensors, call_function)
+        return _compiled_as(model, _clone_functional(model, clone, input_tensors, call_function))
     if not isinstance(model, Model):
         raise ValueError(f"[clone_model] model must be a Model. Received: model={model!r}")
     if clone_function is not None or input_tensors is not None or call_function is not None:
@@ -50,6 +50,12 @@ def clone_model(model, input_tensors=None, clone_function=None, call_function=No
 
 def _from_config(layer):
     return type(layer).from_config(layer.get_config())
+
+
+def _compiled_as(model, copy):
+    if model.compiled:
+        copy.compile_from_config(model.get_compile_config())
+    return copy
 
 
 def _clone_sequential(model, clone, input_tensors):
@@ -70,9 +76,9 @@ def _clone_functional(model, clone, input_tensors, call_function):
                   for x in graph.inputs]
     else:
         inputs = tree.flatten(input_tensors)
-        if len(inputs) != len(graph.inputs):
-            raise ValueError(f"[clone_model] the model has {len(graph.inputs)} inputs. "
-                             f"Received: {len(inputs)} input_tensors")
+        if len(inputs) != len(graph.inputs) or isinstance(input_tensors, dict) != isinstance(graph.inputs_struct, dict):
+            raise ValueError("[clone_model] `input_tensors` must have the same structure as model.input: "
+                             f"{graph.inputs_struct}. Received: input_tensors={input_tensors}")
     clones = {}
 
     def call(operation, args, kwargs):

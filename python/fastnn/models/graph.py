@@ -16,6 +16,7 @@ class Graph:
         name: of the model, for error messages.
 
     Attributes:
+        check_sizes: bool; False leaves all sizes of the inputs to the layers.
         nodes: calls, deepest (farthest from the outputs) first.
         operations: layers and functions, in the order of `Model.layers`.
 
@@ -25,7 +26,7 @@ class Graph:
     """
 
     def __init__(self, inputs, outputs, name):
-        self.name = name
+        self.name, self.check_sizes = name, True
         self.inputs_struct, self.outputs_struct = inputs, outputs
         self.inputs, self.outputs = tree.flatten(inputs), tree.flatten(outputs)
         self.names = [x.name for x in self.inputs]
@@ -244,7 +245,7 @@ class Graph:
                 y = ops.squeeze(y, -1)
             elif len(shape) == len(expected) - 1 and expected[-1] == 1:
                 y = ops.expand_dims(y, -1)
-        if len(y.shape) != len(expected) or any(
+        if len(y.shape) != len(expected) or self.check_sizes and any(
                 e is not None and n is not None and n != e for n, e in zip(y.shape[1:], expected[1:])):
             raise ValueError(
                 f"[{self.name}] input {like.name!r} is incompatible with the layer: expected shape={expected}, found "

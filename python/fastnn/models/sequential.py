@@ -28,7 +28,7 @@ class Sequential(Model):
     def __init__(self, layers=None, trainable=True, name=None):
         Model.__init__(self, trainable=trainable, name=name)
         object.__setattr__(self, "_graph", None)
-        self._autocast = False
+        self.autocast = False
         if layers is not None:
             if not isinstance(layers, (list, tuple)):
                 layers = [layers]
@@ -158,8 +158,10 @@ class Sequential(Model):
 
     def _build_for_call(self, args, kwargs, symbolic):
         x = args[0] if args else kwargs.get("inputs")
-        # The model is built for any batch size, not for that of its first call.
+        # The model is built for any batch size, not for that of its first call; other sizes are for the layers to check.
         self.build((None, *x.shape[1:]) if hasattr(x, "shape") and len(x.shape) else None)
+        if self._graph is not None:
+            self._graph.check_sizes = False
 
     def _apply(self, inputs, x, layers):
         """Applies `layers` to the symbolic tensor `x` that comes from `inputs`."""

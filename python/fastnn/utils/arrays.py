@@ -92,7 +92,8 @@ def pad_sequences(sequences, maxlen=None, dtype="int32", padding="pre", truncati
     if maxlen is None:
         maxlen = max((len(s) for s in sequences), default=0)
     if isinstance(value, str) and dtype != object and not np.issubdtype(dtype, np.str_):
-        raise ValueError(f"[pad_sequences] a string value needs dtype=object. Received: value={value!r}, dtype={dtype}")
+        raise ValueError(f"[pad_sequences] `dtype` {dtype} is not compatible with a string value: use dtype=object. "
+                         f"Received: value={value!r}")
     inner = next((np.asarray(s).shape[1:] for s in sequences if len(s)), ())
     padded = np.full((len(sequences), maxlen, *inner), value, dtype=dtype)
     for i, s in enumerate(sequences):
