@@ -143,11 +143,50 @@ inline Vec erf(Vec x) {
   return select(a < Vec::set(0.9f), fma(x, p, x), copysign(one - exp(q), x));
 }
 
-// ---- functions that need more than float inside: twice as wide vectors of double ----
+// ---- functions that need more than float inside: a Vec as two vectors of double ----
 
-typedef double Doubles __attribute__((vector_size(2 * sizeof(Vec))));
-inline Doubles to_doubles(Vec x) { return __builtin_convertvector((FloatLanes)x.v, Doubles); }
-inline Vec to_floats(Doubles x) { return {__builtin_convertvector(x, FloatLanes)}; }
+typedef double HalfDoubles __attribute__((vector_size(sizeof(Vec))));
+typedef float HalfFloats __attribute__((vector_size(sizeof(Vec) / 2)));
+
+struct Doubles {
+  HalfDoubles low, high;
+};
+inline Doubles to_doubles(Vec x) {
+  HalfFloats half[2];
+  __builtin_memcpy(half, &x, sizeof x);
+#if defined(__AVX512F__)
+  return {HalfDoubles(_mm512_cvtps_pd(__m256(half[0]))), HalfDoubles(_mm512_cvtps_pd(__m256(half[1])))};
+#elif defined(__AVX2__)
+  return {HalfDoubles(_mm256_cvtps_pd(__m128(half[0]))), HalfDoubles(_mm256_cvtps_pd(__m128(half[1])))};
+#else
+  return {__builtin_convertvector(half[0], HalfDoubles), __builtin_convertvector(half[1], HalfDoubles)};
+#endif
+}
+inline Vec to_floats(Doubles x) {
+#if defined(__AVX512F__)
+  const __m256 low = _mm512_cvtpd_ps(__m512d(x.low)), high = _mm512_cvtpd_ps(__m512d(x.high));
+  return {_mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1)};
+#elif defined(__AVX2__)
+  return {_mm256_set_m128(_mm256_cvtpd_ps(__m256d(x.high)), _mm256_cvtpd_ps(__m256d(x.low)))};
+#else
+  const HalfFloats half[2] = {__builtin_convertvector(x.low, HalfFloats), __builtin_convertvector(x.high, HalfFloats)};
+  Vec r;
+  __builtin_memcpy(&r, half, sizeof r);
+  return r;
+#endif
+}
+inline Doubles operator+(Doubles a, Doubles b) { return {a.low + b.low, a.high + b.high}; }
+inline Doubles operator-(Doubles a, Doubles b) { return {a.low - b.low, a.high - b.high}; }
+inline Doubles operator*(Doubles a, Doubles b) { return {a.low * b.low, a.high * b.high}; }
+inline Doubles operator/(Doubles a, Doubles b) { return {a.low / b.low, a.high / b.high}; }
+inline Doubles operator+(Doubles a, double b) { return {a.low + b, a.high + b}; }
+inline Doubles operator-(Doubles a, double b) { return {a.low - b, a.high - b}; }
+inline Doubles operator*(Doubles a, double b) { return {a.low * b, a.high * b}; }
+inline HalfDoubles clamp(HalfDoubles a, double limit) {  // NaN stays
+  const HalfDoubles top = HalfDoubles{} + limit;
+  a = a > top ? top : a;
+  return a < -top ? -top : a;
+}
 
 // Replaces the lanes of y where mask holds by f of the lanes of x.
 template <class F>
@@ -220,10 +259,8 @@ inline Vec pow(Vec x, Vec y) {
   const Doubles p = ((((u * 0.28290360739103701616 + 0.31990546872615287095) * u + 0.41220925759744006916) * u +
                       0.57707794231700181373) * u + 0.96179669411349105968) * u + 2.8853900817778499252;
   // |t| beyond 200 is 0 or infinity, and NaN stays: 2^t = 2^n exp(r), r = (t - n) ln 2
-  const Doubles limit = Doubles{} + 200.0;
   Doubles t = to_doubles(y) * (to_doubles(k) + s * p);
-  t = t > limit ? limit : t;
-  t = t < -limit ? -limit : t;
+  t = {clamp(t.low, 200), clamp(t.high, 200)};
   const Vec n = round(to_floats(t));
   const Doubles r = (t - to_doubles(n)) * 0.69314718055994531;
   const Doubles e = ((((r * 0.00019790308083395396 + 0.0013944703377277835) * r + 0.0083334973290749281) * r +
