@@ -172,8 +172,8 @@ class Softmax(Layer):
         self.axis = list(axis) if isinstance(axis, tuple) else axis
 
     def call(self, inputs, mask=None):
-        if mask is not None:  # far below every value, and the same for all where none is left
-            inputs = ops.where(mask, inputs, ops.add(ops.multiply(inputs, 0.0), -3e4 if self.compute_dtype == "float16" else -1e9))
+        if mask is not None:  # far below every value
+            inputs = ops.where(mask, inputs, -3e4 if inputs.dtype == "float16" else -1e9)
         if isinstance(self.axis, list) and len(self.axis) > 1:
             y = ops.exp(ops.subtract(inputs, ops.logsumexp(inputs, self.axis, keepdims=True)))
         else:

@@ -48,6 +48,9 @@ def wants_grad(x):
 def _binary_slow(code, f, x1, x2, float_result=False):
     """What ``_core.binary`` did not serve: other types are converted, other dtypes go to NumPy."""
     (x1, x2), dtype = operands(x1, x2)
+    y = _core.binary(code, x1, x2)  # a variable has become a tensor
+    if y is not None:
+        return x1, x2, y
     if float_result:
         dtype = float_dtype(dtype)
     if type(x1) is Tensor or type(x2) is not Tensor:
@@ -177,7 +180,7 @@ def power(x1, x2):
             if type(x2) is Tensor:  # 0 where x2 = 0, also at x1 = 0
                 slope = multiply(x2, power(x1, where(equal(x2, 0), 1.0, subtract(x2, 1))))
             else:
-                slope = multiply(x2, power(x1, x2 - 1 if x2 else 1))
+                slope = multiply(x1, 2) if x2 == 2 else multiply(x2, power(x1, x2 - 1 if x2 else 1))
             g1 = _fit(multiply(gy, slope), x1)
         if wants_grad(x2):
             base = as_tensor(x1, gy.dtype)
@@ -200,7 +203,9 @@ def add_n(xs):
     Args:
         xs: a non-empty list of float tensors of one shape.
     """
-    xs = tuple(as_tensor(x) for x in xs)
+    xs = tuple([as_tensor(x) for x in xs])
+    if not xs:
+        raise ValueError("[add_n] at least one tensor must be given. Received: none")
     if any(x.dtype != "float32" for x in xs):
         total = xs[0]
         for x in xs[1:]:

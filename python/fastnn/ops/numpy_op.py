@@ -58,6 +58,8 @@ def elementwise_numpy(f, dtype, *args):
 def operands(*xs):
     """The arguments as tensors, Python numbers left as they are, and the dtype of their result."""
     xs = [x if type(x) in _WEAK else as_tensor(x) for x in xs]
+    if len(xs) == 2 and type(xs[0]) is Tensor and type(xs[1]) is Tensor and xs[0].dtype == xs[1].dtype:
+        return xs, xs[0].dtype
     return xs, dtypes.result_type(*[type(x) if type(x) in _WEAK else x.dtype for x in xs])
 
 

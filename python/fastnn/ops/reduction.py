@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from .. import _core, dtypes
-from .._core import record
+from .._core import record, recording
 from ..symbolic import op
 from ..tensor import as_tensor
 from .elementwise import abs as abs_
@@ -27,6 +27,8 @@ def _axes(name, x, axis):
     """The reduced axes as a list of ints from 0."""
     if axis is None:
         return list(range(x.ndim))
+    if type(axis) is int and -x.ndim <= axis < x.ndim:
+        return [axis % x.ndim]
     given = axis if isinstance(axis, (list, tuple)) else (axis,)
     result = []
     for a in given:
@@ -106,6 +108,8 @@ def sum(x, axis=None, keepdims=False):
     x = as_tensor(x)
     axes = _axes("sum", x, axis)
     y = _reduce("sum", np.sum, x, axes, keepdims, _sum_dtype(x.dtype))
+    if not recording():
+        return y
     shape, kept = x.shape, _kept_shape(x, axes)
     return record(y, (x,), lambda gy: (broadcast_to(_reshape(gy, kept), shape),))
 
@@ -117,6 +121,8 @@ def mean(x, axis=None, keepdims=False):
     x = as_tensor(x, float_dtype(x.dtype))
     axes = _axes("mean", x, axis)
     y = _reduce("mean", np.mean, x, axes, keepdims)
+    if not recording():
+        return y
     shape, kept, count = x.shape, _kept_shape(x, axes), _count(x, axes)
     return record(y, (x,), lambda gy: (broadcast_to(_reshape(divide(gy, count or 1), kept), shape),))
 
@@ -128,19 +134,17 @@ def _extremum(name, f, x, axis, keepdims, initial, limit):
         y = broadcast_to(as_tensor(initial, x.dtype), [n for i, n in enumerate(x.shape) if keepdims or i not in axes])
         return y if not keepdims else _reshape(y, _kept_shape(x, axes))
     y = _reduce(name, f, x, axes, keepdims)
+    if not recording():
+        return y if initial is None else limit(y, initial)
     kept = _kept_shape(x, axes)
 
     def vjp(gy):  # the elements that attain the extremum share the gradient
         attained = cast(equal(x, _reshape(y, kept)), x.dtype)
-        share = divide(_reshape(gy, kept), _stop(sum(attained, axes, keepdims=True)))
+        share = divide(_reshape(gy, kept), sum(attained, axes, keepdims=True))
         return (multiply(attained, share),)
 
     y = record(y, (x,), vjp)
     return y if initial is None else limit(y, initial)
-
-
-def _stop(x):
-    return x.alias() if x.node is not None else x
 
 
 @op
