@@ -34,7 +34,9 @@ def numpy_op(f, *args, dtype=None, **kwargs):
 
 
 def _array(x, meta):
-    return np.zeros(x.shape, dtypes.numpy_dtype(x.dtype)) if meta else to_numpy(x)
+    if meta:  # without memory of its own: an unknown size is tried with a large number
+        return np.broadcast_to(np.zeros((), dtypes.numpy_dtype(x.dtype)), x.shape)
+    return to_numpy(x)
 
 
 def elementwise_numpy(f, dtype, *args):
