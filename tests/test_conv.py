@@ -340,6 +340,26 @@ def test_dtypes(dtype, result):
     assert y.dtype == result and (to_numpy(y) == 18).all()
 
 
+@pytest.mark.parametrize("strides, padding, dilation, groups, extra", [
+    (1, "valid", 1, 1, None), ((2, 1), "same", 1, 2, None), (1, "same", 2, 1, None), ((3, 2), "valid", 1, 1, (2, 1)),
+    ((4, 5), "same", 1, 1, None), (2, "same", 1, 1, 0),
+])
+def test_float64_is_computed_in_float64(strides, padding, dilation, groups, extra):
+    rng = np.random.default_rng(12)
+    x, w, b = integers(rng, 2, 5, 6, 4), integers(rng, 3, 2, 4 // groups, 6), integers(rng, 6)
+    tiny = 2.0**-40  # lost in float32
+    y = ops.fused_conv(x.astype("f8") + tiny, w.astype("f8"), b, strides, padding, dilation, groups, "relu")
+    expected = to_numpy(ops.fused_conv(x, w, b, strides, padding, dilation, groups)).astype("f8")
+    expected += tiny * to_numpy(ops.fused_conv(np.ones_like(x), w, None, strides, padding, dilation, groups))
+    assert y.dtype == "float64" and np.array_equal(to_numpy(y), np.maximum(expected, 0))
+
+    w = integers(rng, 3, 2, 6 // groups, 4)
+    y = ops.fused_conv_transpose(x.astype("f8") + tiny, w.astype("f8"), b, strides, padding, extra, dilation, groups)
+    expected = to_numpy(ops.fused_conv_transpose(x, w, b, strides, padding, extra, dilation, groups)).astype("f8")
+    expected += tiny * to_numpy(ops.fused_conv_transpose(np.ones_like(x), w, None, strides, padding, extra, dilation, groups))
+    assert y.dtype == "float64" and np.array_equal(to_numpy(y), expected)
+
+
 X, W = np.ones((2, 6, 6, 4), "f4"), np.ones((3, 3, 4, 8), "f4")
 OPTIONS = _core.Conv2dOptions((1, 1), (1, 1), (0, 0, 0, 0), 1)
 

@@ -4,7 +4,10 @@ from .activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from .input_layer import Input, InputLayer
 from .layer import Layer
 from .dense import Dense
-from .conv import Conv1D, Conv1DTranspose, Conv2D, Conv2DTranspose, Conv3D, Conv3DTranspose
+from .conv import (
+    Conv1D, Conv1DTranspose, Conv2D, Conv2DTranspose, Conv3D, Conv3DTranspose, Convolution1D, Convolution1DTranspose,
+    Convolution2D, Convolution2DTranspose, Convolution3D, Convolution3DTranspose,
+)
 from .depthwise_conv import (
     DepthwiseConv1D, DepthwiseConv2D, SeparableConv1D, SeparableConv2D, SeparableConvolution1D, SeparableConvolution2D,
 )

@@ -5,6 +5,7 @@ gradients, so one function for each records all orders of derivative.
 """
 
 import functools
+import itertools
 
 from .. import _core, dtypes
 from ..autograd import record
@@ -187,7 +188,8 @@ def fused_conv(x, kernel, bias=None, strides=1, padding="valid", dilation_rate=1
     pads = tuple(conv_padding(p, n, (k - 1) * d + 1, s)
                  for p, n, k, d, s in zip(padding, x.shape[1:], kernel.shape, dilations, strides))
     return _with_dtype(x, kernel, bias,
-                       lambda x, w, b: _conv(x, w, b, strides, dilations, pads, groups, kind))
+                       lambda x, w, b: _conv(x, w, b, strides, dilations, pads, groups, kind),
+                       lambda x, w, b: _conv_of_slices(x, w, b, strides, dilations, pads, groups, kind))
 
 
 def _kind(name, activation):
@@ -198,15 +200,57 @@ def _kind(name, activation):
     return kind
 
 
-def _with_dtype(x, kernel, bias, f):
-    """f in float32, on whatever the arguments are; the result has their common dtype."""
+def _with_dtype(x, kernel, bias, f, f64):
+    """f in float32, or f64 in float64, on whatever the arguments are; the result has their common dtype."""
     if x.dtype == kernel.dtype == "float32" and (bias is None or bias.dtype == "float32"):
         return f(x, kernel, bias)
     from . import cast
 
     dtype = dtypes.result_type(x.dtype, kernel.dtype, float)
-    bias = None if bias is None else cast(bias, "float32")
-    return cast(f(cast(x, "float32"), cast(kernel, "float32"), bias), dtype)
+    compute = "float64" if dtype == "float64" else "float32"
+    arguments = [None if t is None else cast(t, compute) for t in (x, kernel, bias)]
+    if compute == "float32":
+        return cast(f(*arguments), dtype)
+    y = f(*[None if t is None else _core.meta(t.shape, "float32") for t in arguments])  # the checks
+    return _core.meta(y.shape, dtype) if x.device == "meta" else f64(*arguments)
+
+
+def _conv_of_slices(x, w, bias, strides, dilations, pads, groups, kind):
+    """The definition, tap by tap, for dtypes and ranks without a kernel."""
+    from . import add, concatenate, matmul, pad
+
+    x = pad(x, ((0, 0), *pads, (0, 0)))
+    out = [(n - (k - 1) * d - 1) // s + 1 for n, k, d, s in zip(x.shape[1:], w.shape, dilations, strides)]
+    y, icg, ocg = bias, w.shape[-2], w.shape[-1] // groups
+    for at in itertools.product(*map(range, w.shape[:-2])):
+        part = x[(slice(None), *(slice(u * d, u * d + (o - 1) * s + 1, s)
+                                 for u, d, o, s in zip(at, dilations, out, strides)))]
+        terms = [matmul(part[..., g * icg : (g + 1) * icg], w[at][:, g * ocg : (g + 1) * ocg]) for g in range(groups)]
+        term = terms[0] if groups == 1 else concatenate(terms, axis=-1)
+        y = term if y is None else add(y, term)
+    return _activate(y, kind)
+
+
+def _conv_transpose_of_slices(x, w, bias, size, strides, dilations, pads, groups, kind):
+    """A convolution of x with zeros put between its cells and the kernel turned around."""
+    from . import flip, pad, reshape, transpose
+
+    rank = x.ndim - 2
+    around = []
+    for axis, (s, d, k, n, (before, _)) in enumerate(zip(strides, dilations, w.shape, size, pads), 1):
+        shape = x.shape
+        x = reshape(x, (*shape[: axis + 1], 1, *shape[axis + 1 :]))
+        x = pad(x, [(0, s - 1) if i == axis + 1 else (0, 0) for i in range(x.ndim)])
+        x = reshape(x, (*shape[:axis], shape[axis] * s, *shape[axis + 1 :]))
+        # The last cell is followed by s - 1 zeros that no window may need.
+        around.append(((k - 1) * d - before, n + before - shape[axis] * s))
+    x = x[(slice(None), *(slice(0, n + min(after, 0)) for n, (_, after) in zip(x.shape[1:], around)))]
+    pads = [(before, max(after, 0)) for before, after in around]
+    # (..., filters / groups, groups * c) -> (..., c, filters)
+    w = reshape(flip(w, tuple(range(rank))), (*w.shape[:-1], groups, -1))
+    w = transpose(w, (*range(rank), rank + 2, rank + 1, rank))
+    w = reshape(w, (*w.shape[:-2], -1))
+    return _conv_of_slices(x, w, bias, (1,) * rank, dilations, pads, groups, kind)
 
 
 def _conv(x, w, bias, strides, dilations, pads, groups, kind):
@@ -287,12 +331,16 @@ def fused_conv_transpose(x, kernel, bias=None, strides=1, padding="valid", outpu
     if min(size) < 1:
         raise ValueError(f"[conv_transpose] the output must not be empty. Received: output size {size} "
                          f"from inputs.shape={x.shape}")
-    if rank == 3:
-        return _with_dtype(x, kernel, bias,
-                           lambda x, w, b: _conv3d_transpose(x, w, b, size, strides, dilations, pads, groups, kind))
-    o = _flat_options(strides, dilations, pads, groups)
-    size = size if rank == 2 else (1, *size)
-    return _with_dtype(x, kernel, bias, lambda x, w, b: _backward_input(x, w, b, size, o, kind))
+    o = None if rank == 3 else _flat_options(strides, dilations, pads, groups)
+
+    def f(x, w, b):
+        if rank == 3:
+            return _conv3d_transpose(x, w, b, size, strides, dilations, pads, groups, kind)
+        return _backward_input(x, w, b, size if rank == 2 else (1, *size), o, kind)
+
+    return _with_dtype(
+        x, kernel, bias, f,
+        lambda x, w, b: _conv_transpose_of_slices(x, w, b, size, strides, dilations, pads, groups, kind))
 
 
 def _conv3d_transpose(x, w, bias, size, strides, dilations, pads, groups, kind):
