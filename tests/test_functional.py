@@ -178,7 +178,7 @@ def test_only_symbolic_tensors_make_a_model(inputs, outputs, message):
 
 def test_names_must_differ():
     x = Input((3,))
-    with pytest.raises(ValueError, match=r"must have different names. Received twice: \['s'\]"):
+    with pytest.raises(ValueError, match=r"should have unique names. Received twice: \['s'\]"):
         Model(x, Shift(name="s")(Shift(name="s")(x)))
 
 

@@ -150,3 +150,21 @@ def test_several_call_arguments():
     outer = Model([a, b], model(a, b=b))
     np.testing.assert_array_equal(outer([X, X + 5]), X + 6)
     assert model.get_build_config() == {"shapes_dict": {"a_shape": (None, 3), "b_shape": (None, 3)}}
+
+
+def test_state_tree():
+    model = Stack(name="m")
+    model(X)
+    first, second = (layer.name for layer in model.layers)
+    tree = model.get_state_tree("numpy_array")
+    assert list(tree) == ["trainable_variables", "non_trainable_variables", "metrics_variables"]
+    assert tree["trainable_variables"]["m"][first]["b"].tolist() == [1, 1, 1]
+    tree["trainable_variables"]["m"][second]["b"] += 1
+    model.set_state_tree(tree)
+    np.testing.assert_array_equal(model(X), X + 3)
+    with pytest.raises(ValueError, match="there is no variable 'm/x'"):
+        model.set_state_tree({"trainable_variables": {"m": {"x": np.ones(3)}}})
+    with pytest.raises(ValueError, match="unknown group"):
+        model.set_state_tree({"weights": {}})
+    with pytest.raises(ValueError, match="value_format must be"):
+        model.get_state_tree("list")

@@ -132,7 +132,7 @@ def test_only_layers_can_be_added(thing):
 
 def test_names_must_differ_and_input_comes_first():
     model = Sequential([Input((3,)), Shift(name="a")])
-    with pytest.raises(ValueError, match="must have different names. Received twice: name='a'"):
+    with pytest.raises(ValueError, match="should have unique names. Received twice: name='a'"):
         model.add(Shift(name="a"))
     with pytest.raises(ValueError, match="an Input must come first"):
         model.add(Input((3,)))
@@ -224,3 +224,15 @@ def test_a_deferred_model_leaves_sizes_to_its_layers():
     assert model(np.zeros((2, 3, 4))).shape == (2, 3, 4) and model(np.zeros((2, 5, 6))).shape == (2, 5, 6)
     with pytest.raises(ValueError, match="is incompatible with the layer"):
         model(np.zeros((2, 3)))
+
+
+def test_a_layer_that_cannot_tell_its_shape_waits_for_data():
+    class Dynamic(Layer):
+        def call(self, x):
+            return x
+
+        def compute_output_spec(self, *args, **kwargs):
+            raise NotImplementedError
+
+    model = Sequential([Input((3,)), Dynamic(), Shift()])
+    np.testing.assert_array_equal(model(ZEROS), ZEROS + 1)

@@ -75,10 +75,10 @@ class InputSpec:
                 if shape and shape[-1] == 1:
                     shape = shape[:-1]
                 if len(spec) != len(shape):
-                    return f"expected shape={self.shape}"
+                    return f"expected shape={self.shape}, found shape={tuple(shape)}"
             for expected, found in zip(spec, shape):
                 if expected is not None and found is not None and expected != found:
-                    return f"expected shape={self.shape}"
+                    return f"expected shape={self.shape}, found shape={tuple(shape)}"
         return None
 
 

@@ -105,8 +105,8 @@ class Layer(LayerState):
             raise ValueError(f"[{kind}] unrecognized arguments{_did_you_mean(type(self), kwargs)}. Received: {kwargs}")
         self._initialized = True
         # The layers of this library that have no build() of their own have nothing to build.
-        if getattr(type(self).build, "by_call", False) and type(self).__module__.startswith(_LIBRARY):
-            self.built = True
+        if type(self).__module__.startswith(_LIBRARY):
+            self._build_at_init()
 
     def _take_input_shape(self, kwargs):
         """Removes the input shape arguments from `kwargs`; the shape with its batch, or None."""
@@ -193,6 +193,11 @@ class Layer(LayerState):
         self._build_shapes = shapes
         self.built = True
         self._locked = True
+
+    def _build_at_init(self):
+        """Marks a layer that has nothing to build as built; for the end of `__init__`."""
+        if getattr(type(self).build, "by_call", False):
+            self.built = True
 
     def build_from_config(self, config):
         """Builds from what `get_build_config` returned."""

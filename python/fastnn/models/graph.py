@@ -85,7 +85,7 @@ class Graph:
         names = [operation.name for operation in self.operations]
         twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
         if twice:
-            raise ValueError(f"[{self.name}] all layers of a model must have different names. Received twice: {twice}")
+            raise ValueError(f"[{self.name}] all layers of a model should have unique names. Received twice: {twice}")
 
     def _check_connected(self):
         known = {id(x) for x in self.inputs}
@@ -214,12 +214,17 @@ class Graph:
             flat = tree.flatten({key: inputs[key] for key in struct})
         else:
             if isinstance(struct, dict) and list(struct) != sorted(struct):
-                raise ValueError(
-                    f"[{self.name}] inputs must be a dict with the keys {list(struct)}: a list has no clear order")
+                raise ValueError(f"[{self.name}] The structure of `inputs` doesn't match the expected structure: "
+                                 f"they must be a dict with the keys {list(struct)}")
+            if isinstance(struct, dict):
+                warnings.warn("The structure of `inputs` doesn't match the expected structure: "
+                              f"[{self.name}] takes a dict with the keys {list(struct)}", stacklevel=6)
             flat = tree.flatten(inputs)
         if len(flat) != len(self.inputs):
             raise ValueError(
-                f"[{self.name}] expects {len(self.inputs)} input(s): {self.names}. Received: {len(flat)}, of shapes "
+                f"[{self.name}] expects {len(self.inputs)} "
+                f"{'named input(s) with keys' if isinstance(struct, dict) else 'input(s):'} "
+                f"{list(struct) if isinstance(struct, dict) else self.names}. Received: {len(flat)}, of shapes "
                 f"{[getattr(x, 'shape', x) for x in flat]}")
         return flat
 

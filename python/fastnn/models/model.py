@@ -152,6 +152,33 @@ class Model(Trainer, Layer):
 
         load_weights(self, filepath, skip_mismatch)
 
+    def get_state_tree(self, value_format="backend_tensor"):
+        """The values of all variables, as nested dicts by group and the parts of their paths.
+
+        Args:
+            value_format: "backend_tensor" for Tensors, "numpy_array" for NumPy arrays.
+
+        Returns:
+            Dict with trainable_variables, non_trainable_variables, optimizer_variables (if compiled) and
+            metrics_variables.
+
+        Raises:
+            ValueError: two variables share a path.
+        """
+        from .state_tree import get_state_tree
+
+        return get_state_tree(self, value_format)
+
+    def set_state_tree(self, state_tree):
+        """Sets the variables named in what `get_state_tree` returned.
+
+        Raises:
+            ValueError: a path or shape does not fit; then nothing is changed.
+        """
+        from .state_tree import set_state_tree
+
+        set_state_tree(self, state_tree)
+
     def to_json(self, **kwargs):
         """The architecture as a JSON string, for `model_from_json`; `kwargs` go to `json.dumps`."""
         from ..saving import serialize_keras_object

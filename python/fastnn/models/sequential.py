@@ -54,7 +54,7 @@ class Sequential(Model):
                 f"(of type {type(layer).__name__})")
         if any(layer.name == other.name and layer is not other for other in self._layers):
             raise ValueError(
-                f"[{self.name}] all layers must have different names. Received twice: name={layer.name!r}")
+                f"[{self.name}] all layers should have unique names. Received twice: name={layer.name!r}")
         if isinstance(layer, InputLayer):
             if self._layers:
                 raise ValueError(
@@ -91,7 +91,8 @@ class Sequential(Model):
                 f"[{self.name}] a layer of a Sequential model must have one input. Received: {layer.name!r} with the "
                 f"inputs {graph.names}; use Model(inputs, outputs) instead")
         signature = call_signature(layer)
-        required = [name for name in signature.names if name not in signature.defaults]
+        given = ("training", "mask")  # by the call itself
+        required = [name for name in signature.names if name not in signature.defaults and name not in given]
         if not signature.names and not signature.varargs:
             raise ValueError(f"[{self.name}] the call() of a layer must take an input. Received: {layer.name!r}")
         if len(required) > 1:
@@ -166,7 +167,10 @@ class Sequential(Model):
     def _apply(self, inputs, x, layers):
         """Applies `layers` to the symbolic tensor `x` that comes from `inputs`."""
         for layer in layers:
-            x = layer(x)
+            try:
+                x = layer(x)
+            except NotImplementedError:
+                return  # a layer that cannot tell its shape: the model is built when it is called
             if not isinstance(x, KerasTensor) and layer is not self._layers[-1]:
                 raise ValueError(
                     f"[{self.name}] a layer of a Sequential model must have one output. Received: {layer.name!r}, "
