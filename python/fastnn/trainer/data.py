@@ -71,7 +71,8 @@ def to_arrays(nest, name):
     if isinstance(nest, dict):
         return {k: to_arrays(v, f"{name}[{k!r}]") for k, v in nest.items()}
     if isinstance(nest, (list, tuple)):
-        return type(nest)([to_arrays(v, f"{name}[{i}]") for i, v in enumerate(nest)])
+        parts = [to_arrays(v, f"{name}[{i}]") for i, v in enumerate(nest)]
+        return type(nest)(*parts) if hasattr(nest, "_fields") else type(nest)(parts)
     return to_array(nest, name)
 
 

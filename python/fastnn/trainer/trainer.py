@@ -25,6 +25,11 @@ def _count(value, name, op, least=1, optional=True):
     return int(value)
 
 
+def _batch_size(x):
+    """The samples in a batch; optional inputs may be None."""
+    return next(leaf for leaf in flatten(x) if leaf is not None).shape[0]
+
+
 def to_number(value):
     """A metric's result as a Python float, or an array where it has several numbers."""
     if isinstance(value, (int, float)):
@@ -241,7 +246,7 @@ class Trainer:
             y_pred = self._call_model(x, True)
             loss = self._compute_loss(x, y, y_pred, sample_weight, True)
             scaled = self.optimizer.scale_loss(loss) if self.optimizer is not None else loss
-        self._loss_tracker.update_state(loss, sample_weight=flatten(x)[0].shape[0])
+        self._loss_tracker.update_state(loss, sample_weight=_batch_size(x))
         weights = self.trainable_weights
         if weights and self.optimizer is not None:
             gradients = tape.gradient(scaled, weights)
@@ -256,7 +261,7 @@ class Trainer:
         y_pred = self._call_model(x, False)
         if self._compile_loss is not None or self.losses:
             loss = self._compute_loss(x, y, y_pred, sample_weight, False)
-            self._loss_tracker.update_state(loss, sample_weight=flatten(x)[0].shape[0])
+            self._loss_tracker.update_state(loss, sample_weight=_batch_size(x))
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
     def predict_step(self, data):
