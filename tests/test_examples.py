@@ -36,7 +36,7 @@ def test_every_program_is_listed():
     assert sorted(EXPECTED) == sorted(p.stem for p in FOLDER.glob("*.py"))
 
 
-@pytest.mark.parametrize("name", [n for n in EXPECTED if n != "004_layers"])
+@pytest.mark.parametrize("name", EXPECTED)
 def test_program(name, tmp_path):
     run = subprocess.run(
         [sys.executable, FOLDER / f"{name}.py"],

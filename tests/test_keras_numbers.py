@@ -28,11 +28,9 @@ def as_tensors(arrays):
 
 
 LAYERS = Fixtures("layers")
-SOON = ("DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D")
-layer_cases = pytest.mark.parametrize("name", [n for n in LAYERS.names() if n.split("-")[0] not in SOON])
 
 
-@layer_cases
+@cases(LAYERS)
 def test_layer(name):
     spec, a = LAYERS.spec(name), LAYERS.arrays(name)
     layer = make(keras.layers, spec)
@@ -67,7 +65,7 @@ def test_layer(name):
         np.testing.assert_array_equal(np.asarray(layer.compute_mask(x, None)), a["out_mask"])
 
 
-@layer_cases
+@cases(LAYERS)
 def test_layer_shape_without_data(name):
     """Symbolic call and compute_output_shape give the shapes that the call gives."""
     spec, a = LAYERS.spec(name), LAYERS.arrays(name)
@@ -133,6 +131,7 @@ METRICS = Fixtures("metrics")
 
 
 @cases(METRICS)
+@pytest.mark.filterwarnings("ignore:You are passing weight as `float`")
 def test_metric(name):
     spec, a = METRICS.spec(name), METRICS.arrays(name)
     metric = make(keras.metrics, spec)

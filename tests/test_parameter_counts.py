@@ -140,6 +140,8 @@ def test_layer_counts_follow_the_formulas():
         (layers.Conv2D(8, (3, 5)), (None, 10, 10, 3), (3 * 5 * 3 + 1) * 8),
         (layers.Conv2D(8, 3, groups=2, use_bias=False), (None, 10, 10, 4), 3 * 3 * 2 * 8),
         (layers.Conv1D(8, 5), (None, 10, 3), (5 * 3 + 1) * 8),
+        (layers.DepthwiseConv2D(3, depth_multiplier=2), (None, 10, 10, 3), (3 * 3 + 1) * 3 * 2),
+        (layers.SeparableConv2D(8, 3), (None, 10, 10, 3), 3 * 3 * 3 + (3 + 1) * 8),
         (layers.Conv2DTranspose(8, 3), (None, 10, 10, 3), (3 * 3 * 3 + 1) * 8),
         (layers.BatchNormalization(), (None, 10, 10, 3), 4 * 3),
         (layers.LayerNormalization(), (None, 7), 2 * 7),

@@ -352,7 +352,7 @@ class no_recording:
         _core.set_recording(self._old)
 
 
-def stop_gradient(x):
+def stop_gradient(variable):
     """The same values, constant as far as gradients are concerned. Takes a tensor, variable or nest."""
     from .symbolic import KerasTensor
     from .tensor import Variable
@@ -367,7 +367,7 @@ def stop_gradient(x):
             v = v.value
         return _as_tensor(v).alias()
 
-    return map_structure(one, x)
+    return map_structure(one, variable)
 
 
 def custom_gradient(f):

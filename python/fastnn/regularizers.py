@@ -110,7 +110,7 @@ l1_l2 = L1L2
 orthogonal_regularizer = OrthogonalRegularizer
 
 _OBJECTS = {cls.__name__: cls for cls in (L1, L2, L1L2, OrthogonalRegularizer)}
-_OBJECTS.update(l1=L1, l2=L2, l1_l2=L1L2, orthogonal_regularizer=OrthogonalRegularizer)
+_OBJECTS.update(l1=L1, l2=L2, l1_l2=L1L2, l1l2=L1L2, orthogonal_regularizer=OrthogonalRegularizer)
 
 
 def serialize(regularizer):

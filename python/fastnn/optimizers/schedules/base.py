@@ -41,4 +41,6 @@ def resolve_schedule(identifier, objects, custom_objects=None):
     return resolve(identifier, "learning rate schedule", objects, custom_objects)
 
 
-serialize = serialize_keras_object
+def serialize(learning_rate_schedule):
+    """Return the config of a schedule."""
+    return serialize_keras_object(learning_rate_schedule)
