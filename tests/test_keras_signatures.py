@@ -15,7 +15,6 @@ SIGNATURES = Fixtures("signatures")
 # Arguments of Keras that fastnn does not have: features of other parts, or of Keras's own make.
 WITHOUT = {
     "lora_rank", "lora_alpha", "quantization_config",
-    "renorm", "renorm_clipping", "renorm_momentum",
     "max_shard_size",
     "stateless_metrics",
 }  # fmt: skip
