@@ -263,14 +263,14 @@ class LayerNormalization(_Scaled):
 
     def __init__(self, axis=-1, epsilon=1e-3, center=True, scale=True, beta_initializer="zeros", gamma_initializer="ones",
                  beta_regularizer=None, gamma_regularizer=None, beta_constraint=None, gamma_constraint=None, **kwargs):
-        self_rms = kwargs.pop("rms_scaling", False)
+        rms_scaling = kwargs.pop("rms_scaling", False)
         super().__init__(**kwargs)
-        if self_rms:
+        if rms_scaling:
             warnings.warn("[LayerNormalization] rms_scaling=True divides by the standard deviation, not by the root mean "
                           "square; RMSNormalization does that", stacklevel=2)
         self.axis = _axes(axis, "LayerNormalization")
         self.epsilon = _epsilon(epsilon, "LayerNormalization")
-        self.rms_scaling = bool(self_rms)
+        self.rms_scaling = bool(rms_scaling)
         self._set_options(center, scale, beta_initializer, gamma_initializer, beta_regularizer, gamma_regularizer,
                           beta_constraint, gamma_constraint)
 
