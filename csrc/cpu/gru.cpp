@@ -54,12 +54,18 @@ void gru_forward_reset_after(const RnnForward& a) {
       input.step(s, t);
       for (int64_t block = 0; block < w.blocks; ++block) {
         rnn_tiles<4, 3, 3, 1>(rows, [&](int64_t i) { return input.tile(i, t, block, h + i * ld, ld); }, tile_z, 4 * W);
+        // Two passes, as the chain of functions from z to h is longer than what a core can look ahead.
+        for (int64_t i = 0; i < rows; ++i) {
+          float* p = tile_z + i * 4 * W;
+          sigmoid(Vec::load(p)).store(p);
+          sigmoid(Vec::load(p + W)).store(p + W);
+        }
         for (int64_t i = 0; i < rows; ++i) {
           const float* p = tile_z + i * 4 * W;
           const int64_t at = i * ld + block * W;
-          const Vec z = sigmoid(Vec::load(p)), r = sigmoid(Vec::load(p + W)), q = Vec::load(p + 3 * W);
+          const Vec r = Vec::load(p + W), q = Vec::load(p + 3 * W);
           const Vec g = tanh(fma(r, q, Vec::load(p + 2 * W)));
-          gru_update(a, z, r, g, q, begin + i, t, s, block * W, h + at, h_next + at);
+          gru_update(a, Vec::load(p), r, g, q, begin + i, t, s, block * W, h + at, h_next + at);
         }
       }
       float* last = h;

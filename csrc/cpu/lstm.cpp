@@ -11,27 +11,40 @@ namespace {
 
 constexpr int W = Vec::width;
 
-// The step at time t of a block of units of one row: z (4, W) -> h, c, and the workspace.
-inline void lstm_gates(const RnnForward& a, const float* z, int64_t row, int64_t t, int64_t s,
-                       int64_t unit, const float* h_prev, float* h_next, float* c_state) {
-  const int64_t u = a.units, n = u - unit < W ? u - unit : W, at = row * a.steps + t;
-  Vec h = Vec::load(h_prev), c = Vec::load(c_state);
-  const bool on = !a.mask || a.mask[at];
-  if (on) {
-    const Vec i = sigmoid(Vec::load(z)), f = sigmoid(Vec::load(z + W));
-    const Vec g = tanh(Vec::load(z + 2 * W)), o = sigmoid(Vec::load(z + 3 * W));
-    c = fma(f, c, i * g);
-    h = o * tanh(c);
-    if (a.gates) {
-      float* p = a.gates + at * 4 * u + unit;
-      i.store(p, n), f.store(p + u, n), g.store(p + 2 * u, n), o.store(p + 3 * u, n);
+// A block of units of one row at time t, step s. The step is two passes over the rows of a chunk:
+// the chain of functions from z to h is longer than what a core can look ahead.
+struct LstmStep {
+  const RnnForward& a;
+  int64_t row, t, s, unit;
+
+  int64_t at() const { return row * a.steps + t; }
+  int64_t count() const { return a.units - unit < W ? a.units - unit : W; }
+  bool on() const { return !a.mask || a.mask[at()]; }
+
+  // z (4, W) -> c, and o in place of its argument
+  void cell(float* z, float* c_state) const {
+    const int64_t u = a.units, n = count();
+    Vec c = Vec::load(c_state);
+    if (on()) {
+      const Vec i = sigmoid(Vec::load(z)), f = sigmoid(Vec::load(z + W));
+      const Vec g = tanh(Vec::load(z + 2 * W)), o = sigmoid(Vec::load(z + 3 * W));
+      c = fma(f, c, i * g);
+      c.store(c_state);
+      o.store(z + 3 * W);
+      if (a.gates) {
+        float* p = a.gates + at() * 4 * u + unit;
+        i.store(p, n), f.store(p + u, n), g.store(p + 2 * u, n), o.store(p + 3 * u, n);
+      }
     }
+    if (a.cs) c.store(a.cs + rnn_after(row, a.steps, t, a.go_backwards) * u + unit, n);
   }
-  h.store(h_next);
-  c.store(c_state);
-  if (a.cs) c.store(a.cs + rnn_after(row, a.steps, t, a.go_backwards) * u + unit, n);
-  rnn_emit(a, h, on, row, t, s, unit, n);
-}
+  void output(const float* z, const float* c_state, const float* h_prev, float* h_next) const {
+    const bool computed = on();
+    const Vec h = computed ? Vec::load(z + 3 * W) * tanh(Vec::load(c_state)) : Vec::load(h_prev);
+    h.store(h_next);
+    rnn_emit(a, h, computed, row, t, s, unit, count());
+  }
+};
 
 }  // namespace
 
@@ -52,10 +65,10 @@ void lstm_forward(RnnForward a) {
       input.step(s, t);
       for (int64_t block = 0; block < w.blocks; ++block) {
         rnn_tiles<4>(rows, [&](int64_t r) { return input.tile(r, t, block, h + r * ld, ld); }, z, 4 * W);
-        for (int64_t r = 0; r < rows; ++r) {
-          const int64_t at = r * ld + block * W;
-          lstm_gates(a, z + r * 4 * W, begin + r, t, s, block * W, h + at, h_next + at, c + at);
-        }
+        const auto step = [&](int64_t r) { return LstmStep{a, begin + r, t, s, block * W}; };
+        for (int64_t r = 0, i = block * W; r < rows; ++r, i += ld) step(r).cell(z + r * 4 * W, c + i);
+        for (int64_t r = 0, i = block * W; r < rows; ++r, i += ld)
+          step(r).output(z + r * 4 * W, c + i, h + i, h_next + i);
       }
       float* last = h;
       h = h_next, h_next = last;
