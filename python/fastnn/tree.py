@@ -73,19 +73,21 @@ def _flatten_into(x, leaves, depth):
 def flatten_with_path(structure):
     """A list of (path, leaf); a path is the tuple of indices and keys that leads to the leaf."""
     found = []
-
-    def visit(x, path):
-        if len(path) > _MAX_DEPTH:
-            raise ValueError(f"[tree] a structure must be nested at most {_MAX_DEPTH} deep")
-        children = _children(x)
-        if children is None:
-            found.append((path, x))
-            return
-        for key, child in children:
-            visit(child, path + (key,))
-
-    visit(structure, ())
+    _find_paths(structure, (), found)
     return found
+
+
+# The recursions of this file are functions of the module: a local function that calls itself is a
+# reference cycle, which would keep the tensors of a training step until the collector runs.
+def _find_paths(x, path, found):
+    if len(path) > _MAX_DEPTH:
+        raise ValueError(f"[tree] a structure must be nested at most {_MAX_DEPTH} deep")
+    children = _children(x)
+    if children is None:
+        found.append((path, x))
+        return
+    for key, child in children:
+        _find_paths(child, path + (key,), found)
 
 
 def map_structure(func, *structures, none_is_leaf=True):
@@ -129,17 +131,17 @@ def map_structure_up_to(shallow_structure, func, *structures):
     """Like `map_structure`, but goes only as deep as `shallow_structure`."""
     if not structures:
         raise ValueError("[tree.map_structure_up_to] needs at least one structure")
+    return _map_up_to(shallow_structure, func, structures)
 
-    def visit(shallow, xs):
-        children = _children(shallow)
-        if children is None:
-            return func(*xs)
-        for x in xs:
-            _check_level(shallow, x)
-        values = [visit(child, [x[key] for x in xs]) for key, child in children]
-        return _rebuild(shallow, [key for key, _ in children], values)
 
-    return visit(shallow_structure, structures)
+def _map_up_to(shallow, func, xs):
+    children = _children(shallow)
+    if children is None:
+        return func(*xs)
+    for x in xs:
+        _check_level(shallow, x)
+    values = [_map_up_to(child, func, [x[key] for x in xs]) for key, child in children]
+    return _rebuild(shallow, [key for key, _ in children], values)
 
 
 def _check_level(a, b):
@@ -197,18 +199,17 @@ def pack_sequence_as(structure, flat_sequence, sequence_fn=None):
         raise ValueError(
             f"[tree.pack_sequence_as] the structure has {count} leaves and flat_sequence {len(flat_sequence)}. "
             f"Received: structure={_brief(structure)}")
-    values = iter(flat_sequence)
+    return _pack(structure, iter(flat_sequence), sequence_fn)
 
-    def build(x):
-        children = _children(x)
-        if children is None:
-            return next(values)
-        packed = [build(child) for _, child in children]
-        if sequence_fn is not None:
-            return sequence_fn(x, packed)
-        return _rebuild(x, [key for key, _ in children], packed)
 
-    return build(structure)
+def _pack(x, values, sequence_fn):
+    children = _children(x)
+    if children is None:
+        return next(values)
+    packed = [_pack(child, values, sequence_fn) for _, child in children]
+    if sequence_fn is not None:
+        return sequence_fn(x, packed)
+    return _rebuild(x, [key for key, _ in children], packed)
 
 
 def lists_to_tuples(structure):

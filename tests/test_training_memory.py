@@ -1,0 +1,66 @@
+"""What a training step asks of the system after its first runs: nothing."""
+import gc
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import layers
+
+
+def cnn():
+    model = fastnn.Sequential([
+        fastnn.Input((12, 12, 1)), layers.Conv2D(8, 3), layers.BatchNormalization(), layers.Activation("relu"),
+        layers.MaxPooling2D(2), layers.Flatten(), layers.Dropout(0.5), layers.Dense(10, activation="softmax"),
+    ])
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model, np.ones((8, 12, 12, 1), "f"), np.arange(8)
+
+
+def lstm():
+    text, numbers = fastnn.Input((6,), name="text"), fastnn.Input((3,), name="numbers")
+    x = layers.LSTM(5)(layers.Embedding(20, 4)(text))
+    x = layers.concatenate([x, layers.Dense(4, activation="relu")(numbers)])
+    model = fastnn.Model([text, numbers], [layers.Dense(3, activation="softmax", name="a")(x), layers.Dense(1, name="b")(x)])
+    model.compile("rmsprop", {"a": "sparse_categorical_crossentropy", "b": "mse"}, metrics={"b": ["mae"]})
+    rng = np.random.default_rng(0)
+    return model, [rng.integers(0, 20, (8, 6)), np.ones((8, 3), "f")], [rng.integers(0, 3, 8), np.ones((8, 1), "f")]
+
+
+@pytest.mark.parametrize("make", [cnn, lstm])
+def test_steps_make_no_cycles_and_no_system_calls(make):
+    model, x, y = make()
+    threads = fastnn.num_threads()
+    # How many scratch blocks are needed at once depends on who is awake: one thread makes it exact.
+    fastnn.set_num_threads(1)
+    try:
+        for _ in range(4):
+            model.train_on_batch(x, y)
+            model.predict_on_batch(x)
+        gc.collect()
+        gc.disable()
+        before = fastnn.memory_stats()
+        for _ in range(10):
+            model.train_on_batch(x, y)
+            model.predict_on_batch(x)
+        after = fastnn.memory_stats()
+        assert gc.collect() == 0, "a step left objects in reference cycles"
+    finally:
+        gc.enable()
+        fastnn.set_num_threads(threads)
+    assert after["system_calls"] == before["system_calls"]
+    assert after["in_use"] == before["in_use"]
+    assert after["allocations"] > before["allocations"]
+
+
+def test_fit_takes_no_memory_either():
+    model, x, y = cnn()
+    x, y = np.tile(x, (8, 1, 1, 1)), np.tile(y, 8)
+    fastnn.set_num_threads(1)
+    try:
+        model.fit(x, y, batch_size=8, epochs=2, verbose=0)
+        before = fastnn.memory_stats()["system_calls"]
+        model.fit(x, y, batch_size=8, epochs=3, verbose=0)
+        assert fastnn.memory_stats()["system_calls"] == before
+    finally:
+        fastnn.set_num_threads(2)
