@@ -217,6 +217,7 @@ def test_lambda_callback():
     assert calls == [("begin", 0), ("batch", 0, 4.0), ("batch", 1, 4.0), "end"]
     assert callbacks.LambdaCallback(on_test_batch_end=print).wants_batches("test")
     assert not callbacks.LambdaCallback(on_epoch_end=print).wants_batches("train")
+    assert callbacks.LambdaCallback(note="kept").note == "kept"
     with pytest.raises(ValueError, match="Did you mean 'on_epoch_end'"):
         callbacks.LambdaCallback(on_epoch_ends=print)
 
@@ -310,3 +311,45 @@ def test_swap_ema_weights():
     assert np.asarray(variable)[0] == -2.0
     with pytest.raises(ValueError, match="use_ema"):
         callbacks.CallbackList([callbacks.SwapEMAWeights()], model=FakeModel()).on_test_begin()
+
+
+def model_and_data():
+    from fastnn import layers, models
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(64, 3)).astype("f4")
+    model = models.Sequential([layers.Input((3,)), layers.Dense(1)])
+    return model, x, (x @ np.array([[1.0], [-2.0], [0.5]])).astype("f4")
+
+
+def test_in_fit(tmp_path, capsys):
+    model, x, y = model_and_data()
+    model.compile(optimizers.SGD(0.1), "mse", metrics=["mae"])
+    best = callbacks.ModelCheckpoint(tmp_path / "best.safetensors", save_weights_only=True, save_best_only=True)
+    seen = []
+    extra = [
+        best,
+        callbacks.CSVLogger(tmp_path / "log.csv"),
+        callbacks.ReduceLROnPlateau("val_mae", patience=3, factor=0.5),
+        callbacks.EarlyStopping("val_loss", min_delta=1e-4, patience=2, restore_best_weights=True),
+        callbacks.TerminateOnNaN(),
+        callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(logs["loss"])),
+    ]
+    history = model.fit(x, y, epochs=200, batch_size=16, validation_split=0.25, callbacks=extra, verbose=2)
+    epochs = len(history.epoch)
+    assert 3 < epochs < 200 and len(seen) == 3 * epochs
+    assert set(history.history) == {"loss", "mae", "val_loss", "val_mae", "learning_rate"}
+    assert history.history["loss"][-1] < 1e-2
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == epochs + 1
+    assert f"Epoch {epochs}/200" in capsys.readouterr().out
+    weights = model.get_weights()
+    model.load_weights(tmp_path / "best.safetensors")
+    assert best.best == min(history.history["val_loss"])
+    np.testing.assert_allclose(weights[0], model.get_weights()[0], atol=0.05)
+
+
+def test_a_diverging_fit_ends(capsys):
+    model, x, y = model_and_data()
+    model.compile(optimizers.SGD(1e20), "mse")
+    history = model.fit(x, y, epochs=9, batch_size=16, callbacks=[callbacks.TerminateOnNaN()], verbose=0)
+    assert history.epoch == [0] and "Invalid loss" in capsys.readouterr().out

@@ -465,6 +465,7 @@ def test_loss_scale():
     variable = fastnn.Variable(np.ones(3, "f4"))
     optimizer.build([variable])
     assert float(optimizer.scale_loss(fastnn.convert_to_tensor(2.0))) == 16.0
+    assert float(optimizer.scale_loss(2.0)) == 16.0
     seen = []
     for g in (1, 2, np.inf, 3, 4, np.nan, 5):
         optimizer.apply([np.full(3, g * 8, "f4")], [variable])
@@ -519,6 +520,18 @@ def test_a_wrong_call_changes_nothing():
             call()
     close(variables, start(), 0, 0)
     assert int(optimizer.iterations) == 0 and not np.asarray(optimizer.variables[2]).any()
+
+
+@pytest.mark.parametrize("steps, expected", [(None, [3, 1, 2, 5]), (2, [0, 3, 3, 5])])
+def test_variables_that_take_their_gradient(steps, expected):
+    variable, other = fastnn.Variable(np.zeros(2, "f4")), fastnn.Variable(np.zeros(2, "f4"))
+    variable.overwrite_with_gradient = True
+    optimizer = optimizers.Adam(gradient_accumulation_steps=steps)
+    seen = []
+    for value in (3, 1, 2, 5):
+        optimizer.apply([np.full(2, value, "f4"), np.ones(2, "f4")], [variable, other])
+        seen.append(float(np.asarray(variable)[0]))
+    assert seen == expected and optimizer._momentums[0] is None
 
 
 def test_forgotten_super():

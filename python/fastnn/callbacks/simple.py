@@ -14,7 +14,7 @@ class LambdaCallback(Callback):
         on_epoch_begin, on_epoch_end: `f(epoch, logs)`.
         on_train_begin, on_train_end: `f(logs)`.
         on_train_batch_begin, on_train_batch_end: `f(batch, logs)`.
-        kwargs: other hooks of `Callback`.
+        kwargs: other hooks of `Callback`, and attributes.
 
     Raises:
         ValueError: there is no hook of this name.
@@ -35,7 +35,7 @@ class LambdaCallback(Callback):
             **kwargs,
         }
         for name, function in hooks.items():
-            if name not in _HOOKS:
+            if name.startswith("on_") and name not in _HOOKS:
                 near = difflib.get_close_matches(name, _HOOKS, n=1)
                 hint = f" Did you mean {near[0]!r}?" if near else ""
                 raise ValueError(f"[LambdaCallback] there is no such hook.{hint} Received: {name}=...")
@@ -83,7 +83,7 @@ class SwapEMAWeights(Callback):
         optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
         if not hasattr(optimizer, "_model_variables_moving_average"):
             raise ValueError(
-                "[SwapEMAWeights] `use_ema=True` must be set on the optimizer. "
+                "[SwapEMAWeights] must be used when `use_ema=True` is set on the optimizer. "
                 f"Received: use_ema={optimizer.use_ema}"
             )
         pairs = zip(optimizer._trainable_variables, optimizer._model_variables_moving_average)

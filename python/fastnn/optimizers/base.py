@@ -155,8 +155,8 @@ class Optimizer:
             current.assign(value)
         else:
             raise TypeError(
-                f"[{type(self).__name__}] the learning rate is a schedule or a function, hence not settable to a "
-                "number; give the optimizer a float `learning_rate` if it is to be set. "
+                f"[{type(self).__name__}] This optimizer was created with a `LearningRateSchedule` object or a "
+                "function as its `learning_rate`, hence the learning rate is not settable to a number. "
                 f"Received: learning_rate={value}"
             )
 
@@ -326,8 +326,20 @@ class Optimizer:
                 stacklevel=4,
             )
         for grad, variable in direct:
-            variable.assign(grad)
+            self._overwrite(variable, grad)
         return kept_grads, kept_variables
+
+    def _overwrite(self, variable, grad):
+        """Give a variable the value of its gradient; with accumulation the largest of a group."""
+        if not self.gradient_accumulation_steps:
+            variable.assign(grad)
+            return
+        largest = self._accumulated_gradients[self._index[id(variable)]]
+        grad = ops.maximum(grad, largest)
+        if (int(self._iterations) + 1) % self.gradient_accumulation_steps == 0:
+            variable.assign(grad)
+            grad = ops.zeros_like(grad)
+        largest.assign(grad)
 
     def _takes_sparse(self, grad):
         """Return whether the update can use this sparse gradient as it is."""

@@ -39,7 +39,8 @@ class LossScaleOptimizer(Optimizer):
                     f"Received: {key}={value}"
                 )
         if kwargs:
-            raise ValueError(f"[LossScaleOptimizer] arguments not supported. Received: {kwargs}")
+            names = ", ".join(f"`{key}`" for key in kwargs)
+            raise ValueError(f"[LossScaleOptimizer] does not support arguments: {names}. Received: {kwargs}")
         super().__init__(learning_rate=0.0, name=name)
         self.inner_optimizer = inner_optimizer
         self.initial_scale = initial_scale
@@ -99,7 +100,8 @@ class LossScaleOptimizer(Optimizer):
 
     def scale_loss(self, loss):
         """Return the loss times the scale."""
-        return loss * (ops.cast(self.dynamic_scale, loss.dtype) if self.built else self.initial_scale)
+        scale = self.dynamic_scale.value if self.built else self.initial_scale
+        return ops.multiply(loss, ops.cast(scale, getattr(loss, "dtype", "float32")))
 
     def finalize_variable_values(self, var_list):
         self.inner_optimizer.finalize_variable_values(var_list)

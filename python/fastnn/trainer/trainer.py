@@ -35,7 +35,7 @@ def to_number(value):
     if isinstance(value, (int, float)):
         return float(value)
     array = np.asarray(value)
-    return float(array) if array.size == 1 else array
+    return float(array.item()) if array.size == 1 else array
 
 
 def to_logs(results):
