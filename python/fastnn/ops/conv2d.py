@@ -124,16 +124,17 @@ def _flat_options(strides, dilations, pads, groups):
 
 
 def _checked(name, x, kernel, strides, dilation_rate, padding, paddings):
-    rank = x.ndim - 2
+    """strides, dilations and paddings for each axis, of an input of shape x and a kernel of shape kernel."""
+    rank = len(x) - 2
     if rank not in (1, 2, 3):
         raise ValueError(f"[{name}] inputs must have 3, 4 or 5 axes (batch, 1 to 3 of space, channels). "
-                         f"Received: inputs.shape={x.shape}")
-    if kernel.ndim != x.ndim:
+                         f"Received: inputs.shape={x}")
+    if len(kernel) != len(x):
         raise ValueError(f"[{name}] kernel must have as many axes as inputs. "
-                         f"Received: inputs.shape={x.shape}, kernel.shape={kernel.shape}")
-    if 0 in kernel.shape or x.shape[-1] == 0:
+                         f"Received: inputs.shape={x}, kernel.shape={kernel}")
+    if 0 in kernel or x[-1] == 0:
         raise ValueError(f"[{name}] kernel and channels must not be empty. "
-                         f"Received: inputs.shape={x.shape}, kernel.shape={kernel.shape}")
+                         f"Received: inputs.shape={x}, kernel.shape={kernel}")
     strides = per_axis("strides", strides, rank, name)
     dilations = per_axis("dilation_rate", dilation_rate, rank, name)
     if min(strides) < 1:
@@ -154,6 +155,22 @@ def _checked(name, x, kernel, strides, dilation_rate, padding, paddings):
             raise ValueError(f"[{name}] padding must be a name, an integer or a pair of integers for each axis. "
                              f"Received: padding={padding!r}") from None
     return strides, dilations, padding
+
+
+def _tuples(value):
+    return tuple(map(_tuples, value)) if isinstance(value, (list, tuple)) else value
+
+
+@functools.lru_cache(4096, typed=True)
+def _plan(x, kernel, strides, padding, dilation_rate, groups):
+    """(strides, dilations, pads, groups, kernel options) of a convolution of these shapes."""
+    strides, dilations, padding = _checked("conv", x, kernel, strides, dilation_rate, padding,
+                                           ("valid", "same", "causal"))
+    groups = per_axis("groups", groups, 1)[0]
+    pads = tuple(conv_padding(p, n, (k - 1) * d + 1, s)
+                 for p, n, k, d, s in zip(padding, x[1:], kernel, dilations, strides))
+    options = _flat_options(strides, dilations, pads, groups) if len(x) < 5 else None
+    return strides, dilations, pads, groups, options
 
 
 @op
@@ -182,13 +199,15 @@ def fused_conv(x, kernel, bias=None, strides=1, padding="valid", dilation_rate=1
     x, kernel = as_tensor(x), as_tensor(kernel)
     bias = None if bias is None else as_tensor(bias)
     kind = _kind("conv", activation)
-    strides, dilations, padding = _checked("conv", x, kernel, strides, dilation_rate, padding,
-                                           ("valid", "same", "causal"))
-    groups = per_axis("groups", groups, 1)[0]
-    pads = tuple(conv_padding(p, n, (k - 1) * d + 1, s)
-                 for p, n, k, d, s in zip(padding, x.shape[1:], kernel.shape, dilations, strides))
-    return _with_dtype(x, kernel, bias,
-                       lambda x, w, b: _conv(x, w, b, strides, dilations, pads, groups, kind),
+    strides, dilations, pads, groups, options = _plan(
+        x.shape, kernel.shape, _tuples(strides), _tuples(padding), _tuples(dilation_rate), groups)
+
+    def f(x, w, b):
+        if options is None:
+            return _conv3d(x, w, b, strides, dilations, pads, groups, kind)
+        return _forward(x, w, b, options, kind)
+
+    return _with_dtype(x, kernel, bias, f,
                        lambda x, w, b: _conv_of_slices(x, w, b, strides, dilations, pads, groups, kind))
 
 
@@ -253,12 +272,6 @@ def _conv_transpose_of_slices(x, w, bias, size, strides, dilations, pads, groups
     return _conv_of_slices(x, w, bias, (1,) * rank, dilations, pads, groups, kind)
 
 
-def _conv(x, w, bias, strides, dilations, pads, groups, kind):
-    if x.ndim < 5:
-        return _forward(x, w, bias, _flat_options(strides, dilations, pads, groups), kind)
-    return _conv3d(x, w, bias, strides, dilations, pads, groups, kind)
-
-
 def _conv3d(x, w, bias, strides, dilations, pads, groups, kind):
     """The sum over depth taps of 2-D convolutions of the depths that each of them reads."""
     from . import pad, reshape
@@ -315,7 +328,7 @@ def fused_conv_transpose(x, kernel, bias=None, strides=1, padding="valid", outpu
     x, kernel = as_tensor(x), as_tensor(kernel)
     bias = None if bias is None else as_tensor(bias)
     kind = _kind("conv_transpose", activation)
-    strides, dilations, padding = _checked("conv_transpose", x, kernel, strides, dilation_rate, padding,
+    strides, dilations, padding = _checked("conv_transpose", x.shape, kernel.shape, strides, dilation_rate, padding,
                                            ("valid", "same"))
     rank = x.ndim - 2
     extra = (None,) * rank
@@ -412,7 +425,7 @@ def conv(inputs, kernel, strides=1, padding="valid", data_format=None, dilation_
     x, kernel = as_tensor(inputs), as_tensor(kernel)
     last = channels_last(data_format, "conv")
     if x.ndim < 3 or kernel.ndim < 3:
-        _checked("conv", x, kernel, strides, dilation_rate, padding, ())
+        _checked("conv", x.shape, kernel.shape, strides, dilation_rate, padding, ())
     if not last:
         x = _to_channels_last(x)
     channels, per_group = x.shape[-1], kernel.shape[-2]
