@@ -387,6 +387,7 @@ OPTIONS = _core.Conv2dOptions((1, 1), (1, 1), (0, 0, 0, 0), 1)
     (lambda: ops.fused_conv(X, W, np.ones(7, "f4")), "bias must have shape"),
     (lambda: ops.fused_conv(X, W, padding=((-1, 0), (0, 0))), "padding must be from 0"),
     (lambda: ops.fused_conv(X, W, padding=((0, 0), (0, 2**31))), "padding must be from 0"),
+    (lambda: ops.fused_conv(X, W, dilation_rate=2**31 - 1, padding=((2**31 - 1,) * 2,) * 2), "16 times larger|too large|fit"),
     (lambda: ops.fused_conv(X, W, padding=((0, 0),)), "padding must be a name"),
     (lambda: ops.fused_conv(X, W, activation="gelu"), "activation must be one of"),
     (lambda: ops.conv_transpose(X, W), "input channels / groups|must have shape|inputs must"),

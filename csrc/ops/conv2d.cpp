@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "check.h"
 #include "dispatch.h"
 #include "ops.h"
@@ -53,6 +55,12 @@ Conv2dShape conv2d_shape(const char* op, const Shape& x, const Shape& w, const C
   s.ph = o.pads[0], s.pw = o.pads[2], s.groups = o.groups;
   s.oh = output_size(op, s.ih, o.pads[0] + o.pads[1], s.kh, s.dh, s.sh);
   s.ow = output_size(op, s.iw, o.pads[2] + o.pads[3], s.kw, s.dw, s.sw);
+  // Kernels copy the parts of an image that windows pass the border of, padded.
+  const int64_t channels = std::max(s.ic, s.oc), image = checked_mul(checked_mul(s.ih, s.iw), channels);
+  const int64_t padded = checked_mul(checked_mul(s.ih + o.pads[0] + o.pads[1], s.iw + o.pads[2] + o.pads[3]), channels);
+  check(padded <= (int64_t(1) << 28) || padded / 16 <= image, "[", op,
+        "] padding must not make an image of more than 2^28 values 16 times larger. Received: padding=((", o.pads[0],
+        ", ", o.pads[1], "), (", o.pads[2], ", ", o.pads[3], "))");
   return s;
 }
 
