@@ -36,10 +36,13 @@ class Bidirectional(Layer):
             if not isinstance(value, Layer) and (name == "layer" or value is not None):
                 raise ValueError(f"[Bidirectional] {name} must be a Layer. Received: {name}={value!r}")
         if merge_mode not in _MERGE_MODES:
-            raise ValueError(f"[Bidirectional] merge_mode must be one of {_MERGE_MODES}. Received: merge_mode={merge_mode!r}")
+            raise ValueError(f"[Bidirectional] merge_mode must be one of {_MERGE_MODES}. "
+                             f"Received: merge_mode={merge_mode!r}")
         super().__init__(**kwargs)
         self.forward_layer = _copy(layer, "forward_")
-        self.backward_layer = backward_layer if backward_layer is not None else _copy(layer, "backward_", go_backwards=True)
+        if backward_layer is None:
+            backward_layer = _copy(layer, "backward_", go_backwards=True)
+        self.backward_layer = backward_layer
         self._check_layers()
         for one in (self.forward_layer, self.backward_layer):
             if hasattr(one, "zero_output_for_mask"):
@@ -152,8 +155,12 @@ class Bidirectional(Layer):
         self.reset_state()
 
     def get_config(self):
-        return {**super().get_config(), "merge_mode": self.merge_mode, "layer": serialize_keras_object(self.forward_layer),
-                "backward_layer": serialize_keras_object(self.backward_layer)}
+        return {
+            **super().get_config(),
+            "merge_mode": self.merge_mode,
+            "layer": serialize_keras_object(self.forward_layer),
+            "backward_layer": serialize_keras_object(self.backward_layer),
+        }
 
     @classmethod
     def from_config(cls, config, custom_objects=None):

@@ -25,7 +25,8 @@ class ConvLSTMCell(LSTMCell):
 
     _units_name = "filters"
 
-    def __init__(self, rank, filters, kernel_size, strides=1, padding="valid", data_format=None, dilation_rate=1, **kwargs):
+    def __init__(self, rank, filters, kernel_size, strides=1, padding="valid", data_format=None, dilation_rate=1,
+                 **kwargs):
         super().__init__(filters, **kwargs)
         op = type(self).__name__
 
@@ -48,7 +49,8 @@ class ConvLSTMCell(LSTMCell):
 
     def build(self, inputs_shape):
         if None in inputs_shape[1:]:
-            raise ValueError(f"[{self.name}] all sizes of a step but the batch must be known. Received: shape={inputs_shape}")
+            raise ValueError(f"[{self.name}] all sizes of a step but the batch must be known. "
+                             f"Received: shape={inputs_shape}")
         super().build(inputs_shape)
         self.output_size = self.state_shape(inputs_shape)
         self.state_size = [self.output_size, self.output_size]
@@ -62,8 +64,10 @@ class ConvLSTMCell(LSTMCell):
         space = inputs_shape[1:-1] if self.channel_axis == -1 else inputs_shape[2:]
         sizes = []
         for size, taps, stride, dilation in zip(space, self.kernel_size, self.strides, self.dilation_rate):
-            window = (taps - 1) * dilation + 1
-            sizes.append(None if size is None else (size + sum(conv_padding(self.padding, size, window, stride)) - window) // stride + 1)
+            if size is not None:
+                window = (taps - 1) * dilation + 1
+                size = (size + sum(conv_padding(self.padding, size, window, stride)) - window) // stride + 1
+            sizes.append(size)
         return (*sizes, self.units) if self.channel_axis == -1 else (self.units, *sizes)
 
     def call(self, inputs, states, training=False):
@@ -95,7 +99,8 @@ class ConvLSTM(FusedRNN):
 
     _cell_arguments = ("filters",) + _CONV_ARGUMENTS + tuple(name for name in LSTM._cell_arguments if name != "units")
 
-    def __init__(self, rank, filters, kernel_size, strides, padding, data_format, dilation_rate, cell_arguments, **kwargs):
+    def __init__(self, rank, filters, kernel_size, strides, padding, data_format, dilation_rate, cell_arguments,
+                 **kwargs):
         self._ndim = rank + 3
         cell = ConvLSTMCell(rank, filters, kernel_size, strides, padding, data_format, dilation_rate, **cell_arguments,
                             dtype=kwargs.get("dtype"), trainable=kwargs.get("trainable", True), name="conv_lstm_cell")
@@ -143,19 +148,20 @@ class ConvLSTM1D(ConvLSTM):
     Source: Shi et al. 2015.
     """
 
-    def __init__(self, filters, kernel_size, strides=1, padding="valid", data_format=None, dilation_rate=1, activation="tanh",
-                 recurrent_activation="sigmoid", use_bias=True, kernel_initializer="glorot_uniform",
-                 recurrent_initializer="orthogonal", bias_initializer="zeros", unit_forget_bias=True, kernel_regularizer=None,
-                 recurrent_regularizer=None, bias_regularizer=None, activity_regularizer=None, kernel_constraint=None,
-                 recurrent_constraint=None, bias_constraint=None, dropout=0.0, recurrent_dropout=0.0, seed=None,
-                 return_sequences=False, return_state=False, go_backwards=False, stateful=False, **kwargs):
+    def __init__(self, filters, kernel_size, strides=1, padding="valid", data_format=None, dilation_rate=1,
+                 activation="tanh", recurrent_activation="sigmoid", use_bias=True,
+                 kernel_initializer="glorot_uniform", recurrent_initializer="orthogonal", bias_initializer="zeros",
+                 unit_forget_bias=True, kernel_regularizer=None, recurrent_regularizer=None, bias_regularizer=None,
+                 activity_regularizer=None, kernel_constraint=None, recurrent_constraint=None, bias_constraint=None,
+                 dropout=0.0, recurrent_dropout=0.0, seed=None, return_sequences=False, return_state=False,
+                 go_backwards=False, stateful=False, **kwargs):
         cell_arguments = dict(
             activation=activation, recurrent_activation=recurrent_activation, use_bias=use_bias,
             kernel_initializer=kernel_initializer, recurrent_initializer=recurrent_initializer,
             bias_initializer=bias_initializer, unit_forget_bias=unit_forget_bias, kernel_regularizer=kernel_regularizer,
             recurrent_regularizer=recurrent_regularizer, bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint, recurrent_constraint=recurrent_constraint, bias_constraint=bias_constraint,
-            dropout=dropout, recurrent_dropout=recurrent_dropout, seed=seed)
+            kernel_constraint=kernel_constraint, recurrent_constraint=recurrent_constraint,
+            bias_constraint=bias_constraint, dropout=dropout, recurrent_dropout=recurrent_dropout, seed=seed)
         super().__init__(1, filters, kernel_size, strides, padding, data_format, dilation_rate, cell_arguments,
                          activity_regularizer=activity_regularizer, return_sequences=return_sequences,
                          return_state=return_state, go_backwards=go_backwards, stateful=stateful, **kwargs)
@@ -190,19 +196,20 @@ class ConvLSTM2D(ConvLSTM):
     Source: Shi et al. 2015.
     """
 
-    def __init__(self, filters, kernel_size, strides=1, padding="valid", data_format=None, dilation_rate=1, activation="tanh",
-                 recurrent_activation="sigmoid", use_bias=True, kernel_initializer="glorot_uniform",
-                 recurrent_initializer="orthogonal", bias_initializer="zeros", unit_forget_bias=True, kernel_regularizer=None,
-                 recurrent_regularizer=None, bias_regularizer=None, activity_regularizer=None, kernel_constraint=None,
-                 recurrent_constraint=None, bias_constraint=None, dropout=0.0, recurrent_dropout=0.0, seed=None,
-                 return_sequences=False, return_state=False, go_backwards=False, stateful=False, **kwargs):
+    def __init__(self, filters, kernel_size, strides=1, padding="valid", data_format=None, dilation_rate=1,
+                 activation="tanh", recurrent_activation="sigmoid", use_bias=True,
+                 kernel_initializer="glorot_uniform", recurrent_initializer="orthogonal", bias_initializer="zeros",
+                 unit_forget_bias=True, kernel_regularizer=None, recurrent_regularizer=None, bias_regularizer=None,
+                 activity_regularizer=None, kernel_constraint=None, recurrent_constraint=None, bias_constraint=None,
+                 dropout=0.0, recurrent_dropout=0.0, seed=None, return_sequences=False, return_state=False,
+                 go_backwards=False, stateful=False, **kwargs):
         cell_arguments = dict(
             activation=activation, recurrent_activation=recurrent_activation, use_bias=use_bias,
             kernel_initializer=kernel_initializer, recurrent_initializer=recurrent_initializer,
             bias_initializer=bias_initializer, unit_forget_bias=unit_forget_bias, kernel_regularizer=kernel_regularizer,
             recurrent_regularizer=recurrent_regularizer, bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint, recurrent_constraint=recurrent_constraint, bias_constraint=bias_constraint,
-            dropout=dropout, recurrent_dropout=recurrent_dropout, seed=seed)
+            kernel_constraint=kernel_constraint, recurrent_constraint=recurrent_constraint,
+            bias_constraint=bias_constraint, dropout=dropout, recurrent_dropout=recurrent_dropout, seed=seed)
         super().__init__(2, filters, kernel_size, strides, padding, data_format, dilation_rate, cell_arguments,
                          activity_regularizer=activity_regularizer, return_sequences=return_sequences,
                          return_state=return_state, go_backwards=go_backwards, stateful=stateful, **kwargs)
@@ -227,8 +234,8 @@ class ConvLSTM3D(ConvLSTM):
         training: bool; whether dropout is active.
 
     Returns:
-        The last h (batch, new depth, new height, new width, filters), or all of them (batch, time, new depth, new height, new width, filters) with
-        `return_sequences`; with `return_state` the tuple (output, h, c).
+        The last h (batch, new depth, new height, new width, filters), or all of them (batch, time, new depth,
+        new height, new width, filters) with `return_sequences`; with `return_state` the tuple (output, h, c).
 
     Weights:
         kernel kernel_size + (channels, 4 * filters), glorot_uniform; recurrent_kernel kernel_size +
@@ -237,19 +244,20 @@ class ConvLSTM3D(ConvLSTM):
     Source: Shi et al. 2015.
     """
 
-    def __init__(self, filters, kernel_size, strides=1, padding="valid", data_format=None, dilation_rate=1, activation="tanh",
-                 recurrent_activation="sigmoid", use_bias=True, kernel_initializer="glorot_uniform",
-                 recurrent_initializer="orthogonal", bias_initializer="zeros", unit_forget_bias=True, kernel_regularizer=None,
-                 recurrent_regularizer=None, bias_regularizer=None, activity_regularizer=None, kernel_constraint=None,
-                 recurrent_constraint=None, bias_constraint=None, dropout=0.0, recurrent_dropout=0.0, seed=None,
-                 return_sequences=False, return_state=False, go_backwards=False, stateful=False, **kwargs):
+    def __init__(self, filters, kernel_size, strides=1, padding="valid", data_format=None, dilation_rate=1,
+                 activation="tanh", recurrent_activation="sigmoid", use_bias=True,
+                 kernel_initializer="glorot_uniform", recurrent_initializer="orthogonal", bias_initializer="zeros",
+                 unit_forget_bias=True, kernel_regularizer=None, recurrent_regularizer=None, bias_regularizer=None,
+                 activity_regularizer=None, kernel_constraint=None, recurrent_constraint=None, bias_constraint=None,
+                 dropout=0.0, recurrent_dropout=0.0, seed=None, return_sequences=False, return_state=False,
+                 go_backwards=False, stateful=False, **kwargs):
         cell_arguments = dict(
             activation=activation, recurrent_activation=recurrent_activation, use_bias=use_bias,
             kernel_initializer=kernel_initializer, recurrent_initializer=recurrent_initializer,
             bias_initializer=bias_initializer, unit_forget_bias=unit_forget_bias, kernel_regularizer=kernel_regularizer,
             recurrent_regularizer=recurrent_regularizer, bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint, recurrent_constraint=recurrent_constraint, bias_constraint=bias_constraint,
-            dropout=dropout, recurrent_dropout=recurrent_dropout, seed=seed)
+            kernel_constraint=kernel_constraint, recurrent_constraint=recurrent_constraint,
+            bias_constraint=bias_constraint, dropout=dropout, recurrent_dropout=recurrent_dropout, seed=seed)
         super().__init__(3, filters, kernel_size, strides, padding, data_format, dilation_rate, cell_arguments,
                          activity_regularizer=activity_regularizer, return_sequences=return_sequences,
                          return_state=return_state, go_backwards=go_backwards, stateful=stateful, **kwargs)

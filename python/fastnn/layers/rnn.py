@@ -108,7 +108,8 @@ class RNN(Layer):
 
     def _check_timesteps(self, shape):
         if len(shape) < 3:
-            raise ValueError(f"[{self.name}] sequences must have shape (batch, timesteps, ...). Received: shape={shape}")
+            raise ValueError(f"[{self.name}] sequences must have shape (batch, timesteps, ...). "
+                             f"Received: shape={shape}")
         if shape[1] == 0:
             raise ValueError(f"[{self.name}] sequences must have at least one timestep. Received: shape={shape}")
         if self.unroll and shape[1] is None:
@@ -145,7 +146,8 @@ class RNN(Layer):
             initial_state = self.states
         states = list(initial_state) if tree.is_nested(initial_state) else [initial_state]
         if len(states) != len(self.state_size):
-            raise ValueError(f"[{self.name}] initial_state must have {len(self.state_size)} states. Received: {len(states)}")
+            raise ValueError(f"[{self.name}] initial_state must have {len(self.state_size)} states. "
+                             f"Received: {len(states)}")
         states = tree.map_structure(lambda s: ops.convert_to_tensor(s, self.compute_dtype), states)
         for state, size in zip(states, self.state_size):
             if isinstance(state, Tensor):
@@ -201,7 +203,8 @@ class RNN(Layer):
             if mask is not None:
                 if output is None:  # what a masked first step repeats
                     first = states[0]
-                    output = first if isinstance(first, Tensor) and first.shape == new_output.shape else ops.zeros_like(new_output)
+                    same = isinstance(first, Tensor) and first.shape == new_output.shape
+                    output = first if same else ops.zeros_like(new_output)
                 new_states = tree.map_structure(lambda n, s: _where(masks[t], n, s), new_states, states)
                 kept = _where(masks[t], new_output, output)
                 if self.zero_output_for_mask and self.return_sequences:
@@ -324,7 +327,8 @@ class FusedRNN(RNN):
 
     def __init__(self, cell, use_cudnn="auto", **kwargs):
         if use_cudnn not in ("auto", True, False):
-            raise ValueError(f"[{type(self).__name__}] use_cudnn must be 'auto', True or False. Received: use_cudnn={use_cudnn!r}")
+            raise ValueError(f"[{type(self).__name__}] use_cudnn must be 'auto', True or False. "
+                             f"Received: use_cudnn={use_cudnn!r}")
         super().__init__(cell, **kwargs)
         self.use_cudnn = use_cudnn
         self.input_spec = InputSpec(ndim=self._ndim)
@@ -346,8 +350,8 @@ class FusedRNN(RNN):
         return None
 
     def inner_loop(self, sequences, initial_state, mask, training=False):
-        kernel = self._kernel() if self.compute_dtype != "float64" and not (training and self.recurrent_dropout) else None
-        if kernel is None:
+        kernel = self._kernel()
+        if kernel is None or self.compute_dtype == "float64" or training and self.recurrent_dropout:
             return super().inner_loop(sequences, initial_state, mask, training)
         cell = self.cell
         if training and self.dropout:
@@ -374,7 +378,8 @@ class FusedRNN(RNN):
 def _check_cell(cell, owner):
     for attribute in ("call", "state_size"):
         if not hasattr(cell, attribute):
-            raise ValueError(f"[{owner}] a cell must have `call` and `state_size`. Received: cell={cell!r} without {attribute}")
+            raise ValueError(f"[{owner}] a cell must have `call` and `state_size`. "
+                             f"Received: cell={cell!r} without {attribute}")
     size = cell.state_size
     if not isinstance(size, (int, list, tuple)) or isinstance(size, bool):
         raise ValueError(f"[{owner}] state_size must be an int or a list of ints. Received: state_size={size!r}")

@@ -30,7 +30,8 @@ class TimeDistributed(Wrapper):
 
     def _step_shape(self, shape):
         if len(shape) < 3:
-            raise ValueError(f"[{self.name}] inputs must have at least 3 axes (batch, timesteps, ...). Received: shape={shape}")
+            raise ValueError(f"[{self.name}] inputs must have at least 3 axes (batch, timesteps, ...). "
+                             f"Received: shape={shape}")
         return (shape[0], *shape[2:])
 
     def build(self, input_shape):

@@ -23,7 +23,8 @@ def _states(name, initial_state, count):
         return (None,) * count
     states = tuple(initial_state) if isinstance(initial_state, (list, tuple)) else (initial_state,)
     if len(states) != count:
-        raise ValueError(f"[{name}] initial_state must have {count} tensor{'s' if count > 1 else ''}. Received: {len(states)}")
+        raise ValueError(f"[{name}] initial_state must have {count} tensor{'s' if count > 1 else ''}. "
+                         f"Received: {len(states)}")
     return tuple(_optional(s) for s in states)
 
 
@@ -38,8 +39,8 @@ def _mask(name, mask):
 
 def _second_order(name):
     def vjp(*_):
-        raise ValueError(f"[{name}] second-order gradients need the layer RNN over a cell: the whole-sequence kernel has "
-                         f"first-order gradients only. Received: a gradient of the gradient of {name}")
+        raise ValueError(f"[{name}] second-order gradients need the layer RNN over a cell: the whole-sequence kernel "
+                         f"has first-order gradients only. Received: a gradient of the gradient of {name}")
 
     return vjp
 
@@ -125,7 +126,8 @@ def gru(x, kernel, recurrent_kernel, bias=None, initial_state=None, mask=None, *
 
     Source: Cho et al. 2014.
     """
-    options = {"go_backwards": bool(go_backwards), "zero_output": bool(zero_output_for_mask), "variant": int(bool(reset_after))}
+    options = {"go_backwards": bool(go_backwards), "zero_output": bool(zero_output_for_mask),
+               "variant": int(bool(reset_after))}
     return _run("gru", _core.gru_forward, _core.gru_backward, as_tensor(x, "float32"), as_tensor(kernel, "float32"),
                 as_tensor(recurrent_kernel, "float32"), _optional(bias), _states("gru", initial_state, 1),
                 _mask("gru", mask), bool(return_sequences), options)
@@ -155,8 +157,10 @@ def simple_rnn(x, kernel, recurrent_kernel, bias=None, initial_state=None, mask=
     Source: Elman 1990.
     """
     if activation not in _ACTIVATIONS:
-        raise ValueError(f"[simple_rnn] activation must be one of {', '.join(_ACTIVATIONS)}. Received: activation={activation!r}")
-    options = {"go_backwards": bool(go_backwards), "zero_output": bool(zero_output_for_mask), "variant": _ACTIVATIONS[activation]}
+        raise ValueError(f"[simple_rnn] activation must be one of {', '.join(_ACTIVATIONS)}. "
+                         f"Received: activation={activation!r}")
+    options = {"go_backwards": bool(go_backwards), "zero_output": bool(zero_output_for_mask),
+               "variant": _ACTIVATIONS[activation]}
     return _run("simple_rnn", _core.simple_rnn_forward, _core.simple_rnn_backward, as_tensor(x, "float32"),
                 as_tensor(kernel, "float32"), as_tensor(recurrent_kernel, "float32"), _optional(bias),
                 _states("simple_rnn", initial_state, 1), _mask("simple_rnn", mask), bool(return_sequences), options)
