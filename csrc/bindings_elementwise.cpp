@@ -112,12 +112,50 @@ PyObject* call_binary(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
   });
 }
 
+// The axes of a reduction: None for all, an int, or a tuple or list of ints; false for anything else.
+bool read_axes(PyObject* axis, int rank, std::vector<int64_t>* axes) {
+  if (axis == Py_None) {
+    for (int i = 0; i < rank; ++i) axes->push_back(i);
+    return true;
+  }
+  const bool many = PyTuple_CheckExact(axis) || PyList_CheckExact(axis);
+  const Py_ssize_t count = many ? PySequence_Fast_GET_SIZE(axis) : 1;
+  for (Py_ssize_t i = 0; i < count; ++i) {
+    PyObject* item = many ? PySequence_Fast_GET_ITEM(axis, i) : axis;
+    if (!PyLong_CheckExact(item)) return false;
+    int overflow;
+    axes->push_back(PyLong_AsLongLongAndOverflow(item, &overflow));
+    if (overflow) return false;
+  }
+  return true;
+}
+
+// reduce(op, x, axis, keepdims)
+PyObject* call_reduce(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
+  if (!check_count("reduce", nargs, 4, 4)) return nullptr;
+  std::vector<int64_t> axes;
+  if (!is_float32(args[1]) || !read_axes(args[2], unwrap(args[1]).rank(), &axes)) Py_RETURN_NONE;
+  const int64_t op = PyLong_AsLongLong(args[0]);
+  const int keepdims = PyObject_IsTrue(args[3]);
+  if ((op == -1 && PyErr_Occurred()) || keepdims < 0) return nullptr;
+  const Tensor& x = unwrap(args[1]);
+  return compute(x.numel(), [&] { return reduce(op, x, axes, keepdims); });
+}
+
 #define FAST(f) (PyCFunction)(void (*)()) f, METH_FASTCALL
 PyMethodDef functions[] = {
-    {"unary", FAST(call_unary), "unary(op, x, p=0, q=0) -> f(x), or None unless x is a float32 tensor"},
-    {"unary_backward", FAST(call_unary_backward), "unary_backward(op, gy, v, p=0, q=0) -> gx, or None"},
-    {"binary", FAST(call_binary<false>), "binary(op, a, b) -> a op b, or None unless float32 tensors and numbers"},
-    {"compare", FAST(call_binary<true>), "compare(op, a, b) -> bool tensor, or None"},
+    {"unary", FAST(call_unary),
+     "unary(op: int, x: Any, p: float = 0, q: float = 0) -> Tensor | None\n\nf(x), or None unless x is a float32 tensor."},
+    {"unary_backward", FAST(call_unary_backward),
+     "unary_backward(op: int, gy: Any, v: Any, p: float = 0, q: float = 0) -> Tensor | None\n\n"
+     "gy f'(v), or None unless both are float32 tensors."},
+    {"binary", FAST(call_binary<false>),
+     "binary(op: int, a: Any, b: Any) -> Tensor | None\n\na op b, or None unless they are float32 tensors and numbers."},
+    {"compare", FAST(call_binary<true>),
+     "compare(op: int, a: Any, b: Any) -> Tensor | None\n\nThe same for comparisons; the result is bool."},
+    {"reduce", FAST(call_reduce),
+     "reduce(op: int, x: Any, axis: Any, keepdims: bool) -> Tensor | None\n\n"
+     "The reduction over axis, None unless x is a float32 tensor and axis None, an int or several."},
     {},
 };
 

@@ -37,7 +37,6 @@ void bind_math(py::module_& m) {
   m.def("epilogue_backward", &epilogue_backward, "activation"_a, "y"_a, "gy"_a, "bias"_a, nogil());
   m.def("where", &where, "condition"_a, "a"_a, "b"_a, nogil());
   m.def("add_n", &add_n, "terms"_a, nogil());
-  m.def("reduce", &reduce, "op"_a, "x"_a, "axes"_a, "keepdims"_a, nogil());
   m.def("arg_reduce", &arg_reduce, "x"_a, "axis"_a, "minimum"_a, "keepdims"_a, nogil());
   m.def("sum_to", &sum_to, "x"_a, "shape"_a, nogil());
 }

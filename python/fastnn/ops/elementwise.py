@@ -317,12 +317,16 @@ def unary(name, saves, derivative, f, doc, keeps_integers=False):
             y = _core.unary(code, x)
             if y is None:
                 x, y = unary_slow(code, f, keeps_integers, x)
+            if not recording():
+                return y
             return record(y, (x,), lambda gy: (unary_grad(code, gy, y, derivative),))
     elif saves == "x":
         def function(x):
             y = _core.unary(code, x)
             if y is None:
                 x, y = unary_slow(code, f, keeps_integers, x)
+            if not recording():
+                return y
             return record(y, (x,), lambda gy: (unary_grad(code, gy, x, derivative),))
     else:
         def function(x):

@@ -18,6 +18,7 @@ from .elementwise import (add, cast, divide, equal, exp, log, maximum, minimum, 
 from .numpy_op import float_dtype, numpy_op
 
 _REDUCE = _core.REDUCE_OPS
+_SUM, _MEAN = _REDUCE["sum"], _REDUCE["mean"]
 
 
 # ---- axes and shapes ----
@@ -105,24 +106,27 @@ def _sum_dtype(dtype):
 @op
 def sum(x, axis=None, keepdims=False):
     """The sum over ``axis``: an int, a tuple of ints, or None for all axes."""
-    x = as_tensor(x)
-    axes = _axes("sum", x, axis)
-    y = _reduce("sum", np.sum, x, axes, keepdims, _sum_dtype(x.dtype))
+    y = _core.reduce(_SUM, x, axis, keepdims)
+    if y is None:
+        x = as_tensor(x)
+        y = _reduce("sum", np.sum, x, _axes("sum", x, axis), keepdims, _sum_dtype(x.dtype))
     if not recording():
         return y
-    shape, kept = x.shape, _kept_shape(x, axes)
+    shape, kept = x.shape, _kept_shape(x, _axes("sum", x, axis))
     return record(y, (x,), lambda gy: (broadcast_to(_reshape(gy, kept), shape),))
 
 
 @op
 def mean(x, axis=None, keepdims=False):
     """The arithmetic mean over ``axis``; integers give floats."""
-    x = as_tensor(x)
-    x = as_tensor(x, float_dtype(x.dtype))
-    axes = _axes("mean", x, axis)
-    y = _reduce("mean", np.mean, x, axes, keepdims)
+    y = _core.reduce(_MEAN, x, axis, keepdims)
+    if y is None:
+        x = as_tensor(x)
+        x = as_tensor(x, float_dtype(x.dtype))
+        y = _reduce("mean", np.mean, x, _axes("mean", x, axis), keepdims)
     if not recording():
         return y
+    axes = _axes("mean", x, axis)
     shape, kept, count = x.shape, _kept_shape(x, axes), _count(x, axes)
     return record(y, (x,), lambda gy: (broadcast_to(_reshape(divide(gy, count or 1), kept), shape),))
 
