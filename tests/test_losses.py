@@ -252,6 +252,18 @@ def test_shapes_that_do_not_fit_are_errors(name, labels, predictions):
         getattr(losses, name)()(np.ones(labels, "f4"), np.ones(predictions, "f4") * 0.5)
 
 
+@pytest.mark.parametrize("name", BROADCAST + ["SparseCategoricalCrossentropy", "CategoricalFocalCrossentropy"])
+def test_empty_classes_are_errors(name):
+    labels = np.zeros(3, "i4") if name.startswith("Sparse") else np.ones((3, 0), "f4")
+    with pytest.raises(ValueError, match="must not be empty"):
+        getattr(losses, name)()(labels, np.ones((3, 0), "f4"))
+
+
+def test_an_empty_batch_has_no_values():
+    assert losses.MeanSquaredError()(np.ones((0, 5)), np.ones((0, 5))).shape == (0,)
+    assert float(losses.MeanSquaredError()(np.ones((0, 4, 5)), np.ones((0, 4, 5)))) == 0.0
+
+
 @pytest.mark.parametrize("labels", [[0, 5, 1], [0, -1, 1], [0, 1.5, 1], [0, np.nan, 1]])
 def test_labels_that_are_no_class_are_errors(labels):
     with pytest.raises((ValueError, IndexError), match="1"):

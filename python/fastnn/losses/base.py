@@ -148,7 +148,18 @@ def match(name, y_true, y_pred):
     if y_true.shape != y_pred.shape:
         y_true, y_pred = squeeze_or_expand_to_same_rank(y_true, y_pred)
         check_same_shape(name, y_true, y_pred)
+    check_not_empty(name, y_pred)
     return y_true, y_pred
+
+
+def check_not_empty(name, y_pred, axis=-1):
+    """Raise ValueError when the axis that a loss is taken over has no values: its mean would be NaN.
+
+    An empty batch is no error: it gives no values.
+    """
+    shape = tuple(y_pred.shape)
+    if len(shape) > 1 and shape[axis] == 0:
+        raise ValueError(f"[{name}] y_pred must not be empty along axis {axis}. Received: y_pred.shape={shape}")
 
 
 def check_same_shape(name, y_true, y_pred):

@@ -4,7 +4,7 @@ import warnings
 from .. import ops
 from ..config import epsilon
 from ..tensor import as_tensor
-from .base import BuiltinLoss, check_same_shape, match
+from .base import BuiltinLoss, check_not_empty, check_same_shape, match
 
 
 def binary_crossentropy(y_true, y_pred, from_logits=False, label_smoothing=0.0, axis=-1):
@@ -86,6 +86,7 @@ def sparse_categorical_crossentropy(y_true, y_pred, from_logits=False, ignore_cl
     """
     y_pred = as_tensor(y_pred)
     y_true = as_tensor(y_true)
+    check_not_empty("sparse_categorical_crossentropy", y_pred)
     if len(y_true.shape) == len(y_pred.shape) and y_true.shape[axis] == 1:
         y_true = ops.squeeze(y_true, axis)
     if ignore_class is None:
@@ -134,6 +135,7 @@ def _match_classes(name, y_true, y_pred, axis):
     y_pred = as_tensor(y_pred)
     y_true = as_tensor(y_true, y_pred.dtype)
     check_same_shape(name, y_true, y_pred)
+    check_not_empty(name, y_pred)
     if len(y_pred.shape) and y_pred.shape[-1] == 1:
         warnings.warn(
             f"[{name}] y_pred should have more than one class: with one its probability is always 1. "

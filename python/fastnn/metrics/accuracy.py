@@ -23,16 +23,14 @@ def categorical_accuracy(y_true, y_pred):
     """1 where the largest of y_pred stands at the largest of y_true, else 0: (n, c), (n, c) -> (n,)."""
     y_true, y_pred = as_tensor(y_true), as_tensor(y_pred)
     check_same_shape("categorical_accuracy", y_true, y_pred)
-    right = ops.equal(ops.argmax(y_true, axis=-1), ops.argmax(y_pred, axis=-1))
-    return ops.cast(right, floatx())
+    return _same_class(ops.argmax(y_true, axis=-1), ops.argmax(y_pred, axis=-1))
 
 
 def sparse_categorical_accuracy(y_true, y_pred):
     """1 where the largest of y_pred stands at place y_true, else 0: labels (n,) or (n, 1), (n, c) -> (n,)."""
     y_true, y_pred = as_tensor(y_true), as_tensor(y_pred)
     y_true = _labels("sparse_categorical_accuracy", y_true, y_pred)
-    best = ops.cast(ops.argmax(y_pred, axis=-1), y_true.dtype)
-    right = ops.cast(ops.equal(y_true, best), floatx())
+    right = _same_class(y_true, ops.argmax(y_pred, axis=-1))
     return ops.squeeze(right, -1) if len(right.shape) > 1 and right.shape[-1] == 1 else right
 
 
@@ -54,6 +52,11 @@ def sparse_top_k_categorical_accuracy(y_true, y_pred, k=5, from_sorted_ids=False
         hits = ops.equal(ops.expand_dims(ops.cast(y_true, y_pred.dtype), -1), y_pred[..., :k])
         return ops.cast(ops.any(hits, axis=-1), floatx())
     return _in_top_k(y_true, y_pred, k)
+
+
+def _same_class(a, b):
+    """1 where class numbers agree. They are compared in float32, for which there is a kernel: exact to 2^24."""
+    return ops.cast(ops.equal(ops.cast(a, "float32"), ops.cast(b, "float32")), floatx())
 
 
 def _labels(name, y_true, y_pred):
