@@ -84,7 +84,7 @@ def test_explicit_build():
     assert model.built and model.weights[0].shape == (5,)
     with pytest.raises(ValueError, match=r"configured to use input shape \(None, 5\). Received: input_shape=\(None, 4\)"):
         model.build((None, 4))
-    with pytest.raises(ValueError, match="needs a layer"):
+    with pytest.raises(ValueError, match="has no layers"):
         Sequential().build((None, 4))
 
 

@@ -140,7 +140,7 @@ class Sequential(Model):
             ValueError: there are no layers, or the Input has another shape.
         """
         if not self._layers:
-            raise ValueError(f"[{self.name}.build] a Sequential model needs a layer: call add(layer)")
+            raise ValueError(f"[{self.name}.build] cannot be built because it has no layers: call add(layer)")
         if not isinstance(input_shape, (list, tuple)) or not all(n is None or hasattr(n, "__index__") for n in input_shape):
             return  # a structure of inputs: the layers are built when they are called
         input_shape = standardize_shape(input_shape, f"{self.name}.build", allow_none=True)

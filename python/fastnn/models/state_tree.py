@@ -1,5 +1,5 @@
 """The values of all variables of a model as nested dicts, by the parts of their paths."""
-from ..tensor import is_tensor
+import numpy as np
 
 
 def get_state_tree(model, value_format="backend_tensor"):
@@ -20,9 +20,9 @@ def set_state_tree(model, state_tree):
         for path, value in _flat(tree):
             if path not in by_path:
                 raise ValueError(f"[set_state_tree] there is no variable {path!r} in {name}. Received: {list(by_path)}")
-            if tuple(value.shape) != tuple(by_path[path].shape):
+            if np.shape(value) != tuple(by_path[path].shape):
                 raise ValueError(f"[set_state_tree] {path!r} has shape {tuple(by_path[path].shape)}. "
-                                 f"Received: shape={tuple(value.shape)}")
+                                 f"Received: shape={np.shape(value)}")
             pending.append((by_path[path], value))
     for variable, value in pending:
         variable.assign(value)
@@ -48,7 +48,8 @@ def _nested(variables, value_format):
         for folder in folders:
             node = node.setdefault(folder, {})
         if name in node:
-            raise ValueError(f"[get_state_tree] two variables have the path {_path(variable)!r}: name the layers apart")
+            raise ValueError("[get_state_tree] The following variable path is found twice in the model: "
+                             f"{_path(variable)!r}. Name the layers apart")
         node[name] = variable.numpy() if value_format == "numpy_array" else variable.value
     return root
 
@@ -57,7 +58,5 @@ def _flat(tree, prefix=""):
     for key, value in tree.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{prefix}{key}/")
-        elif is_tensor(value) or hasattr(value, "shape"):
-            yield prefix + key, value
         else:
-            raise ValueError(f"[set_state_tree] values must be tensors or arrays. Received: {prefix}{key}={value!r}")
+            yield prefix + key, value
