@@ -304,8 +304,10 @@ def test_config_with_ops_nested_models_and_arguments():
     (lambda c: c["layers"][2]["inbound_nodes"][0]["args"][0]["config"].update(keras_history=["first", 0, 0]),
      "loop or refer to missing calls"),
     (lambda c: c["output_layers"].append(["first", 7, 0]), "missing call"),
-    (lambda c: c["layers"].append({"module": "fastnn.ops", "class_name": "Operation", "name": "x", "inbound_nodes": [],
-                                   "config": {"name": "x", "function": "__import__"}}), "must be a function of fastnn.ops"),
+    (lambda c: c["layers"].append({"module": "keras.src.ops.numpy", "class_name": "__import__", "name": "x",
+                                   "inbound_nodes": [], "config": {"name": "x"}}), "must be a function of fastnn.ops"),
+    (lambda c: c["layers"].append({"module": "keras.src.ops.numpy", "class_name": "Os.system", "name": "x",
+                                   "inbound_nodes": [], "config": {"name": "x"}}), "must be a function of fastnn.ops"),
 ])
 def test_hostile_configs(change, message):
     config = json.loads(json.dumps(diamond().get_config()))
@@ -426,3 +428,16 @@ def test_an_input_spec_may_be_set():
     with pytest.raises(ValueError, match=r"expected shape=\(None, 4, 3\)"):
         model(np.zeros((2, 3, 3)))
     model(np.zeros((2, 4, 3)))
+
+
+def test_ops_are_written_as_keras_writes_them():
+    x = Input((3,), name="x")
+    model = Model(x, ops.mean((x + 1.0)[:, 1:], 1, keepdims=True))
+    layers = {one["name"]: one for one in json.loads(json.dumps(model.get_config()))["layers"]}
+    add, mean = (layers[op.name] for op in (model.operations[1], model.operations[-1]))
+    assert (add["module"], add["class_name"]) == ("keras.src.ops.numpy", "Add")
+    assert add["inbound_nodes"][0]["args"][1] == 1.0 and add["config"] == {"name": add["name"]}
+    assert mean["config"] == {"name": mean["name"], "axis": 1, "keepdims": True}
+    assert len(mean["inbound_nodes"][0]["args"]) == 1
+    copy = model_from_json(model.to_json())
+    np.testing.assert_array_equal(copy(A), model(A))

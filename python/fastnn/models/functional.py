@@ -2,6 +2,7 @@
 import functools
 
 from .. import tree
+from ..layers.calling import signature_of
 from ..layers.input_layer import Input, InputLayer
 from ..layers.input_spec import InputSpec
 from ..layers.layer import Layer
@@ -192,11 +193,44 @@ def _with_own_inputs(name, inputs, outputs):
     return tree.pack_sequence_as(inputs, own), graph.run(own)
 
 
+# Keras writes an op as a class: what its constructor takes goes to the config, the rest to the call.
+_CALL_PARAMETERS = frozenset(("x", "x1", "x2", "xs", "inputs", "key", "indices", "condition", "mask", "target", "output"))
+_KERAS_NN = frozenset((
+    "relu", "relu6", "sigmoid", "softplus", "softsign", "silu", "log_sigmoid", "leaky_relu", "hard_sigmoid", "hard_silu",
+    "elu", "selu", "gelu", "softmax", "log_softmax", "max_pool", "average_pool", "conv", "depthwise_conv",
+    "separable_conv", "conv_transpose", "one_hot", "binary_crossentropy", "categorical_crossentropy",
+    "sparse_categorical_crossentropy", "multi_hot", "moments", "batch_normalization", "normalize"))
+_KERAS_CORE = frozenset(("cast", "slice", "slice_update", "scatter", "scatter_update", "stop_gradient", "unstack"))
+_KERAS_MATH = frozenset(("segment_sum", "segment_max", "top_k", "in_top_k", "logsumexp", "rsqrt", "erf", "erfinv"))
+
+
 def _serialize_operation(operation):
-    if isinstance(operation, FunctionOperation):
-        return {"module": "fastnn.ops", "class_name": "Operation", "registered_name": None,
-                "config": {"name": operation.name, "function": operation.function.__name__}}
-    return serialize_keras_object(operation)
+    if not isinstance(operation, FunctionOperation):
+        return serialize_keras_object(operation)
+    name = operation.function.__name__
+    module = "nn" if name in _KERAS_NN else "core" if name in _KERAS_CORE else "math" if name in _KERAS_MATH else "numpy"
+    constructor, _, _ = _split_arguments(operation._inbound_nodes[0])
+    return {"module": f"keras.src.ops.{module}", "class_name": operation.class_name, "registered_name": operation.class_name,
+            "config": {"name": operation.name, **serialize_keras_object(constructor)}}
+
+
+def _split_arguments(node):
+    """The arguments of a call as (those of Keras's constructor, args, kwargs); all are `args, kwargs` for a layer."""
+    if not isinstance(node.operation, FunctionOperation):
+        return {}, list(node.args), dict(node.kwargs)
+    names = signature_of(node.operation.function).names
+    if len(node.args) > len(names):
+        return {}, list(node.args), dict(node.kwargs)
+    constructor, args, kwargs = {}, [], {}
+    for index, (name, value) in enumerate([*zip(names, node.args), *node.kwargs.items()]):
+        symbolic = any(isinstance(x, KerasTensor) for x in tree.flatten(value))
+        if not symbolic and name not in _CALL_PARAMETERS:
+            constructor[name] = value
+        elif index < len(node.args) and len(args) == index:
+            args.append(value)
+        else:
+            kwargs[name] = value
+    return constructor, args, kwargs
 
 
 def _serialize_call(node, kept):
@@ -211,7 +245,8 @@ def _serialize_call(node, kept):
                 "config": {"shape": list(x.shape), "dtype": x.dtype,
                            "keras_history": [history.operation.name, index, history.tensor_index]}}
 
-    return {"args": tree.map_structure(one, list(node.args)), "kwargs": tree.map_structure(one, dict(node.kwargs))}
+    _, args, kwargs = _split_arguments(node)
+    return {"args": tree.map_structure(one, args), "kwargs": tree.map_structure(one, kwargs)}
 
 
 def from_functional_config(cls, config):
@@ -275,11 +310,8 @@ def from_functional_config(cls, config):
 
 def _deserialize_operation(config):
     module, name = str(config.get("module")), config.get("class_name")
-    if name == "Operation" and module == "fastnn.ops":
-        return _NamedFunction(config["config"]["name"], config["config"]["function"], {})
     if module.startswith("keras.src.ops.") and isinstance(name, str):
-        # Keras writes a class for every op, and what its constructor takes as config.
-        arguments = {key: value for key, value in config["config"].items() if key not in ("name", "dtype")}
+        arguments = {key: deserialize_keras_object(value) for key, value in config["config"].items() if key not in ("name", "dtype")}
         return _NamedFunction(config["name"], to_snake_case(name), arguments)
     operation = deserialize_keras_object({"module": "keras.layers", **config})
     if not isinstance(operation, Layer):
@@ -299,6 +331,8 @@ class _NamedFunction:
             raise ValueError(f"[from_config] must be a function of fastnn.ops. Received: {function!r}")
 
     def __call__(self, *args, **kwargs):
+        if self.function.__name__ == "get_item" and len(args) > 1 and isinstance(args[1], list):
+            args = (args[0], tuple(args[1]))  # JSON has no tuples
         output = self.function(*args, **kwargs, **self.arguments)
         tree.flatten(output)[0].history.operation.name = self.name
         return output

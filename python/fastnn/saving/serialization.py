@@ -38,7 +38,7 @@ def public_module(obj):
     if parts[0] != _PACKAGE:
         return obj.__module__
     if parts[1] == "models":
-        return "keras"
+        return "keras.src.models.functional" if obj.__name__ == "Functional" else "keras"
     name = ".".join(parts[1:3])
     return "keras." + (name if name in _MODULES else parts[1])
 
