@@ -17,7 +17,7 @@ _PYTHON = {bool: "bool", int: "int32", float: None}
 def from_numpy(array, borrow=False):
     """A tensor of the values of a NumPy array; ``borrow`` uses its memory in place where it can."""
     dtype = array.dtype
-    name = dtype.name
+    name = _NAME_OF.get(dtype) or dtype.name
     if name not in _NUMPY_NAMES:
         raise TypeError(f"[tensor] dtype must be one of {', '.join(dtypes.ALLOWED_DTYPES)}. Received: dtype={dtype}")
     if isinstance(array, np.ma.MaskedArray):
@@ -35,6 +35,8 @@ def from_numpy(array, borrow=False):
 
 
 _NUMPY_NAMES = frozenset(dtypes.ALLOWED_DTYPES)
+# dtype.name is worked out anew each time it is asked for, in microseconds.
+_NAME_OF = {np.dtype(name): name for name in dtypes.ALLOWED_DTYPES if name != "bfloat16"}
 
 
 def as_tensor(x, dtype=None):
