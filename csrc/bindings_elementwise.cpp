@@ -156,6 +156,12 @@ PyMethodDef functions[] = {
     {"reduce", FAST(call_reduce),
      "reduce(op: int, x: Any, axis: Any, keepdims: bool) -> Tensor | None\n\n"
      "The reduction over axis, None unless x is a float32 tensor and axis None, an int or several."},
+    {"unary", FAST(call_unary), "unary(op: int, x: Any, p: float = 0, q: float = 0) -> Tensor | None\n\n"
+     "f(x), or None unless x is a float32 tensor"},
+    {"unary_backward", FAST(call_unary_backward), "unary_backward(op: int, gy: Any, v: Any, p: float = 0, q: float = 0) -> Tensor | None\n\ngx, or None"},
+    {"binary", FAST(call_binary<false>), "binary(op: int, a: Any, b: Any) -> Tensor | None\n\n"
+     "a op b, or None unless float32 tensors and numbers"},
+    {"compare", FAST(call_binary<true>), "compare(op: int, a: Any, b: Any) -> Tensor | None\n\na bool tensor, or None"},
     {},
 };
 
