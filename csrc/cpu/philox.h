@@ -25,13 +25,13 @@ inline void multiply_wide(Word x, uint32_t factor, Word& high, Word& low) {
 #if defined(__AVX512F__)
   const __m512i f = _mm512_set1_epi32(int(factor)), v = __m512i(x);
   const __m512i even = _mm512_mul_epu32(v, f), odd = _mm512_mul_epu32(_mm512_srli_epi64(v, 32), f);
-  high = Word(_mm512_mask_blend_epi32(0xaaaa, _mm512_srli_epi64(even, 32), odd));
-  low = Word(_mm512_mask_blend_epi32(0xaaaa, even, _mm512_slli_epi64(odd, 32)));
+  high = Word(_mm512_mask_shuffle_epi32(odd, 0x5555, even, _MM_PERM_CDAB));
+  low = Word(_mm512_mask_shuffle_epi32(even, 0xaaaa, odd, _MM_PERM_CDAB));
 #elif defined(__AVX2__)
   const __m256i f = _mm256_set1_epi32(int(factor)), v = __m256i(x);
   const __m256i even = _mm256_mul_epu32(v, f), odd = _mm256_mul_epu32(_mm256_srli_epi64(v, 32), f);
-  high = Word(_mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa));
-  low = Word(_mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xaa));
+  high = Word(_mm256_blend_epi32(_mm256_shuffle_epi32(even, 0xb1), odd, 0xaa));
+  low = Word(_mm256_blend_epi32(even, _mm256_shuffle_epi32(odd, 0xb1), 0xaa));
 #elif defined(__SSE2__)
   const __m128i f = _mm_set1_epi32(int(factor)), v = __m128i(x);
   const __m128i even = _mm_mul_epu32(v, f), odd = _mm_mul_epu32(_mm_srli_epi64(v, 32), f);
