@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import GradientTape, KerasTensor, _core, layers, ops, random
+from fastnn import GradientTape, KerasTensor, _core, layers, random
 from check import THREADS
 
 

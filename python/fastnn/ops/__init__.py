@@ -5,10 +5,12 @@ from .activation import *  # noqa: F401,F403
 from .reduction import *  # noqa: F401,F403
 from .long_tail import *  # noqa: F401,F403
 from .array import *  # noqa: F401,F403
+from .repetition import *  # noqa: F401,F403
 from .creation import *  # noqa: F401,F403
 from .indexing import *  # noqa: F401,F403
 from .indexed import *  # noqa: F401,F403
 from .sorting import *  # noqa: F401,F403
+from .control import *  # noqa: F401,F403
 from .softmax import *  # noqa: F401,F403
 from .rnn import *  # noqa: F401,F403
 from .depthwise_conv import *  # noqa: F401,F403

@@ -14,9 +14,11 @@ from ..tensor import as_tensor
 from ..dtypes import FLOAT_DTYPES
 
 __all__ = [
-    "append", "array_split", "cast", "concatenate", "copy", "dstack", "expand_dims", "flip", "fliplr", "flipud",
-    "hstack", "moveaxis", "ndim", "pad", "ravel", "repeat", "reshape", "roll", "rot90", "saturate_cast", "shape",
-    "size", "split", "squeeze", "stack", "swapaxes", "tile", "transpose", "unstack", "vstack",
+    "append", "array_split", "cast", "concatenate", "copy", "dsplit", "dstack", "dtype", "expand_dims",
+    "flip", "fliplr", "flipud", "hsplit", "hstack", "moveaxis", "ndim", "ravel", "reshape", "roll", "rot90",
+    "saturate_cast", "shape",
+    "size", "split", "squeeze", "stack", "swapaxes", "transpose", "unstack", "view", "vsplit",
+    "vstack",
 ]  # fmt: skip
 
 
@@ -72,12 +74,6 @@ def integers(op_name, name, values):
     return result
 
 
-def _sum_to(gy, shape):
-    from .reduction import sum_to_shape
-
-    return sum_to_shape(gy, shape)
-
-
 # ---- dtype ----
 
 
@@ -127,6 +123,31 @@ def saturate_cast(x, dtype):
                 high = float(np.nextafter(np.float32(high), np.float32(0))) if x.dtype == "float32" else high
         x = clip(x, max(low, own_low), min(high, own_high))
     return cast(x, dtype)
+
+
+def dtype(x):
+    """The name of the dtype of ``x``."""
+    return dtypes.standardize_dtype(x.dtype) if hasattr(x, "dtype") else as_tensor(x).dtype
+
+
+@op
+def view(x, dtype=None):
+    """The bits of ``x`` read as another dtype; the last axis grows or shrinks with the item size. No gradient.
+
+    Raises:
+        ValueError: the last axis is not a multiple of the larger item.
+    """
+    x = as_tensor(x)
+    dtype = dtypes.standardize_dtype(dtype) if dtype is not None else x.dtype
+    old, new = dtypes.numpy_dtype(x.dtype).itemsize, dtypes.numpy_dtype(dtype).itemsize
+    if old == new:
+        return _core.bitcast(x, dtype)
+    if x.ndim == 0 or x.shape[-1] * old % new:
+        raise ValueError("[view] the bytes of the last axis must be a multiple of the new item size. Received: "
+                         f"shape={x.shape}, dtypes {x.dtype} and {dtype}")
+    from .numpy_op import numpy_op
+
+    return numpy_op(lambda a: a.view(dtypes.numpy_dtype(dtype)), x, dtype=dtype)
 
 
 # ---- shape ----
@@ -431,6 +452,25 @@ def array_split(x, indices_or_sections, axis=0):
 
 
 @op
+def hsplit(x, indices_or_sections):
+    """``split`` along the second axis, or the only one."""
+    x = as_tensor(x)
+    return split(x, indices_or_sections, 0 if x.ndim == 1 else 1)
+
+
+@op
+def vsplit(x, indices_or_sections):
+    """``split`` along the first axis."""
+    return split(x, indices_or_sections, 0)
+
+
+@op
+def dsplit(x, indices_or_sections):
+    """``split`` along the third axis."""
+    return split(x, indices_or_sections, 2)
+
+
+@op
 def append(x1, x2, axis=None):
     """``x2`` after ``x1`` along an axis, both flat when it is None."""
     return concatenate([x1, x2], axis)
@@ -456,114 +496,3 @@ def dstack(xs):
         return reshape(x, (1, -1, 1)) if x.ndim < 2 else expand_dims(x, 2) if x.ndim == 2 else x
 
     return concatenate([three(x) for x in tensors("dstack", xs)], 2)
-
-
-# ---- repetition and padding ----
-
-
-@op
-def repeat(x, repeats, axis=None):
-    """``x`` with each element along ``axis`` repeated (of the flat array when None).
-
-    Args:
-        repeats: a number, or one for each position along the axis.
-    """
-    x = as_tensor(x)
-    if axis is None:
-        x, axis = ravel(x), 0
-    axis = axis_index("repeat", axis, x.ndim)
-    counts = integers("repeat", "repeats", repeats)
-    if any(c < 0 for c in counts):
-        raise ValueError(f"[repeat] repeats must not be negative. Received: repeats={repeats}")
-    n = x.shape[axis]
-    if len(counts) == 1:
-        wide = x.shape[: axis + 1] + (counts[0],) + x.shape[axis + 1:]
-        y = _spread(expand_dims(x, axis + 1), wide)
-        return reshape(y, x.shape[:axis] + (n * counts[0],) + x.shape[axis + 1:])
-    if len(counts) != n:
-        raise ValueError("[repeat] repeats must be one number or one for each position. "
-                         f"Received: {len(counts)} for {n} positions")
-    from .indexing import take
-
-    return take(x, np.repeat(np.arange(n), counts), axis)
-
-
-def _spread(x, shape):
-    y = _core.broadcast_to(x, shape)
-    return record(y, (x,), lambda gy: (_sum_to(gy, x.shape),))
-
-
-@op
-def tile(x, repeats):
-    """``x`` laid side by side ``repeats`` times along each axis, from the last ones if fewer are given."""
-    x = as_tensor(x)
-    repeats = integers("tile", "repeats", repeats)
-    if any(r < 0 for r in repeats):
-        raise ValueError(f"[tile] repeats must not be negative. Received: repeats={repeats}")
-    n = max(len(repeats), x.ndim)
-    repeats = (1,) * (n - len(repeats)) + repeats
-    sizes = (1,) * (n - x.ndim) + x.shape
-    narrow = [v for s in sizes for v in (1, s)]
-    wide = [v for r, s in zip(repeats, sizes) for v in (r, s)]
-    if len(wide) > 16:  # one axis at a time: a tensor has at most 16
-        y = reshape(x, sizes)
-        for a, r in enumerate(repeats):
-            y = concatenate([y] * r, a) if r else _part(y, a, 0, 0)
-        return y
-    return reshape(_spread(reshape(x, narrow), wide), [r * s for r, s in zip(repeats, sizes)])
-
-
-def _pad_pairs(pad_width, n):
-    try:
-        pairs = np.broadcast_to(np.asarray(pad_width), (n, 2))
-    except ValueError:
-        pairs = None
-    if pairs is None or pairs.dtype.kind not in "iu" or np.asarray(pad_width).ndim > 2:
-        raise ValueError(f"[pad] pad_width must be (before, after) for each of {n} axes. Received: pad_width={pad_width}")
-    if (pairs < 0).any():
-        raise ValueError(f"[pad] pad_width must not be negative. Received: pad_width={pad_width}")
-    return [tuple(p) for p in pairs.tolist()]
-
-
-@op
-def pad(x, pad_width, mode="constant", constant_values=None):
-    """``x`` with a border.
-
-    Args:
-        pad_width: ((before, after), ...) for each axis, one pair for all, or one number.
-        mode: "constant", or one of NumPy's "edge", "reflect", "symmetric", "wrap" that repeat values of ``x``.
-        constant_values: the border's value in mode "constant"; 0 by default.
-    """
-    x = as_tensor(x)
-    pairs = _pad_pairs(pad_width, x.ndim)
-    if mode == "constant":
-        value = _core.full((), 0 if constant_values is None else constant_values, x.dtype)
-        before = [p[0] for p in pairs]
-        y = _core.pad(x, before, [p[1] for p in pairs], value)
-        return record(y, (x,), lambda gy: (_crop(gy, before, x.shape),))
-    if constant_values is not None:
-        raise ValueError(f"[pad] constant_values belong to mode 'constant'. Received: mode={mode!r}, "
-                         f"constant_values={constant_values}")
-    if mode not in ("edge", "reflect", "symmetric", "wrap"):
-        raise ValueError("[pad] mode must be one of constant, edge, reflect, symmetric, wrap. "
-                         f"Received: mode={mode!r}")
-    from .indexing import take
-
-    for a, pair in enumerate(pairs):
-        if pair != (0, 0):
-            if x.shape[a] == 0:
-                raise ValueError(f"[pad] mode {mode!r} needs values to repeat. Received: shape={x.shape}, axis={a}")
-            x = take(x, np.pad(np.arange(x.shape[a]), pair, mode), a)
-    return x
-
-
-def _crop(x, begin, shape):
-    """The part of ``x`` from ``begin`` on: the gradient of a constant border."""
-    ones = [1] * x.ndim
-    y = _core.slice(x, begin, shape, ones)
-    return record(y, (x,), lambda gy: (_uncrop(gy, begin, x.shape),))
-
-
-def _uncrop(gy, begin, shape):
-    gx = _core.slice_backward(gy, shape, begin, [1] * gy.ndim)
-    return record(gx, (gy,), lambda g: (_crop(g, begin, gy.shape),))

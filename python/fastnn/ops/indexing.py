@@ -11,7 +11,7 @@ from .array import axis_index, cast, integers, ravel, reshape
 from .numpy_op import numpy_op
 
 __all__ = [
-    "get_item", "scatter", "scatter_update", "segment_max", "segment_sum", "slice", "slice_update", "take",
+    "get_item", "scatter", "scatter_update", "segment_max", "segment_min", "segment_prod", "segment_sum", "slice", "slice_update", "take",
     "take_along_axis",
 ]  # fmt: skip
 
@@ -416,10 +416,12 @@ def scatter_update(inputs, indices, updates, reduction=None):
 
 
 def _segments(op_name, data, segment_ids, num_segments):
+    """Data as (n, ...), ids as (n,) with those out of range made num_segments, and num_segments."""
     data, ids = as_tensor(data), as_tensor(segment_ids)
-    if ids.ndim != 1 or data.ndim < 1 or data.shape[0] != ids.shape[0]:
-        raise ValueError(f"[{op_name}] segment_ids must be (n,) for data (n, ...). Received: data.shape={data.shape}, "
+    if ids.ndim < 1 or data.shape[: ids.ndim] != ids.shape:
+        raise ValueError(f"[{op_name}] segment_ids must have the first sizes of data. Received: data.shape={data.shape}, "
                          f"segment_ids.shape={ids.shape}")
+    data, ids = reshape(data, (ids.size,) + data.shape[ids.ndim :]), reshape(ids, (ids.size,))
     if num_segments is None:
         if ids.device == "meta":
             raise ValueError(f"[{op_name}] num_segments must be given for symbolic segment_ids")
@@ -435,8 +437,8 @@ def segment_sum(data, segment_ids, num_segments=None, sorted=False):
     """y[s] = the sum of data[i] over segment_ids[i] = s.
 
     Args:
-        data: (n, ...).
-        segment_ids: (n,) integers; rows whose id is outside [0, num_segments) are left out.
+        data: (n, ...), or more axes in front.
+        segment_ids: (n,) integers, or the first sizes of ``data``; rows whose id is outside [0, num_segments) are left out.
         num_segments: int; the largest id + 1 by default.
         sorted: accepted for Keras's sake.
     """
@@ -445,35 +447,81 @@ def segment_sum(data, segment_ids, num_segments=None, sorted=False):
     return get_item(y, np.s_[:n])
 
 
-@op
-def segment_max(data, segment_ids, num_segments=None, sorted=False):
-    """y[s] = the maximum of data[i] over segment_ids[i] = s; the lowest value of the dtype for an empty segment.
+def _segment_extremum(name, f, data, segment_ids, num_segments):
+    data, ids, n = _segments(name, data, segment_ids, num_segments)
+    if data.dtype in FLOAT_DTYPES:
+        start = -np.inf if f is np.maximum else np.inf
+    else:
+        start = np.iinfo(data.dtype).min if f is np.maximum else np.iinfo(data.dtype).max
 
-    The gradient is shared equally by the elements that attain the maximum. Arguments as for ``segment_sum``.
-    """
-    data, ids, n = _segments("segment_max", data, segment_ids, num_segments)
-    low = -np.inf if data.dtype in FLOAT_DTYPES else np.iinfo(data.dtype).min
-
-    def maximum(d, i):
-        y = np.full((n + 1,) + d.shape[1:], low, d.dtype)
-        np.maximum.at(y, i, d)
+    def extremum(d, i):
+        y = np.full((n + 1,) + d.shape[1:], start, d.dtype)
+        f.at(y, i, d)
         return y[:n]
 
-    y = numpy_op(maximum, data, ids, dtype=data.dtype)
+    y = numpy_op(extremum, data, ids, dtype=data.dtype)
 
     def vjp(gy):
         d, i, top = to_numpy(data), to_numpy(ids), to_numpy(y)
         kept = np.zeros(d.shape, d.dtype)
         inside = i < n
         kept[inside] = d[inside] == top[i[inside]]
-        count = np.ones((n + 1,) + d.shape[1:], d.dtype)
-        count[:] = 0
+        count = np.zeros((n + 1,) + d.shape[1:], d.dtype)
         np.add.at(count, i, kept)
         share = kept / np.maximum(count, 1)[i]
-        from .array import pad
+        from .repetition import pad
         from .elementwise import multiply
 
         wide = pad(gy, [(0, 1)] + [(0, 0)] * (gy.ndim - 1))
         return (multiply(gather(wide, ids, 0), from_numpy(share)),)
+
+    return record(y, (data,), vjp)
+
+
+@op
+def segment_max(data, segment_ids, num_segments=None, sorted=False):
+    """y[s] = the maximum of data[i] over segment_ids[i] = s; the lowest value of the dtype for an empty segment.
+
+    The gradient is shared equally by the elements that attain the maximum. Arguments as for ``segment_sum``.
+    """
+    return _segment_extremum("segment_max", np.maximum, data, segment_ids, num_segments)
+
+
+@op
+def segment_min(data, segment_ids, num_segments=None, sorted=False):
+    """y[s] = the minimum of data[i] over segment_ids[i] = s; the highest value of the dtype for an empty segment.
+
+    The gradient is shared equally by the elements that attain the minimum. Arguments as for ``segment_sum``.
+    """
+    return _segment_extremum("segment_min", np.minimum, data, segment_ids, num_segments)
+
+
+@op
+def segment_prod(data, segment_ids, num_segments=None, sorted=False):
+    """y[s] = the product of data[i] over segment_ids[i] = s, 1 for an empty segment. Arguments as for ``segment_sum``."""
+    data, ids, n = _segments("segment_prod", data, segment_ids, num_segments)
+
+    def product(d, i):
+        y = np.ones((n + 1,) + d.shape[1:], d.dtype)
+        np.multiply.at(y, i, d)
+        return y[:n]
+
+    y = numpy_op(product, data, ids, dtype=data.dtype)
+
+    def vjp(gy):
+        # the product of the others: of the elements that are not 0, or none where two are 0
+        d, i = to_numpy(data), to_numpy(ids)
+        zeros = np.zeros((n + 1,) + d.shape[1:], "int64")
+        np.add.at(zeros, i, d == 0)
+        rest = np.ones((n + 1,) + d.shape[1:], d.dtype)
+        np.multiply.at(rest, i, np.where(d == 0, 1, d))
+        nonzero = np.where(d == 0, 1, d)
+        others = np.where(zeros[i] == 0, rest[i] / nonzero, np.where((zeros[i] == 1) & (d == 0), rest[i], 0))
+        others[i == n] = 0
+        from .repetition import pad
+        from .elementwise import multiply
+
+        wide = pad(gy, [(0, 1)] + [(0, 0)] * (gy.ndim - 1))
+        return (multiply(gather(wide, ids, 0), from_numpy(others.astype(d.dtype))),)
 
     return record(y, (data,), vjp)

@@ -2,16 +2,16 @@
 
 import numpy as np
 
-from .. import dtypes
+from .. import _core, dtypes
 from ..symbolic import op
-from ..tensor import as_tensor
+from ..tensor import as_tensor, from_numpy, to_numpy
 from .array import axis_index, cast, integers, moveaxis, ravel
 from .indexing import read_indices, take_along_axis
 from .numpy_op import numpy_op
 
 __all__ = [
     "argpartition", "argsort", "in_top_k", "multi_hot", "nonzero", "one_hot", "searchsorted", "sort", "top_k",
-    "unravel_index",
+    "unique", "unravel_index",
 ]  # fmt: skip
 
 
@@ -155,6 +155,50 @@ def searchsorted(sorted_sequence, values, side="left"):
 def nonzero(x):
     """The positions of the elements that are not zero: one int32 tensor per axis."""
     return numpy_op(lambda a: tuple(np.nonzero(a)), as_tensor(x), dtype="int32")
+
+
+@op
+def unique(x, sorted=True, return_index=False, return_inverse=False, return_counts=False, axis=None, size=None,
+           fill_value=None):
+    """The different elements of ``x`` (or slices along ``axis``), rising.
+
+    Args:
+        sorted: accepted for Keras's sake: the result is always sorted.
+        return_index, return_inverse, return_counts: also return, in this order, where each occurs first, the
+            number in the result of each element of ``x``, and how often each occurs; int32.
+        size: the length of the result: cut, or filled up with ``fill_value`` (0 by default).
+    """
+    x = as_tensor(x)
+    if axis is None:
+        x, axis = ravel(x), 0
+    axis = axis_index("unique", axis, x.ndim)
+    if x.device == "meta":
+        if size is None:
+            raise ValueError("[unique] size must be given for a symbolic tensor: the number of different elements "
+                             "depends on values")
+        parts = [_core.meta(x.shape[:axis] + (size,) + x.shape[axis + 1 :], x.dtype)]
+        parts += [_core.meta((n,), "int32") for wanted, n in (
+            (return_index, size), (return_inverse, x.shape[axis]), (return_counts, size)) if wanted]
+        return parts[0] if len(parts) == 1 else tuple(parts)
+    values, index, inverse, counts = np.unique(
+        to_numpy(x), return_index=True, return_inverse=True, return_counts=True, axis=axis)
+    inverse = inverse.reshape(-1)
+
+    def fit(a, axis, fill):
+        if size is None:
+            return a
+        a = np.take(a, np.arange(min(size, a.shape[axis])), axis)
+        pads = [(0, size - a.shape[axis]) if i == axis else (0, 0) for i in range(a.ndim)]
+        return np.pad(a, pads, constant_values=fill)
+
+    parts = [from_numpy(fit(values, axis, 0 if fill_value is None else fill_value))]
+    if return_index:
+        parts.append(from_numpy(fit(index, 0, 0).astype("int32")))
+    if return_inverse:
+        parts.append(from_numpy(inverse.astype("int32")))
+    if return_counts:
+        parts.append(from_numpy(fit(counts, 0, 0).astype("int32")))
+    return parts[0] if len(parts) == 1 else tuple(parts)
 
 
 @op
