@@ -44,7 +44,9 @@ def test_variance_scaling_family(name, scale, fan, distribution, shape):
     assert np.abs(x).max() > 0.8 * limit
 
 
-@pytest.mark.parametrize("mode, distribution", [("fan_in", "uniform"), ("fan_out", "normal"), ("fan_avg", "untruncated_normal")])
+@pytest.mark.parametrize("mode, distribution", [
+    ("fan_in", "uniform"), ("fan_out", "normal"), ("fan_avg", "untruncated_normal"),
+])  # fmt: skip
 def test_variance_scaling(mode, distribution):
     x = np.asarray(initializers.VarianceScaling(3.0, mode, distribution, seed=2)((200, 300)))
     variance = 3.0 / {"fan_in": 200, "fan_out": 300, "fan_avg": 250}[mode]

@@ -143,6 +143,18 @@ def muon(w, g, s, t, lr):
     return w - lr * x * np.sqrt(max(w.shape)) * 0.2
 
 
+def schedule_free(b1=0.9, b2=0.999, warmup=0):
+    def step(w, g, s, t, lr):
+        s.setdefault("z", w), s.setdefault("x", w)
+        s["v"] = b2 * s.get("v", 0) + (1 - b2) * g**2
+        rate = lr * min(t / warmup, 1) if warmup else lr
+        s["z"] = s["z"] - rate * g / (np.sqrt(s["v"] / (1 - b2**t)) + 1e-8)
+        s["x"] = (1 - 1 / t) * s["x"] + s["z"] / t
+        return (1 - b1) * s["z"] + b1 * s["x"]
+
+    return step
+
+
 CASES = [
     ("SGD", {}, sgd()),
     ("SGD", {"momentum": 0.9}, sgd(0.9)),
@@ -168,6 +180,8 @@ CASES = [
     ("Lamb", {}, lamb),
     ("Adafactor", {}, adafactor),
     ("Muon", {}, muon),
+    ("ScheduleFreeAdamW", {}, schedule_free()),
+    ("ScheduleFreeAdamW", {"beta_1": 0.8, "warmup_steps": 4}, schedule_free(0.8, 0.999, 4)),
 ]  # fmt: skip
 IDS = [f"{name}-{i}" for i, (name, *_) in enumerate(CASES)]
 
@@ -223,7 +237,9 @@ def test_config(name, kwargs, update):
     assert type(optimizers.get(name.lower())) is type(optimizer)
 
 
-@pytest.mark.parametrize("kwargs", [{}, {"clipnorm": 0.5}, {"global_clipnorm": 0.5}, {"clipvalue": 0.3}, {"weight_decay": 0.1}])
+@pytest.mark.parametrize("kwargs", [
+    {}, {"clipnorm": 0.5}, {"global_clipnorm": 0.5}, {"clipvalue": 0.3}, {"weight_decay": 0.1},
+])  # fmt: skip
 @pytest.mark.parametrize("name", ["SGD", "RMSprop", "Adam"])
 def test_kernel_and_step_by_step_agree(name, kwargs):
     cls = getattr(optimizers, name)

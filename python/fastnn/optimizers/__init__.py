@@ -14,11 +14,12 @@ from .loss_scale_optimizer import LossScaleOptimizer
 from .muon import Muon
 from .nadam import Nadam
 from .rmsprop import RMSprop
+from .schedule_free_adamw import ScheduleFreeAdamW
 from .sgd import SGD
 
 _CLASSES = (
     Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, Ftrl, Lamb, Lion, LossScaleOptimizer, Muon, Nadam, RMSprop,
-    SGD,
+    SGD, ScheduleFreeAdamW,
 )  # fmt: skip
 _OBJECTS = {cls.__name__: cls for cls in _CLASSES}
 _OBJECTS.update({cls.__name__.lower(): cls for cls in _CLASSES})
