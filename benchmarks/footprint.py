@@ -17,11 +17,13 @@ import time
 import numpy as np
 
 IMPORT = """
-import time, resource, numpy
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-start = time.perf_counter()
+import time, numpy
+def resident():
+    with open("/proc/self/statm") as f:
+        return int(f.read().split()[1]) * 4096 / 2**20
+before, start = resident(), time.perf_counter()
 import fastnn
-print(time.perf_counter() - start, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+print(time.perf_counter() - start, resident() - before)
 """
 
 
