@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import ops
 from ..autograd import GradientTape
+from ..layers.calling import signature_of
 from ..tensor import Variable, to_numpy
 from ..tree import flatten, map_structure, pack_sequence_as
 from .compiled import CompiledLoss, CompiledMetrics
@@ -216,7 +217,8 @@ class Trainer:
         return total
 
     def _compute_loss(self, x, y, y_pred, sample_weight, training):
-        if "training" in inspect.signature(self.compute_loss).parameters:
+        function = getattr(self.compute_loss, "__func__", self.compute_loss)
+        if signature_of(function).has_training:
             return self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
         return self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight)
 
