@@ -95,6 +95,15 @@ def test_arithmetic_of_slices():
     np.testing.assert_array_equal(np.asarray(ops.ones((3, 2)) + g), dense + 1)
 
 
+@pytest.mark.parametrize("indices, values, error", [
+    ([3], (1, 2), IndexError), ([-1], (1, 2), IndexError), ([0.5], (1, 2), ValueError), ([0, 1], (1, 2), ValueError),
+    ([0], (1, 3), ValueError), ([[0]], (1, 1, 2), ValueError),
+])  # fmt: skip
+def test_slices_that_do_not_fit(indices, values, error):
+    with pytest.raises(error, match="IndexedSlices"):
+        IndexedSlices(np.array(indices), np.ones(values, "float32"), (3, 2))
+
+
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int32", "int64", "uint64", "float32", "float64"])
 def test_ids_of_any_dtype(dtype):
     layer = layers.Embedding(5, 2)

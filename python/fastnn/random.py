@@ -4,6 +4,7 @@ Numbers come from a counter (Philox4x32-10): what is drawn depends on the seed, 
 generator made before, and on the position in the result; not on the number of threads.
 """
 
+import numbers
 import random as python_random
 
 import numpy as np
@@ -204,7 +205,7 @@ def dropout(inputs, rate, noise_shape=None, seed=None):
             together. None in it stands for the size of ``inputs``.
     """
     x = as_tensor(inputs)
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate <= 1:
+    if isinstance(rate, bool) or not isinstance(rate, numbers.Real) or not 0 <= rate <= 1:
         raise ValueError(f"[dropout] rate must be a number in [0, 1]. Received: rate={rate!r}")
     if x.dtype not in FLOAT_DTYPES:
         raise TypeError(f"[dropout] inputs must be floating point. Received: dtype={x.dtype}")

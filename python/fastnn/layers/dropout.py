@@ -1,5 +1,6 @@
 """Layers that add noise during training and do nothing otherwise."""
 import math
+import numbers
 
 from .. import ops, random
 from ..ops.window import is_channels_first
@@ -8,10 +9,10 @@ from .layer import Layer
 
 
 def _rate(kind, rate, below_one=False):
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 <= rate <= 1 or (below_one and rate == 1):
+    if isinstance(rate, bool) or not isinstance(rate, numbers.Real) or not 0 <= rate <= 1 or (below_one and rate == 1):
         raise ValueError(f"[{kind}] Invalid value received for argument `rate`. Expected a number in "
                          f"[0, 1{')' if below_one else ']'}. Received: rate={rate!r}")
-    return rate
+    return rate if isinstance(rate, (int, float)) else float(rate)
 
 
 class _Noise(Layer):
@@ -132,7 +133,7 @@ class GaussianNoise(_Noise):
 
     def __init__(self, stddev, seed=None, **kwargs):
         super().__init__(**kwargs)
-        if not isinstance(stddev, (int, float)) or not stddev >= 0:
+        if not isinstance(stddev, numbers.Real) or not stddev >= 0:
             raise ValueError("[GaussianNoise] Invalid value received for argument `stddev`. Expected a number that is not "
                              f"negative. Received: stddev={stddev!r}")
         self.stddev = stddev

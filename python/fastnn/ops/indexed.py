@@ -22,15 +22,23 @@ class IndexedSlices:
         indices: (n,) int64 tensor of rows, in any order, repeated or not.
         values: (n, ...) tensor.
         shape: tuple, of the dense gradient.
+
+    Raises:
+        IndexError: an index is not in [0, shape[0]).
+        ValueError: the shapes do not fit.
     """
 
     is_indexed_slices = True
     node = None
 
     def __init__(self, indices, values, shape):
-        self.indices = indices
-        self.values = values
         self.shape = tuple(shape)
+        self.values = as_tensor(values)
+        # checked here, because the sums trust them
+        self.indices = read_indices("IndexedSlices", "indices", indices, self.shape[0], False)
+        if self.values.shape != self.indices.shape + self.shape[1:] or self.indices.ndim != 1:
+            raise ValueError("[IndexedSlices] indices must be (n,) and values (n, *shape[1:]). Received: indices.shape="
+                             f"{self.indices.shape}, values.shape={self.values.shape}, shape={self.shape}")
         self._parts = None
 
     @property
