@@ -56,6 +56,21 @@ class Reshape(Layer):
             raise ValueError(f"[Reshape] at most one size may be -1. Received: target_shape={target_shape}")
         self.input_spec = InputSpec(min_ndim=1)
 
+    def compute_output_shape(self, input_shape):
+        # Stated rather than inferred: two unknown sizes may well fit together, (None, 3) with (5, 3).
+        sizes = tuple(input_shape[1:])
+        if -1 not in self.target_shape:
+            if None not in sizes and math.prod(sizes) != math.prod(self.target_shape):
+                raise ValueError(f"[Reshape] the number of elements must stay the same. Received: "
+                                 f"target_shape={self.target_shape}, input_shape={tuple(input_shape)}")
+            return (input_shape[0], *self.target_shape)
+        known = math.prod(n for n in self.target_shape if n != -1)
+        if None not in sizes and (not known or math.prod(sizes) % known):
+            raise ValueError(f"[Reshape] the sizes must divide the number of elements. Received: "
+                             f"target_shape={self.target_shape}, input_shape={tuple(input_shape)}")
+        rest = None if None in sizes else math.prod(sizes) // known
+        return (input_shape[0], *(rest if n == -1 else n for n in self.target_shape))
+
     def call(self, inputs):
         total = math.prod(inputs.shape[1:])
         known = math.prod(n for n in self.target_shape if n != -1)

@@ -7,11 +7,14 @@ flattened by name (dicts) or by position; an output without a loss may go withou
 from .. import losses as losses_module
 from .. import metrics as metrics_module
 from .. import ops
-from ..tree import flatten, is_nested
+from ..tree import flatten, flatten_with_path, is_nested
 
 
 def output_names_of(y_pred, names):
     """The name of every output, None where it has none. ``names``: the model's, or None."""
+    if _is_deep(y_pred):
+        # Outputs inside outputs are named by their path, as Keras does.
+        return ["/".join(str(key) for key in path) for path, _ in flatten_with_path(y_pred)]
     if isinstance(y_pred, dict):
         keys = list(y_pred)
         if names and set(names) == set(keys):
@@ -19,6 +22,12 @@ def output_names_of(y_pred, names):
         return sorted(keys)
     n = len(flatten(y_pred))
     return list(names) if names and len(names) == n else [None] * n
+
+
+def _is_deep(nest):
+    """Whether a nest holds nests."""
+    values = nest.values() if isinstance(nest, dict) else nest if isinstance(nest, (list, tuple)) else ()
+    return any(is_nested(v) for v in values)
 
 
 def flatten_outputs(nest, names, what, required=None):
@@ -31,7 +40,7 @@ def flatten_outputs(nest, names, what, required=None):
         required: which outputs must have a leaf; by position, None stands for the others.
     """
     n = len(names)
-    if isinstance(nest, dict):
+    if isinstance(nest, dict) and not _is_deep(nest):
         if n == 1 and len(nest) == 1:
             return list(nest.values())
         unknown = [k for k in nest if k not in names]
@@ -51,6 +60,8 @@ def flatten_outputs(nest, names, what, required=None):
 def _per_output(value, names, what):
     """One entry of ``loss``, ``loss_weights`` or ``metrics`` for each output."""
     n = len(names)
+    if _is_deep(value) and what.startswith("loss") and len(flatten(value)) == n:
+        return flatten(value)
     if isinstance(value, dict):
         unknown = [k for k in value if k not in names]
         if unknown and not (n == 1 and len(value) == 1):

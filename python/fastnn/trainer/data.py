@@ -241,12 +241,17 @@ class IterableData:
 
     def _batches(self):
         if is_indexed(self._source):
-            n = self.steps
-            order = np.random.permutation(n) if self._shuffle else range(n)
-            for i in order:
-                yield self._source[int(i)]
-            if hasattr(self._source, "on_epoch_end"):
-                self._source.on_epoch_end()
+            source, n = self._source, self.steps
+            if hasattr(source, "on_epoch_begin"):
+                source.on_epoch_begin()
+            order = np.random.permutation(n).tolist() if self._shuffle else range(n)
+            if getattr(source, "workers", 1) > 1:
+                yield from _made_ahead(source, order, source.workers, max(1, source.max_queue_size))
+            else:
+                for i in order:
+                    yield source[i]
+            if hasattr(source, "on_epoch_end"):
+                source.on_epoch_end()
         elif hasattr(self._source, "__next__"):
             yield from self._source  # a generator goes on where it stopped
         else:
@@ -259,6 +264,25 @@ class IterableData:
             if self._class_weight is not None:
                 w = class_weights(to_arrays(y, "y"), self._class_weight, self._op)
             yield to_tensors(x), to_tensors(y), to_tensors(w)
+
+
+def _made_ahead(source, order, workers, ahead):
+    """The batches of an indexed source in order, made by threads before they are asked for."""
+    import collections
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(workers) as pool:
+        waiting = collections.deque()
+        try:
+            for i in order:
+                waiting.append(pool.submit(source.__getitem__, i))
+                if len(waiting) > ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
 
 
 def is_indexed(source):

@@ -376,15 +376,14 @@ class Trainer:
         self.stop_training = False
         self.make_train_function()
         logs = {}
-        batches = None
+        # With a number of steps, arrays start over at their end and sources go on where they stopped.
+        batches = _Steps(data, repeat=data.size is not None) if steps_per_epoch is not None else None
         callbacks.on_train_begin()
         try:
             for epoch in range(initial_epoch, epochs):
                 self.reset_metrics()
                 callbacks.on_epoch_begin(epoch)
-                if batches is None or steps_per_epoch is None:
-                    batches = _Steps(data, "fit")
-                batches, results = self._run_epoch(batches, data, callbacks, steps_per_epoch)
+                results = self._run_epoch(batches or _Steps(data), callbacks, steps_per_epoch)
                 logs = self._logs(results)
                 if validation is not None and _due(epoch + 1, validation_freq):
                     for name, value in self._evaluate(validation, callbacks, validation_steps).items():
@@ -401,28 +400,22 @@ class Trainer:
             callbacks.on_train_end(logs)
         return self.history
 
-    def _run_epoch(self, batches, data, callbacks, steps_per_epoch):
-        """Train on one epoch's batches. Returns the iterator to go on with and the last results."""
-        results = None
+    def _run_epoch(self, batches, callbacks, steps_per_epoch):
+        """Train on one epoch's batches. Returns the results of the last step, if an overridden step gave them."""
+        results, step = None, 0
         standard = self._standard_train_step()
-        step = 0
         while steps_per_epoch is None or step < steps_per_epoch:
-            first = step
+            batch = batches.next()
+            if batch is None:
+                self._check_ran_dry(step, steps_per_epoch)
+                break
             watched = callbacks.wants_batches("train")
             if watched:
-                callbacks.on_train_batch_begin(first)
-            for _ in range(self.steps_per_execution):
-                if steps_per_epoch is not None and step >= steps_per_epoch:
-                    break
-                batch = batches.next()
-                if batch is None and steps_per_epoch is not None and data.size is not None:
-                    batches = _Steps(data, "fit")  # arrays start over
-                    batch = batches.next()
-                if batch is None:
-                    if step == first:
-                        self._check_ran_dry(step, steps_per_epoch)
-                        return batches, results
-                    break
+                callbacks.on_train_batch_begin(step)
+            last = step + self.steps_per_execution
+            if steps_per_epoch is not None:
+                last = min(last, steps_per_epoch)
+            while batch is not None:
                 if standard:
                     # Metrics are read when somebody looks at them.
                     x, y, w = batch
@@ -431,11 +424,12 @@ class Trainer:
                 else:
                     results = self.train_function(_pack(batch))
                 step += 1
+                batch = batches.next() if step < last else None
             if watched:
                 callbacks.on_train_batch_end(step - 1, self._logs(results))
             if self.stop_training:
                 break
-        return batches, results
+        return results
 
     @staticmethod
     def _check_ran_dry(step, steps_per_epoch):
@@ -508,7 +502,7 @@ class Trainer:
         callbacks.on_test_begin()
         self.stop_evaluating = False
         results, step = None, 0
-        batches = _Steps(data, "evaluate")
+        batches = _Steps(data)
         while steps is None or step < steps:
             batch = batches.next()
             if batch is None:
@@ -551,7 +545,7 @@ class Trainer:
         self.stop_predicting = False
         callbacks.on_predict_begin()
         structure, parts, step = None, [], 0
-        batches = _Steps(data, "predict")
+        batches = _Steps(data)
         while steps is None or step < steps:
             batch = batches.next()
             if batch is None:
@@ -620,14 +614,18 @@ class Trainer:
 
 
 class _Steps:
-    """An epoch's batches, one at a time; None after the last."""
+    """An epoch's batches, one at a time; None after the last, unless they repeat."""
 
-    def __init__(self, data, op):
+    def __init__(self, data, repeat=False):
+        self._data, self._repeat = data, repeat
         self._batches = data.epoch()
-        self._op = op
 
     def next(self):
-        return next(self._batches, None)
+        batch = next(self._batches, None)
+        if batch is None and self._repeat:
+            self._batches = self._data.epoch()
+            batch = next(self._batches, None)
+        return batch
 
 
 def _pack(batch):

@@ -1,0 +1,410 @@
+"""fit, evaluate and predict: data sources, structures, order of events, errors on the way."""
+import threading
+
+import numpy as np
+import pytest
+
+import fastnn as keras
+from fastnn import callbacks, layers, ops
+
+
+def small(loss="mse", **kwargs):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(4, activation="tanh"), layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.1), loss, **kwargs)
+    return model
+
+
+def data(n=20, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((n, 3)).astype("f")
+    return x, x.sum(axis=1, keepdims=True)
+
+
+def weights(model):
+    return [w.copy() for w in model.get_weights()]
+
+
+def assert_equal(a, b):
+    for u, v in zip(a, b):
+        np.testing.assert_array_equal(u, v)
+
+
+class Recorder(callbacks.Callback):
+    """Notes the name of every hook that is called."""
+
+    def __init__(self):
+        super().__init__()
+        self.events = []
+
+
+HOOKS = [f"on_{e}_{w}" for e in ("train", "test", "epoch", "train_batch", "test_batch") for w in ("begin", "end")]
+for hook in HOOKS:
+    setattr(Recorder, hook, lambda self, *args, hook=hook, **kwargs: self.events.append(hook))
+
+
+def test_arrays_and_generators_give_the_same_weights():
+    x, y = data()
+    a, b, c, d = small(), small(), small(), small()
+    a.fit(x, y, batch_size=4, epochs=3, shuffle=False, verbose=0)
+
+    def batches():
+        for _ in range(3):
+            for i in range(0, 20, 4):
+                yield x[i : i + 4], y[i : i + 4]
+
+    b.fit(batches(), epochs=3, steps_per_epoch=5, verbose=0)
+
+    class Data(keras.utils.PyDataset):
+        def __len__(self):
+            return 5
+
+        def __getitem__(self, i):
+            return x[4 * i : 4 * i + 4], y[4 * i : 4 * i + 4]
+
+    c.fit(Data(), epochs=3, shuffle=False, verbose=0)
+    assert_equal(weights(a), weights(b))
+    d.fit(Data(workers=2, max_queue_size=2), epochs=3, shuffle=False, verbose=0)
+    for other in (b, c, d):
+        assert_equal(weights(a), weights(other))
+
+
+def test_the_last_smaller_batch_counts_by_its_rows():
+    x, y = data(10)
+    model = small(metrics=["mae"])
+    loss, mae = model.evaluate(x, y, batch_size=4, verbose=0)
+    whole_loss, whole_mae = model.evaluate(x, y, batch_size=10, verbose=0)
+    assert abs(loss - whole_loss) < 1e-6 and abs(mae - whole_mae) < 1e-6
+
+
+def test_shuffling_visits_every_row_once():
+    seen = []
+
+    class Look(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = layers.Dense(1)
+
+        def call(self, x):
+            return self.dense(x)
+
+        def train_step(self, batch):
+            seen.extend(np.asarray(batch[0])[:, 0].tolist())
+            return super().train_step(batch)
+
+    x = np.arange(23, dtype="f").reshape(23, 1)
+    for shuffle in (True, "batch", False):
+        seen.clear()
+        model = Look()
+        model.compile("sgd", "mse")
+        model.fit(x, x, batch_size=5, verbose=0, shuffle=shuffle)
+        assert sorted(seen) == list(range(23)) and (seen == list(range(23))) == (shuffle is False)
+
+
+def test_set_random_seed_repeats_everything():
+    x, y = data()
+    results = []
+    for _ in range(2):
+        keras.utils.set_random_seed(7)
+        model = keras.Sequential([keras.Input((3,)), layers.Dense(8), layers.Dropout(0.5), layers.Dense(1)])
+        model.compile("adam", "mse")
+        model.fit(x, y, batch_size=4, epochs=2, verbose=0)
+        results.append(weights(model))
+    assert_equal(*results)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+def test_training_has_the_same_bits_for_any_number_of_threads(threads):
+    before = keras.num_threads()
+    results = []
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((32, 12, 12, 3)).astype("f"), rng.integers(0, 4, 32)
+    try:
+        for n in (1, threads):
+            keras.set_num_threads(n)
+            keras.utils.set_random_seed(1)
+            model = keras.Sequential([
+                keras.Input((12, 12, 3)), layers.SeparableConv2D(16, 3), layers.BatchNormalization(), layers.ReLU(),
+                layers.Conv2D(16, 3, strides=2), layers.MaxPooling2D(2), layers.Reshape((4, 16)), layers.GRU(8),
+                layers.Dropout(0.3), layers.Dense(4, activation="softmax")])
+            model.compile("adam", "sparse_categorical_crossentropy")
+            model.fit(x, y, batch_size=8, epochs=2, verbose=0)
+            results.append(weights(model))
+    finally:
+        keras.set_num_threads(before)
+    assert_equal(*results)
+
+
+def test_order_of_events():
+    x, y = data(8)
+    recorder = Recorder()
+    small().fit(x, y, batch_size=4, epochs=1, validation_split=0.5, verbose=0, callbacks=[recorder])
+    assert recorder.events == ["on_train_begin", "on_epoch_begin", "on_train_batch_begin", "on_train_batch_end", "on_test_begin",
+                      "on_test_batch_begin", "on_test_batch_end", "on_test_end", "on_epoch_end", "on_train_end"]
+
+
+def test_history_epochs_and_validation_freq():
+    x, y = data()
+    h = small(metrics=["mae"]).fit(x, y, epochs=5, initial_epoch=2, validation_data=(x, y), validation_freq=2, verbose=0)
+    assert h.epoch == [2, 3, 4] and set(h.history) == {"loss", "mae", "val_loss", "val_mae"}
+    assert len(h.history["loss"]) == 3 and len(h.history["val_loss"]) == 1
+    h = small().fit(x, y, epochs=3, validation_data=(x, y), validation_freq=[1, 3], verbose=0)
+    assert len(h.history["val_loss"]) == 2
+    assert h.history["loss"][-1] < h.history["loss"][0]
+
+
+def test_stop_training_and_errors_leave_the_model_usable():
+    x, y = data()
+
+    class Stop(callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if batch == 1:
+                self.model.stop_training = True
+
+    class Break(callbacks.Callback):
+        ended = False
+
+        def on_train_batch_end(self, batch, logs=None):
+            raise KeyboardInterrupt
+
+        def on_train_end(self, logs=None):
+            self.ended = True
+
+    model = small()
+    h = model.fit(x, y, batch_size=4, epochs=9, verbose=0, callbacks=[Stop()])
+    assert len(h.epoch) == 1
+    b = Break()
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(x, y, verbose=0, callbacks=[b])
+    assert b.ended and keras._core.recording() == 0
+    model.fit(x, y, verbose=0)
+
+
+def test_an_error_inside_the_step_stops_the_tape():
+    model = small()
+    with pytest.raises(ValueError):
+        model.fit(np.ones((4, 5), "f"), np.ones((4, 1), "f"), verbose=0)
+    assert keras._core.recording() == 0
+    model.fit(*data(), verbose=0)
+
+
+def test_fit_in_two_threads_is_refused():
+    model, started, go = small(), threading.Event(), threading.Event()
+
+    class Wait(callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            started.set()
+            go.wait(30)
+
+    thread = threading.Thread(target=lambda: model.fit(*data(), verbose=0, callbacks=[Wait()]))
+    thread.start()
+    started.wait(30)
+    with pytest.raises(RuntimeError, match="already training"):
+        model.fit(*data(), verbose=0)
+    go.set()
+    thread.join(30)
+    model.fit(*data(), verbose=0)
+
+
+def test_class_weight_is_sample_weight():
+    x, _ = data(12)
+    y = np.arange(12) % 3
+    table = {0: 1.0, 1: 2.0, 2: 0.5}
+    results = []
+    for labels, loss, kwargs in [
+        (y, "sparse_categorical_crossentropy", {"class_weight": table}),
+        (y, "sparse_categorical_crossentropy", {"sample_weight": np.vectorize(table.get)(y).astype("f")}),
+        (np.eye(3, dtype="f")[y], "categorical_crossentropy", {"class_weight": table}),
+    ]:
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((3,)), layers.Dense(3, activation="softmax")])
+        model.compile("sgd", loss)
+        model.fit(x, labels, shuffle=False, batch_size=5, verbose=0, **kwargs)
+        results.append(weights(model))
+    assert_equal(results[0], results[1])
+    for a, b in zip(results[0], results[2]):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def two_heads():
+    keras.utils.set_random_seed(0)
+    a, b = keras.Input((3,), name="a"), keras.Input((2,), name="b")
+    x = layers.concatenate([a, b])
+    return keras.Model({"a": a, "b": b}, [layers.Dense(2, name="p")(x), layers.Dense(1, name="q")(x)])
+
+
+def test_inputs_and_outputs_by_name_and_by_position():
+    rng = np.random.default_rng(0)
+    a, b, p, q = (rng.standard_normal((6, n)).astype("f") for n in (3, 2, 2, 1))
+    results = []
+    for y, loss, weight in [
+        ([p, q], ["mse", "mae"], [0.5, 2.0]),
+        ({"q": q, "p": p}, {"p": "mse", "q": "mae"}, {"q": 2.0, "p": 0.5}),
+        ((p, q), {"q": "mae", "p": keras.losses.MeanSquaredError()}, {"p": 0.5, "q": 2.0}),
+    ]:
+        model = two_heads()
+        model.compile("sgd", loss, loss_weights=weight, metrics={"q": ["mae"]})
+        h = model.fit({"b": b, "a": a}, y, epochs=2, shuffle=False, verbose=0)
+        assert set(h.history) == {"loss", "p_loss", "q_loss", "q_mae"}
+        np.testing.assert_allclose(h.history["loss"][0], 0.5 * h.history["p_loss"][0] + 2 * h.history["q_loss"][0], rtol=1e-5)
+        results.append(weights(model))
+    assert_equal(results[0], results[1])
+    assert_equal(results[0], results[2])
+
+
+def test_an_output_without_a_loss():
+    rng = np.random.default_rng(0)
+    a, b, p = (rng.standard_normal((6, n)).astype("f") for n in (3, 2, 2))
+    model = two_heads()
+    model.compile("sgd", {"p": "mse"})
+    before = weights(model)
+    with pytest.warns(UserWarning, match="q/kernel"):
+        model.fit({"a": a, "b": b}, {"p": p}, verbose=0)
+    after = weights(model)
+    assert not np.array_equal(before[0], after[0]) and np.array_equal(before[2], after[2])
+
+
+def test_nested_outputs():
+    x = keras.Input((3,))
+    model = keras.Model(x, {"u": layers.Dense(1, name="one")(x), "v": {"w": layers.Dense(2, name="two")(x)}})
+    rows = np.ones((4, 3), "f")
+    y = {"u": np.ones((4, 1), "f"), "v": {"w": np.ones((4, 2), "f")}}
+    model.compile("sgd", {"u": "mse", "v": {"w": "mae"}})
+    h = model.fit(rows, y, verbose=0)
+    assert set(h.history) == {"loss", "u_loss", "v/w_loss"}
+    model.compile("sgd", "mse")
+    model.fit(rows, y, verbose=0)
+    out = model.predict(rows, batch_size=3, verbose=0)
+    assert out["u"].shape == (4, 1) and out["v"]["w"].shape == (4, 2)
+
+
+def test_overridden_steps():
+    class Mine(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = layers.Dense(1)
+            self.tracker = keras.metrics.Mean(name="mine")
+
+        def call(self, x, training=False):
+            return self.dense(x)
+
+        def train_step(self, batch):
+            x, y = batch
+            with keras.GradientTape() as tape:
+                loss = ops.mean(ops.square(self(x, training=True) - y))
+            self.optimizer.apply_gradients(zip(tape.gradient(loss, self.trainable_variables), self.trainable_variables))
+            self.tracker.update_state(loss)
+            return {"mine": self.tracker.result()}
+
+        def test_step(self, batch):
+            return {"checked": 1.0}
+
+        def predict_step(self, batch):
+            return self(batch[0]) * 0.0
+
+        @property
+        def metrics(self):
+            return [self.tracker]
+
+    x, y = data()
+    model = Mine()
+    model.compile("sgd")
+    h = model.fit(x, y, epochs=3, validation_data=(x, y), verbose=0)
+    assert h.history["mine"][2] < h.history["mine"][0] and h.history["val_checked"] == [1.0] * 3
+    assert not model.predict(x, verbose=0).any()
+
+
+def test_compute_loss_and_add_loss():
+    class Penalty(layers.Layer):
+        def call(self, x):
+            self.add_loss(3.0 * ops.mean(ops.square(x)))
+            return x
+
+    class Own(keras.Model):
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None):
+            return 2.0 * super().compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight)
+
+    x, y = np.ones((4, 3), "f"), np.zeros((4, 3), "f")
+    inputs = keras.Input((3,))
+    model = Own(inputs, Penalty()(inputs))
+    model.compile("sgd", "mse")
+    assert abs(model.evaluate(x, y, verbose=0) - 8.0) < 1e-5
+
+
+def test_steps_per_epoch_with_arrays_goes_on_where_it_stopped():
+    x, y = data(20)
+    seen = []
+
+    class Look(callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append(batch)
+
+    small().fit(x, y, batch_size=4, steps_per_epoch=3, epochs=3, verbose=0, callbacks=[Look()])
+    assert seen == [0, 1, 2] * 3
+
+
+def test_a_generator_that_runs_out_is_told():
+    x, y = data(8)
+    with pytest.warns(UserWarning, match="ran out"):
+        small().fit(iter([(x, y)] * 3), steps_per_epoch=2, epochs=2, verbose=0)
+
+
+def test_steps_per_execution():
+    x, y = data(20)
+    seen = []
+
+    class Look(callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append(batch)
+
+    a, b = small(), small(steps_per_execution=2)
+    a.fit(x, y, batch_size=4, shuffle=False, verbose=0)
+    b.fit(x, y, batch_size=4, shuffle=False, verbose=0, callbacks=[Look()])
+    assert_equal(weights(a), weights(b))
+    assert seen == [1, 3, 4]
+
+
+def test_on_batch_functions():
+    x, y = data(6)
+    model = small(metrics=["mae"])
+    first = model.train_on_batch(x, y)
+    assert len(first) == 2 and isinstance(first[0], float)
+    assert set(model.test_on_batch(x, y, return_dict=True)) == {"loss", "mae"}
+    out = model.predict_on_batch(x)
+    assert isinstance(out, np.ndarray) and out.flags.writeable
+    np.testing.assert_array_equal(out, model.predict(x, verbose=0))
+
+
+def test_a_kept_prediction_does_not_change():
+    x, y = data(6)
+    model = small()
+    kept = model(x)
+    copy = np.array(kept)
+    model.fit(x, y, epochs=2, verbose=0)
+    np.testing.assert_array_equal(kept, copy)
+
+
+def test_trainable_after_compile():
+    x, y = data()
+    model = small()
+    before = weights(model)
+    model.layers[0].trainable = False
+    with pytest.warns(UserWarning, match="trainable"):
+        model.fit(x, y, verbose=0)
+    after = weights(model)
+    assert np.array_equal(before[0], after[0]) and not np.array_equal(before[2], after[2])
+
+
+@pytest.mark.parametrize("verbose,lines", [(0, 0), (2, 3)])
+def test_output_in_a_pipe(verbose, lines, capsys):
+    small().fit(*data(), epochs=3, verbose=verbose)
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == lines
+    assert all(line.startswith(f"Epoch {i + 1}/3 - 1/1 - ") and "loss: " in line for i, line in enumerate(printed))
+
+
+def test_lists_of_numbers_and_tensors_as_data():
+    model = small()
+    x, y = data(4)
+    model.fit(keras.convert_to_tensor(x), y.tolist(), verbose=0)
+    assert model.predict(x.tolist(), verbose=0).shape == (4, 1)
