@@ -237,3 +237,24 @@ def test_dropout_keeps_the_scale(rate, noise_shape):
         np.testing.assert_array_equal(first, np.broadcast_to(first[:, :1], x.shape))
     np.testing.assert_array_equal(np.asarray(layer(x, training=False)), x)
     np.testing.assert_array_equal(np.asarray(layer(x)), x)
+
+
+def test_first_weights_of_layers():
+    """What the default initializers of a layer give, weight by weight."""
+
+    def weights(layer, shape):
+        layer.build(shape)
+        return [np.asarray(w) for w in layer.weights]
+
+    kernel, bias = weights(keras.layers.Dense(50), (None, 70))
+    limit = (6 / (70 + 50)) ** 0.5  # glorot uniform
+    assert 0.97 * limit < np.abs(kernel).max() <= limit and not bias.any()
+    kernel, recurrent, bias = weights(keras.layers.LSTM(20), (None, 5, 30))
+    np.testing.assert_allclose(recurrent @ recurrent.T, np.eye(20), atol=1e-5)
+    assert np.abs(kernel).max() <= (6 / (30 + 80)) ** 0.5
+    np.testing.assert_array_equal(bias, np.repeat([0, 1, 0, 0], 20))  # the forget gate starts open
+    assert not weights(keras.layers.LSTM(4, unit_forget_bias=False), (None, 5, 3))[2].any()
+    (embeddings,) = weights(keras.layers.Embedding(100, 30), (None, 4))
+    assert 0.049 < np.abs(embeddings).max() <= 0.05
+    for w, value in zip(weights(keras.layers.BatchNormalization(), (None, 8)), (1, 0, 0, 1)):
+        np.testing.assert_array_equal(w, np.full(8, value))
