@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import fastnn
 from fastnn import KerasTensor, layers
 from check import check_op
 
@@ -108,3 +109,11 @@ def test_shapes_of_unknown_sizes():
 def test_errors(f, error, match):
     with pytest.raises(error, match=match):
         f()
+
+
+def test_multiply_ignores_masked_steps():
+    ids = [np.array([[1, 0, 2, 0]]), np.array([[1, 1, 0, 0]])]
+    inputs = [fastnn.Input((4,), dtype="int32") for _ in ids]
+    embed = layers.Embedding(5, 2, mask_zero=True, embeddings_initializer=fastnn.initializers.Constant(3.0))
+    model = fastnn.Model(inputs, layers.Multiply()([embed(i) for i in inputs]))
+    np.testing.assert_array_equal(np.asarray(model(ids))[0, :, 0], [9, 3, 3, 0])

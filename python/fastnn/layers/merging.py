@@ -86,7 +86,23 @@ class Subtract(_Merge):
 
 
 class Multiply(_Merge):
-    """The product of its inputs, elementwise."""
+    """The product of its inputs, elementwise. A masked step of one input does not change the product;
+    where every input is masked it is 0.
+    """
+
+    def call(self, inputs):
+        _check_list(self, inputs)
+        masks = [getattr(x, "_keras_mask", None) for x in inputs]
+        if all(m is None for m in masks):
+            return super().call(inputs)
+        wide = [None if m is None else ops.broadcast_to(ops.expand_dims(m, -1), x.shape) for m, x in zip(masks, inputs)]
+        result = super().call([x if m is None else ops.where(m, x, 1.0) for m, x in zip(wide, inputs)])
+        if any(m is None for m in wide):
+            return result
+        seen = wide[0]
+        for m in wide[1:]:
+            seen = ops.logical_or(seen, m)
+        return ops.where(seen, result, 0.0)
 
     def _pair(self, a, b):
         return ops.multiply(a, b)
