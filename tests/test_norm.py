@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import fastnn
-from check import check_close, check_gradient, check_threads, gradients, tensor, values
+from check import check_close, check_gradient, check_threads, tensor, values
 from fastnn import GradientTape, layers, ops
 from fastnn.ops.normalization import batch_norm_train
 

@@ -7,14 +7,12 @@ import math
 
 import numpy as np
 
-from .. import _core, dtypes
+from .. import dtypes
 from .._core import record
 from ..symbolic import op
 from ..tensor import as_tensor
-from .elementwise import (_fit, _mask, add, cast, cos, divide, equal, exp, floor, greater, greater_equal, less, less_equal,
-                          log, log1p, maximum, minimum, multiply, negative, power, reciprocal, sin, sqrt, square,
-                          subtract, tanh, trunc, wants_grad, where)
-from .elementwise import abs as abs_
+from .elementwise import (_fit, _mask, add, cos, divide, equal, exp, floor, multiply, negative, reciprocal, sqrt, square,
+                          subtract, trunc, wants_grad, where)
 from .numpy_op import elementwise_numpy, float_dtype, numpy_op, operands
 
 _LN2, _LN10 = math.log(2), math.log(10)

@@ -12,42 +12,10 @@ from ..autograd import GradientTape
 from ..layers.calling import signature_of
 from ..tensor import Variable, to_numpy
 from ..tree import flatten, map_structure, pack_sequence_as
+from .common import Steps, check_count, is_due, pack, rows_of, to_logs, whole_batch
 from .compiled import CompiledLoss, CompiledMetrics
-from .data import (ArrayData, check_batch_size, check_finite, make_data, pack_x_y_sample_weight, to_arrays, to_tensors,
+from .data import (ArrayData, check_batch_size, check_finite, make_data, to_arrays, to_tensors,
                    unpack_x_y_sample_weight)
-
-
-def _count(value, name, op, least=1, optional=True):
-    """ValueError unless value is an integer of at least ``least`` (or None where optional)."""
-    if value is None and optional:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"[{op}] {name} must be an integer of at least {least}. Received: {name}={value!r}")
-    return int(value)
-
-
-def _batch_size(x):
-    """The samples in a batch; optional inputs may be None."""
-    return next(leaf for leaf in flatten(x) if leaf is not None).shape[0]
-
-
-def to_number(value):
-    """A metric's result as a Python float, or an array where it has several numbers."""
-    if isinstance(value, (int, float)):
-        return float(value)
-    array = np.asarray(value)
-    return float(array.item()) if array.size == 1 else array
-
-
-def to_logs(results):
-    """Metric results as numbers, in sorted order as Keras gives them."""
-    logs = {}
-    for key, value in sorted(results.items()):
-        if isinstance(value, dict):
-            logs.update(to_logs(value))
-        else:
-            logs[key] = to_number(value)
-    return logs
 
 
 class Trainer:
@@ -101,7 +69,7 @@ class Trainer:
                 near = difflib.get_close_matches(name, known, 1, 0.5)
                 hints.append(f"{name!r}" + (f" (did you mean {near[0]!r}?)" if near else ""))
             raise TypeError(f"[compile] got an unexpected keyword argument: {', '.join(hints)}")
-        self.steps_per_execution = _count(steps_per_execution, "steps_per_execution", "compile", optional=False)
+        self.steps_per_execution = check_count(steps_per_execution, "steps_per_execution", "compile", optional=False)
         optimizer = optimizers.get(optimizer)
         names = self._names_of_outputs()
         compile_loss = CompiledLoss(loss, loss_weights, names) if loss is not None else None
@@ -248,7 +216,7 @@ class Trainer:
             y_pred = self._call_model(x, True)
             loss = self._compute_loss(x, y, y_pred, sample_weight, True)
             scaled = self.optimizer.scale_loss(loss) if self.optimizer is not None else loss
-        self._loss_tracker.update_state(loss, sample_weight=_batch_size(x))
+        self._loss_tracker.update_state(loss, sample_weight=rows_of(x))
         weights = self.trainable_weights
         if weights and self.optimizer is not None:
             gradients = tape.gradient(scaled, weights)
@@ -263,7 +231,7 @@ class Trainer:
         y_pred = self._call_model(x, False)
         if self._compile_loss is not None or self.losses:
             loss = self._compute_loss(x, y, y_pred, sample_weight, False)
-            self._loss_tracker.update_state(loss, sample_weight=_batch_size(x))
+            self._loss_tracker.update_state(loss, sample_weight=rows_of(x))
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
     def predict_step(self, data):
@@ -326,16 +294,16 @@ class Trainer:
         from ..callbacks import CallbackList
 
         self._assert_compiled("fit")
-        epochs = _count(epochs, "epochs", "fit", 0, optional=False)
-        initial_epoch = _count(initial_epoch, "initial_epoch", "fit", 0, optional=False)
-        steps_per_epoch = _count(steps_per_epoch, "steps_per_epoch", "fit")
-        validation_steps = _count(validation_steps, "validation_steps", "fit")
+        epochs = check_count(epochs, "epochs", "fit", 0, optional=False)
+        initial_epoch = check_count(initial_epoch, "initial_epoch", "fit", 0, optional=False)
+        steps_per_epoch = check_count(steps_per_epoch, "steps_per_epoch", "fit")
+        validation_steps = check_count(validation_steps, "validation_steps", "fit")
         if validation_batch_size is not None:
             check_batch_size(validation_batch_size)
         if isinstance(validation_freq, (list, tuple, set)):
-            validation_freq = {_count(v, "validation_freq", "fit", optional=False) for v in validation_freq}
+            validation_freq = {check_count(v, "validation_freq", "fit", optional=False) for v in validation_freq}
         else:
-            validation_freq = _count(validation_freq, "validation_freq", "fit", optional=False)
+            validation_freq = check_count(validation_freq, "validation_freq", "fit", optional=False)
         if not isinstance(validation_split, (int, float)) or not 0 <= validation_split < 1:
             raise ValueError("[fit] validation_split must be at least 0 and below 1. "
                              f"Received: validation_split={validation_split!r}")
@@ -377,15 +345,15 @@ class Trainer:
         self.make_train_function()
         logs = {}
         # With a number of steps, arrays start over at their end and sources go on where they stopped.
-        batches = _Steps(data, repeat=data.size is not None) if steps_per_epoch is not None else None
+        batches = Steps(data, repeat=data.size is not None) if steps_per_epoch is not None else None
         callbacks.on_train_begin()
         try:
             for epoch in range(initial_epoch, epochs):
                 self.reset_metrics()
                 callbacks.on_epoch_begin(epoch)
-                results = self._run_epoch(batches or _Steps(data), callbacks, steps_per_epoch)
+                results = self._run_epoch(batches or Steps(data), callbacks, steps_per_epoch)
                 logs = self._logs(results)
-                if validation is not None and _due(epoch + 1, validation_freq):
+                if validation is not None and is_due(epoch + 1, validation_freq):
                     for name, value in self._evaluate(validation, callbacks, validation_steps).items():
                         logs[f"val_{name}"] = value
                 logs = dict(sorted(logs.items()))
@@ -422,7 +390,7 @@ class Trainer:
                     y_pred = self._train_on(x, y, w)
                     self._update_metrics(x, y, y_pred, w)
                 else:
-                    results = self.train_function(_pack(batch))
+                    results = self.train_function(pack(batch))
                 step += 1
                 batch = batches.next() if step < last else None
             if watched:
@@ -487,7 +455,7 @@ class Trainer:
         if kwargs:
             raise TypeError(f"[evaluate] got an unexpected keyword argument: {', '.join(map(repr, kwargs))}")
         self._assert_compiled("evaluate")
-        steps = _count(steps, "steps", "evaluate")
+        steps = check_count(steps, "steps", "evaluate")
         verbose = self._verbosity(verbose)
         data = make_data(x, y, sample_weight, batch_size, op="evaluate")
         if not isinstance(callbacks, CallbackList):
@@ -502,7 +470,7 @@ class Trainer:
         callbacks.on_test_begin()
         self.stop_evaluating = False
         results, step = None, 0
-        batches = _Steps(data)
+        batches = Steps(data)
         while steps is None or step < steps:
             batch = batches.next()
             if batch is None:
@@ -512,7 +480,7 @@ class Trainer:
             watched = callbacks.wants_batches("test")
             if watched:
                 callbacks.on_test_batch_begin(step)
-            results = self.test_function(_pack(batch))
+            results = self.test_function(pack(batch))
             if watched:
                 callbacks.on_test_batch_end(step, self._logs(results))
             step += 1
@@ -535,7 +503,7 @@ class Trainer:
         """The model's outputs for all samples, as NumPy arrays in the structure of the outputs."""
         from ..callbacks import CallbackList
 
-        steps = _count(steps, "steps", "predict")
+        steps = check_count(steps, "steps", "predict")
         verbose = self._verbosity(verbose)
         data = make_data(x, batch_size=batch_size, op="predict")
         if not isinstance(callbacks, CallbackList):
@@ -545,7 +513,7 @@ class Trainer:
         self.stop_predicting = False
         callbacks.on_predict_begin()
         structure, parts, step = None, [], 0
-        batches = _Steps(data)
+        batches = Steps(data)
         while steps is None or step < steps:
             batch = batches.next()
             if batch is None:
@@ -553,7 +521,7 @@ class Trainer:
             watched = callbacks.wants_batches("predict")
             if watched:
                 callbacks.on_predict_batch_begin(step)
-            outputs = self.predict_function(_pack(batch))
+            outputs = self.predict_function(pack(batch))
             structure = outputs
             parts.append([np.asarray(t) for t in flatten(outputs)])
             if watched:
@@ -577,7 +545,7 @@ class Trainer:
             check_finite(data.y, "y")
         self._warn_if_trainable_changed()
         self.make_train_function()
-        logs = self._logs(self.train_function(_pack(_whole(data))))
+        logs = self._logs(self.train_function(pack(whole_batch(data))))
         return logs if return_dict else self._in_order(logs)
 
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
@@ -585,7 +553,7 @@ class Trainer:
         self._assert_compiled("test_on_batch")
         data = ArrayData(x, y, sample_weight, op="test_on_batch")
         self.make_test_function()
-        logs = self._logs(self.test_function(_pack(_whole(data))))
+        logs = self._logs(self.test_function(pack(whole_batch(data))))
         return logs if return_dict else self._in_order(logs)
 
     def predict_on_batch(self, x):
@@ -611,36 +579,3 @@ class Trainer:
         self.compile(**{k: deserialize_keras_object(v) for k, v in config.items()})
         if self.built and self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
-
-
-class _Steps:
-    """An epoch's batches, one at a time; None after the last, unless they repeat."""
-
-    def __init__(self, data, repeat=False):
-        self._data, self._repeat = data, repeat
-        self._batches = data.epoch()
-
-    def next(self):
-        batch = next(self._batches, None)
-        if batch is None and self._repeat:
-            self._batches = self._data.epoch()
-            batch = next(self._batches, None)
-        return batch
-
-
-def _pack(batch):
-    """What an overridden step receives: (x,), (x, y) or (x, y, sample_weight), as Keras hands it over."""
-    x, y, w = batch
-    if y is None and w is None:
-        return (x,)
-    return pack_x_y_sample_weight(x, y, w)
-
-
-def _whole(data):
-    """All rows of an ArrayData as one batch."""
-    data.batch_size, data.steps = data.size, 1
-    return next(data.epoch())
-
-
-def _due(epoch, freq):
-    return epoch in freq if isinstance(freq, set) else epoch % freq == 0

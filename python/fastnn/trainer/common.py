@@ -1,0 +1,73 @@
+"""Small parts of the training loops: arguments, results, batches one at a time."""
+
+import numpy as np
+
+from ..tree import flatten
+from .data import pack_x_y_sample_weight
+
+
+def check_count(value, name, op, least=1, optional=True):
+    """ValueError unless value is an integer of at least ``least`` (or None where optional)."""
+    if value is None and optional:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise ValueError(f"[{op}] {name} must be an integer of at least {least}. Received: {name}={value!r}")
+    return int(value)
+
+
+def rows_of(x):
+    """The samples in a batch; optional inputs may be None."""
+    return next(leaf for leaf in flatten(x) if leaf is not None).shape[0]
+
+
+def to_number(value):
+    """A metric's result as a Python float, or an array where it has several numbers."""
+    if isinstance(value, (int, float)):
+        return float(value)
+    array = np.asarray(value)
+    return float(array.item()) if array.size == 1 else array
+
+
+def to_logs(results):
+    """Metric results as numbers, in sorted order as Keras gives them."""
+    logs = {}
+    for key, value in sorted(results.items()):
+        if isinstance(value, dict):
+            logs.update(to_logs(value))
+        else:
+            logs[key] = to_number(value)
+    return logs
+
+
+class Steps:
+    """An epoch's batches, one at a time; None after the last, unless they repeat."""
+
+    def __init__(self, data, repeat=False):
+        self._data, self._repeat = data, repeat
+        self._batches = data.epoch()
+
+    def next(self):
+        batch = next(self._batches, None)
+        if batch is None and self._repeat:
+            self._batches = self._data.epoch()
+            batch = next(self._batches, None)
+        return batch
+
+
+def pack(batch):
+    """What an overridden step receives: (x,), (x, y) or (x, y, sample_weight), as Keras hands it over."""
+    x, y, w = batch
+    if y is None and w is None:
+        return (x,)
+    return pack_x_y_sample_weight(x, y, w)
+
+
+def whole_batch(data):
+    """All rows of an ArrayData as one batch."""
+    data.batch_size, data.steps = data.size, 1
+    return next(data.epoch())
+
+
+def is_due(epoch, freq):
+    """Whether to validate after this epoch, counted from 1."""
+    return epoch in freq if isinstance(freq, set) else epoch % freq == 0
