@@ -153,3 +153,43 @@ def test_memory_is_reused_and_given_back():
     assert fastnn.memory_stats()["cached"] == 0
     fastnn.reset_peak_memory()
     assert fastnn.memory_stats()["peak"] == fastnn.memory_stats()["in_use"]
+
+
+def test_idle_threads_sleep():
+    import time
+
+    x = big()
+    before = fastnn.num_threads()
+    try:
+        fastnn.set_num_threads(4)
+        ops.add(x, x)
+        time.sleep(0.05)
+        start = time.process_time()
+        time.sleep(0.5)
+        assert time.process_time() - start < 0.1  # four spinning threads would use 2 seconds
+    finally:
+        fastnn.set_num_threads(before)
+
+
+def test_python_goes_on_during_a_kernel():
+    x = convert_to_tensor(np.ones((1200, 1200), "f"))
+    count, done = [0], threading.Event()
+
+    def work():
+        while not done.is_set():
+            count[0] += 1
+
+    thread = threading.Thread(target=work)
+    before = fastnn.num_threads()
+    try:
+        fastnn.set_num_threads(1)
+        thread.start()
+        ops.matmul(x, x)
+        start = count[0]
+        for _ in range(5):
+            ops.matmul(x, x)
+        assert count[0] > start
+    finally:
+        done.set()
+        thread.join(30)
+        fastnn.set_num_threads(before)
