@@ -33,10 +33,12 @@ def test_batch_methods_give_the_numbers_of_fit():
     model = build(keras)
     model.set_weights(model_cases.start_weights(model, name))
     for epoch in range(2):
-        model.reset_metrics()
+        total = 0.0
         for start in range(0, len(x), 8):
-            logs = model.train_on_batch(x[start : start + 8], y[start : start + 8], return_dict=True)
-        np.testing.assert_allclose(logs["loss"], TRAINING.arrays(name)["history:loss"][epoch], rtol=1e-4)
+            rows = slice(start, start + 8)
+            # Each call reports its own batch; an epoch's loss is the mean over its rows.
+            total += model.train_on_batch(x[rows], y[rows], return_dict=True)["loss"] * len(x[rows])
+        np.testing.assert_allclose(total / len(x), TRAINING.arrays(name)["history:loss"][epoch], rtol=1e-4)
     for w, e in zip(model.get_weights(), several(TRAINING.arrays(name), "w")):
         np.testing.assert_allclose(w, e, rtol=1e-4, atol=1e-4)
     scores = model.test_on_batch(x, y)

@@ -300,7 +300,7 @@ def test_overridden_steps():
             return {"checked": 1.0}
 
         def predict_step(self, batch):
-            return self(batch[0]) * 0.0
+            return self(batch) * 0.0
 
         @property
         def metrics(self):
@@ -408,3 +408,65 @@ def test_lists_of_numbers_and_tensors_as_data():
     x, y = data(4)
     model.fit(keras.convert_to_tensor(x), y.tolist(), verbose=0)
     assert model.predict(x.tolist(), verbose=0).shape == (4, 1)
+
+
+def test_on_batch_functions_report_their_batch_alone():
+    x, y = data(8)
+    model = small(metrics=["mae"])
+    model.fit(x, y, verbose=0)
+    model.test_on_batch(x[:4], y[:4])
+    assert model.test_on_batch(x[4:], y[4:]) == model.evaluate(x[4:], y[4:], verbose=0)
+    a = model.test_on_batch(x[:4], y[:4])[1]
+    assert model.train_on_batch(x[:4], y[:4])[1] == pytest.approx(a, rel=1e-6)
+
+
+def test_x_alone_reaches_the_step_as_it_is():
+    seen = []
+
+    class Look(keras.Model):
+        def call(self, x):
+            return x
+
+        def train_step(self, data):
+            seen.append(data)
+            return {"loss": 0.0}
+
+    model = Look()
+    model.compile()
+    model.fit(np.ones((4, 3), "f"), verbose=0)
+    assert keras.ops.is_tensor(seen[0]) and seen[0].shape == (4, 3)
+
+
+@pytest.mark.parametrize("steps", [None, 2])
+def test_a_used_up_generator_ends_training_with_its_history(steps, capsys):
+    x, y = data(8)
+    source = ((x[i : i + 4], y[i : i + 4]) for i in (0, 4))
+    with pytest.warns(UserWarning, match="ran out"):
+        h = small().fit(source, epochs=3, steps_per_epoch=steps, verbose=2)
+    assert len(h.history["loss"]) == 1
+    assert capsys.readouterr().out.startswith("Epoch 1/3 - 2/2 - ")
+
+
+def test_missing_y_is_named():
+    with pytest.raises(ValueError, match="y must be given"):
+        small().fit(data()[0], verbose=0)
+
+
+def test_checkpoints_that_cannot_be_written_are_told_before_training():
+    for path, only in (("a.keras", False), ("a.weights.h5", True)):
+        model = small()
+        before = weights(model)
+        with pytest.raises(ValueError, match=r"\[ModelCheckpoint\].*safetensors"):
+            model.fit(*data(), verbose=0, callbacks=[callbacks.ModelCheckpoint(path, save_weights_only=only)])
+        assert_equal(before, weights(model))
+
+
+def test_the_instance_may_have_any_name():
+    class Plain(layers.Layer):
+        def build(me, shape):
+            me.w = me.add_weight(shape=(shape[-1], 3))
+
+        def call(me, x, training=False):
+            return ops.matmul(x, me.w)
+
+    assert Plain()(np.ones((2, 4), "f")).shape == (2, 3)

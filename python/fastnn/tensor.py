@@ -200,6 +200,8 @@ def _array(self, dtype=None, copy=None):
 def _repr(self):
     if self.device == "meta":
         return f"<Tensor shape={self.shape} dtype={self.dtype} device=meta>"
+    if self.ndim == 0:
+        return f"<Tensor shape=() dtype={self.dtype}, value={self.item()}>"
     values = np.array2string(to_numpy(self), separator=", ", threshold=100)
     return f"<Tensor shape={self.shape} dtype={self.dtype}, values=\n{values}>"
 
@@ -266,8 +268,6 @@ class Variable:
             value = initializer(shape, dtype=dtype or dtypes.floatx())
         else:
             value = initializer.value if isinstance(initializer, Variable) else initializer
-            if dtype is None and not hasattr(value, "dtype"):
-                dtype = dtypes.floatx()
         if isinstance(value, KerasTensor):
             raise ValueError("[Variable] initializer must give values. Received: a symbolic tensor")
         value = convert_to_tensor(value, dtype)

@@ -55,6 +55,15 @@ class ModelCheckpoint(MonitorCallback):
     def wants_batches(self, mode):
         return mode == "train" and self.save_freq != "epoch"
 
+    def on_train_begin(self, logs=None):
+        # Told before the first epoch rather than after it, when its work would be lost.
+        if not self.save_weights_only and not hasattr(self.model, "save"):
+            raise ValueError("[ModelCheckpoint] this model has no save(): pass save_weights_only=True and a filepath that "
+                             f"ends in `.safetensors`. Received: filepath={self.filepath}")
+        if self.save_weights_only and _is_ours(self.model) and not self.filepath.endswith(".safetensors"):
+            raise ValueError("[ModelCheckpoint] weights are written as `.safetensors`. "
+                             f"Received: filepath={self.filepath}")
+
     def on_epoch_begin(self, epoch, logs=None):
         self._current_epoch = epoch
 
@@ -140,3 +149,9 @@ class ModelCheckpoint(MonitorCallback):
     def _say(self, message):
         if self.verbose > 0:
             print(message, flush=True)
+
+
+def _is_ours(model):
+    from ..models import Model
+
+    return isinstance(model, Model)

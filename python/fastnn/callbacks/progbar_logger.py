@@ -23,10 +23,12 @@ class ProgbarLogger(Callback):
         self.target = params.get("steps")
 
     def wants_batches(self, mode):
-        if self.verbose != 1 or mode == "test" and self._in_fit:
+        if not self.verbose or mode == "test" and self._in_fit:
             return False
-        # Metrics are read only when the line is about to be drawn; steps must be counted if nobody knows them.
-        return self.target is None or self.progbar is None or self.progbar.wants_update()
+        if self.target is None:
+            return True  # somebody must count the steps
+        # Metrics are read only when the line is about to be drawn.
+        return self.verbose == 1 and (self.progbar is None or self.progbar.wants_update())
 
     def on_train_begin(self, logs=None):
         self._in_fit = True

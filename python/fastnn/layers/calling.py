@@ -47,7 +47,10 @@ class Signature:
         self.names, self.keywords, self.defaults = [], [], {}
         self.varargs = self.varkw = None
         parameters = list(inspect.signature(function).parameters.values())
-        if parameters and parameters[0].name == "self":
+        # The instance, whatever its author calls it: a function defined directly in a class takes it first.
+        owner = getattr(function, "__qualname__", "").rpartition(".")[0]
+        method = inspect.isfunction(function) and owner and not owner.endswith("<locals>")
+        if parameters and (method or parameters[0].name == "self"):
             parameters = parameters[1:]
         for p in parameters:
             if p.kind is p.VAR_POSITIONAL:

@@ -46,20 +46,23 @@ class Steps:
         self._data, self._repeat = data, repeat
         self._batches = data.epoch()
 
+    @property
+    def used(self):
+        """Whether the source has ever given a batch."""
+        return self._data.used
+
     def next(self):
         batch = next(self._batches, None)
         if batch is None and self._repeat:
             self._batches = self._data.epoch()
             batch = next(self._batches, None)
+        self._data.used = self._data.used or batch is not None
         return batch
 
 
 def pack(batch):
-    """What an overridden step receives: (x,), (x, y) or (x, y, sample_weight), as Keras hands it over."""
-    x, y, w = batch
-    if y is None and w is None:
-        return (x,)
-    return pack_x_y_sample_weight(x, y, w)
+    """What an overridden step receives: x, (x, y) or (x, y, sample_weight), as Keras hands it over."""
+    return pack_x_y_sample_weight(*batch)
 
 
 def whole_batch(data):

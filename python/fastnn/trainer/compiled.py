@@ -142,6 +142,9 @@ class CompiledLoss:
 
     def __call__(self, y_true, y_pred, sample_weight=None):
         """The weighted sum of all losses, a scalar Tensor, or None if there are none."""
+        if y_true is None:
+            raise ValueError("[fit] y must be given: the loss compares it with the model's outputs. Received: y=None "
+                             "(validation_data is a tuple (x, y))")
         if not self.built:
             self.build(y_true, y_pred)
         if len(self._entries) == 1 and not is_nested(y_true) and not is_nested(y_pred):

@@ -35,7 +35,7 @@ def unpack_x_y_sample_weight(data):
                      f"Received: a tuple of {len(data)} parts")
 
 
-def to_array(value, name):
+def to_array(value, name, op="fit"):
     """A leaf of x, y or sample_weight as a NumPy array, floats as floatx.
 
     Raises:
@@ -50,30 +50,30 @@ def to_array(value, name):
     elif hasattr(value, "to_numpy") and not isinstance(value, np.ndarray):  # pandas
         value = value.to_numpy()
     elif isinstance(value, np.ma.MaskedArray):
-        raise TypeError(f"[fit] {name} must not be a masked array, whose mask would be lost. "
+        raise TypeError(f"[{op}] {name} must not be a masked array, whose mask would be lost. "
                         "Pass array.filled(value).")
     array = np.asarray(value)
     if array.dtype.name not in dtypes.ALLOWED_DTYPES:
-        raise TypeError(f"[fit] {name} must hold numbers. Received: {name}.dtype={array.dtype}")
+        raise TypeError(f"[{op}] {name} must hold numbers. Received: {name}.dtype={array.dtype}")
     if array.dtype.name in dtypes.FLOAT_DTYPES and array.dtype.name != dtypes.floatx():
         array = array.astype(dtypes.numpy_dtype(dtypes.floatx()))
     if array.ndim == 0:
-        raise ValueError(f"[fit] {name} must have a batch dimension. Received: {name}.shape=()")
+        raise ValueError(f"[{op}] {name} must have a batch dimension. Received: {name}.shape=()")
     return array
 
 
-def to_arrays(nest, name):
+def to_arrays(nest, name, op="fit"):
     """Every leaf of a nest as an array. A list of numbers, however deep, is one array."""
     if nest is None:
         return None
     if isinstance(nest, (list, tuple)) and all(isinstance(v, (int, float, np.number)) for v in flatten(nest)):
-        return to_array(nest, name)
+        return to_array(nest, name, op)
     if isinstance(nest, dict):
-        return {k: to_arrays(v, f"{name}[{k!r}]") for k, v in nest.items()}
+        return {k: to_arrays(v, f"{name}[{k!r}]", op) for k, v in nest.items()}
     if isinstance(nest, (list, tuple)):
-        parts = [to_arrays(v, f"{name}[{i}]") for i, v in enumerate(nest)]
+        parts = [to_arrays(v, f"{name}[{i}]", op) for i, v in enumerate(nest)]
         return type(nest)(*parts) if hasattr(nest, "_fields") else type(nest)(parts)
-    return to_array(nest, name)
+    return to_array(nest, name, op)
 
 
 def check_finite(nest, name):
@@ -108,9 +108,11 @@ class ArrayData:
         ValueError: lengths differ, there are no rows, a wrong batch_size or class_weight.
     """
 
+    used = False  # whether a batch was ever taken
+
     def __init__(self, x, y=None, sample_weight=None, batch_size=None, class_weight=None, shuffle=False, op="fit"):
-        x, y = to_arrays(x, "x"), to_arrays(y, "y")
-        sample_weight = to_arrays(sample_weight, "sample_weight")
+        x, y = to_arrays(x, "x", op), to_arrays(y, "y", op)
+        sample_weight = to_arrays(sample_weight, "sample_weight", op)
         if class_weight is not None:
             if sample_weight is not None:
                 raise ValueError(f"[{op}] class_weight and sample_weight must not be given together.")
@@ -219,6 +221,7 @@ class IterableData:
     size = None
     y = None
     batch_size = None
+    used = False
 
     def __init__(self, source, class_weight=None, shuffle=False, op="fit"):
         self._source = source

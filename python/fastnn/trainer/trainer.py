@@ -351,7 +351,9 @@ class Trainer:
             for epoch in range(initial_epoch, epochs):
                 self.reset_metrics()
                 callbacks.on_epoch_begin(epoch)
-                results = self._run_epoch(batches or Steps(data), callbacks, steps_per_epoch)
+                steps, results = self._run_epoch(batches or Steps(data), callbacks, steps_per_epoch)
+                if steps == 0:
+                    break
                 logs = self._logs(results)
                 if validation is not None and is_due(epoch + 1, validation_freq):
                     for name, value in self._evaluate(validation, callbacks, validation_steps).items():
@@ -369,13 +371,13 @@ class Trainer:
         return self.history
 
     def _run_epoch(self, batches, callbacks, steps_per_epoch):
-        """Train on one epoch's batches. Returns the results of the last step, if an overridden step gave them."""
+        """Train on one epoch's batches. Returns their number and, if a step is overridden, the last one's results."""
         results, step = None, 0
         standard = self._standard_train_step()
         while steps_per_epoch is None or step < steps_per_epoch:
             batch = batches.next()
             if batch is None:
-                self._check_ran_dry(step, steps_per_epoch)
+                self._check_ran_dry(step, steps_per_epoch, batches.used)
                 break
             watched = callbacks.wants_batches("train")
             if watched:
@@ -397,13 +399,16 @@ class Trainer:
                 callbacks.on_train_batch_end(step - 1, self._logs(results))
             if self.stop_training:
                 break
-        return results
+        return step, results
 
-    @staticmethod
-    def _check_ran_dry(step, steps_per_epoch):
-        if step == 0:
+    def _check_ran_dry(self, step, steps_per_epoch, used):
+        if step == 0 and not used:
             raise ValueError("[fit] the data must have at least one batch. Received: a source that gave none")
-        if steps_per_epoch is not None:
+        if step == 0:
+            warnings.warn("[fit] the data ran out: a generator gives its batches once. Training stops here; for more epochs "
+                          "give fit() a source that starts again, or steps_per_epoch with one that does not end.",
+                          stacklevel=4)
+        elif steps_per_epoch is not None:
             warnings.warn(f"[fit] the data ran out after {step} of {steps_per_epoch} steps of this epoch. "
                           "Make sure that your dataset or generator gives enough batches (use repeat()).",
                           stacklevel=4)
@@ -434,6 +439,8 @@ class Trainer:
             from ..utils.progbar import is_interactive
 
             return 1 if is_interactive() else 2
+        if verbose not in (0, 1, 2):
+            raise ValueError(f"[fit] verbose must be 'auto', 0, 1 or 2. Received: verbose={verbose!r}")
         return int(verbose)
 
     def _warn_if_trainable_changed(self):
@@ -545,6 +552,7 @@ class Trainer:
             check_finite(data.y, "y")
         self._warn_if_trainable_changed()
         self.make_train_function()
+        self.reset_metrics()
         logs = self._logs(self.train_function(pack(whole_batch(data))))
         return logs if return_dict else self._in_order(logs)
 
@@ -553,13 +561,14 @@ class Trainer:
         self._assert_compiled("test_on_batch")
         data = ArrayData(x, y, sample_weight, op="test_on_batch")
         self.make_test_function()
+        self.reset_metrics()
         logs = self._logs(self.test_function(pack(whole_batch(data))))
         return logs if return_dict else self._in_order(logs)
 
     def predict_on_batch(self, x):
         """The outputs for one batch, as NumPy arrays."""
         self.make_predict_function()
-        outputs = self.predict_function((to_tensors(to_arrays(x, "x")),))
+        outputs = self.predict_function(pack((to_tensors(to_arrays(x, "x", "predict_on_batch")), None, None)))
         return map_structure(lambda t: np.array(to_numpy(t.value if isinstance(t, Variable) else t)), outputs)
 
     # ---- saving what compile was given ----

@@ -30,18 +30,18 @@ def reset_names():
     _counts.clear()
 
 
-_VALID = re.compile(r"[A-Za-z0-9_./-]{1,128}")
+_VALID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 
 
 def check_name(name, owner):
-    """``name`` if it is a string of 1 to 128 letters, digits and ``_ . / -``.
+    """``name`` if it is a string of 1 to 128 letters, digits and ``_ . -``; "/" separates names in paths.
 
     Raises:
         ValueError: it is anything else.
     """
     if not isinstance(name, str) or not _VALID.fullmatch(name):
         raise ValueError(
-            f"[{owner}] name must be a string of 1 to 128 letters, digits and '_./-'. Received: name={name!r}")
+            f"[{owner}] name must be a string of 1 to 128 letters, digits and '_.-'. Received: name={name!r}")
     return name
 
 

@@ -99,7 +99,8 @@ class Progbar:
         out = sys.stdout
         if self.verbose == 1 and self._dynamic:
             width = _terminal_width()
-            shown = line if len(line) < width else line[: width - 1]
+            # A line that is drawn again must not wrap; the last one is shown whole.
+            shown = line if finalize or len(line) < width else line[: width - 1]
             out.write("\r" + shown + " " * max(0, self._columns - len(shown)) + ("\n" if finalize else ""))
             self._columns = len(shown)
         elif finalize:
@@ -136,6 +137,6 @@ class Progbar:
 
 def _terminal_width():
     try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns
+        return os.get_terminal_size(sys.stdout.fileno()).columns or 80
     except (OSError, AttributeError, ValueError):
-        return 120
+        return 80
