@@ -17,6 +17,7 @@ FOLDER = Path(__file__).parent.parent / "examples" / "seeds"
 EXPECTED = {
     "000_sequential": ["1,217", "33 ", "weights that changed: [False, False, False, False, True, True]"],
     "000_functional": ["1,514", "ensemble: (4, 256, 25, 10)"],
+    "000_low_rank": ["rank: 1", "values: 9 as a matrix, 6 as a product of rank 1"],
     "001_sequential": ["101,770"],
     "001_functional": ["101,770"],
     "001_multi_input_output": ["741,643", "output1_accuracy", "output2_mae"],
