@@ -27,6 +27,8 @@ from .merging import (
     Add, Average, Concatenate, Dot, Maximum, Minimum, Multiply, Subtract, add, average, concatenate, dot, maximum, minimum,
     multiply, subtract,
 )
+from .small import ActivityRegularization, Identity, Normalization, Rescaling
+from .drop_connect import DropConnectDense
 from .reshaping import Flatten, Permute, RepeatVector, Reshape
 from .bidirectional import Bidirectional
 from .conv_lstm import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
