@@ -270,26 +270,31 @@ class GradientTape:
                 node.vjp = node.parents = None
         return grads
 
+    def _gradient_again(self, target, sources, seed):
+        """A gradient that leaves the tape ready for the next row of a Jacobian."""
+        persistent, self._persistent = self._persistent, True
+        try:
+            return self.gradient(target, sources, output_gradients=_as_tensor(seed))
+        finally:
+            self._persistent = persistent
+
     def jacobian(self, target, sources, unconnected_gradients="none"):
         """d target[i] / d source[j], of shape target.shape + source.shape, for each source."""
         from .ops import reshape, stack, zeros
         from .tree import flatten, pack_sequence_as
 
-        used, persistent = self._used, self._persistent
-        if used and not persistent:
+        if self._used and not self._persistent:
             raise ValueError("[GradientTape.jacobian] a tape that is not persistent gives one gradient only; "
                              "make it with persistent=True")
-        self._persistent = True
         flat = flatten(sources)
         rows = [[] for _ in flat]
         n = target.size
         for i in range(n):
             seed = np.zeros(n, "float32")
             seed[i] = 1
-            gs = self.gradient(target, flat, output_gradients=_as_tensor(seed.reshape(target.shape)))
+            gs = self._gradient_again(target, flat, seed.reshape(target.shape))
             for row, g in zip(rows, gs):
                 row.append(g)
-        self._persistent = persistent
         result = []
         for s, row in zip(flat, rows):
             if not row or all(g is None for g in row):
@@ -307,16 +312,14 @@ class GradientTape:
         if target.ndim < 1 or target.shape[0] != source.shape[0]:
             raise ValueError("[GradientTape.batch_jacobian] target and source must have the same first dimension. "
                              f"Received: target.shape={target.shape}, source.shape={source.shape}")
-        persistent, self._persistent = self._persistent, True
         inner = target.shape[1:]
         n = int(np.prod(inner, dtype=np.int64))
         rows = []
         for i in range(n):
             seed = np.zeros((target.shape[0], n), "float32")
             seed[:, i] = 1
-            g = self.gradient(target, source, output_gradients=_as_tensor(seed.reshape(target.shape)))
+            g = self._gradient_again(target, source, seed.reshape(target.shape))
             rows.append(g if g is not None else zeros(source.shape))
-        self._persistent = persistent
         if not rows:
             return zeros(tuple(target.shape) + tuple(source.shape[1:]))
         return reshape(stack(rows, axis=1), tuple(target.shape) + tuple(source.shape[1:]))
@@ -342,6 +345,15 @@ class _Paused:
             self._tape._start()
 
 
+def record_without_gradient(op, y, parents):
+    """Note ``y`` on the tape so that a gradient asked for through it is an error rather than silently None."""
+
+    def vjp(*_):
+        raise ValueError(f"[{op}] has no gradient: put stop_gradient around it, or compute it from functions that have one")
+
+    return record(y, parents, vjp)
+
+
 class no_recording:
     """A context in which no tape of this thread records."""
 
@@ -354,18 +366,16 @@ class no_recording:
 
 def stop_gradient(variable):
     """The same values, constant as far as gradients are concerned. Takes a tensor, variable or nest."""
-    from .symbolic import KerasTensor
+    from .symbolic import KerasTensor, apply_symbolic, owned
     from .tensor import Variable
     from .tree import map_structure
 
     def one(v):
         if isinstance(v, KerasTensor):
-            from .symbolic import apply_symbolic
-
             return apply_symbolic(stop_gradient, (v,), {})
         if isinstance(v, Variable):
             v = v.value
-        return _as_tensor(v).alias()
+        return owned(_as_tensor(v).alias())
 
     return map_structure(one, variable)
 

@@ -14,8 +14,12 @@ from ._core import Tensor
 _SIZES = (720, 1440)
 
 
-class SymbolicArgument(Exception):
-    """Raised by ``as_tensor`` on a symbolic tensor and caught by ``op``: never seen by users."""
+class SymbolicArgument(TypeError):
+    """Raised by ``as_tensor`` on a symbolic tensor, and caught by ``op``. What is no op lets it through."""
+
+    def __init__(self):
+        super().__init__("[KerasTensor] a symbolic tensor has a shape and no values: it can be given to layers and to "
+                         "functions of fastnn.ops only")
 
 
 class KerasTensor:
@@ -200,10 +204,21 @@ def op(fn):
     @functools.wraps(fn)
     def call(*args, **kwargs):
         try:
-            return fn(*args, **kwargs)
+            y = fn(*args, **kwargs)
         except SymbolicArgument:
             if not any_symbolic(args) and not any_symbolic(kwargs):
                 raise
             return apply_symbolic(call, args, kwargs)
+        return y if type(y) is not Tensor or not y.borrowed else owned(y)
 
     return call
+
+
+def owned(y):
+    """``y`` with values of its own where they still belong to an array of the user's, who may change it."""
+    if type(y) is Tensor:
+        # A tensor with a node is one that the user shares and watches.
+        return _core.clone(y) if y.borrowed and y.node is None else y
+    if isinstance(y, (list, tuple, dict)):
+        return map_nest(owned, y)
+    return y

@@ -14,7 +14,7 @@ from .. import _core, ops, tree
 from .. import regularizers as regularizers_module
 from ..dtype_policies import get as get_policy
 from ..dtype_policies import serialize as serialize_policy
-from ..symbolic import KerasTensor, infer
+from ..symbolic import KerasTensor, infer, owned
 from ..tensor import Tensor, Variable, as_tensor, standardize_shape
 from ..utils.naming import auto_name, check_name, current_path, name_scope, to_snake_case
 from .calling import context, next_generation, shape_arguments, shapes_of, signature_of, tensor_arguments
@@ -298,6 +298,8 @@ class Layer(LayerState):
                     outputs = self.call(*args, **kwargs)
                 self.built = True
                 self.__dict__["_settled"] = all(layer.built for layer in self._layers)
+            if entry is None and not symbolic:
+                outputs = owned(outputs)  # a layer may hand on the array it was given
             if self.activity_regularizer is not None and not symbolic:
                 self._regularize(outputs)
             if self.supports_masking:
@@ -323,7 +325,7 @@ class Layer(LayerState):
     def _convert(self, x):
         """One argument as a tensor; floats in the compute dtype."""
         if not isinstance(x, (Tensor, KerasTensor)):
-            if isinstance(x, Variable) or not hasattr(x, "__array__"):
+            if not hasattr(x, "__array__"):
                 return x
             x = as_tensor(x)
         dtype = self._compute_dtype

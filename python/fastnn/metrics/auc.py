@@ -51,9 +51,9 @@ class AUC(Metric):
                 f"Received: summation_method={summation_method!r}"
             )
         if thresholds is None:
-            if num_thresholds <= 1:
+            if num_thresholds <= 1 or num_thresholds > 2**20:
                 raise ValueError(
-                    "[AUC] Argument `num_thresholds` must be an integer > 1. "
+                    "[AUC] Argument `num_thresholds` must be an integer > 1 and at most 2**20. "
                     f"Received: num_thresholds={num_thresholds}"
                 )
             inner = [i / (num_thresholds - 1) for i in range(1, num_thresholds - 1)]

@@ -8,6 +8,7 @@ import numpy as np
 from .. import _core, dtypes
 from .._core import Tensor, record
 from ..dtypes import FLOAT_DTYPES
+from ..autograd import record_without_gradient
 from ..symbolic import op
 from ..tensor import Variable, as_tensor, convert_to_tensor, from_numpy, to_numpy
 from .array import axis_list, cast, expand_dims, integers, moveaxis, ravel, reshape
@@ -158,7 +159,8 @@ def _space(f, start, stop, num, dtype, axis, **options):
     if dtype is None:
         dtype = dtypes.result_type(*_kind(start, stop), float)
     wide = [cast(as_tensor(v), "float64") for v in (start, stop)]
-    return numpy_op(lambda x, y: f(x, y, num, axis=axis, **options), *wide, dtype=dtypes.standardize_dtype(dtype))
+    y = numpy_op(lambda x, y: f(x, y, num, axis=axis, **options), *wide, dtype=dtypes.standardize_dtype(dtype))
+    return record_without_gradient(f.__name__, y, tuple(wide))
 
 
 def eye(N, M=None, k=0, dtype=None):

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import dtypes
 from .._core import record
+from ..autograd import record_without_gradient
 from ..symbolic import op
 from ..tensor import as_tensor
 from .elementwise import (_fit, _mask, add, cos, divide, equal, exp, floor, multiply, negative, reciprocal, sqrt, square,
@@ -33,7 +34,9 @@ def _unary(name, f, doc, derivative=None, result="float"):
         if result == "float":
             x = as_tensor(x, float_dtype(x.dtype))
         y = elementwise_numpy(f, x.dtype if result in ("float", "same") else result, x)
-        return y if derivative is None else record(y, (x,), lambda gy: (multiply(gy, derivative(x, y)),))
+        if derivative is None:
+            return y if result != "float" else record_without_gradient(name, y, (x,))
+        return record(y, (x,), lambda gy: (multiply(gy, derivative(x, y)),))
 
     return _named(function, name, doc)
 
@@ -284,7 +287,7 @@ def _nan_reduction(name, f, doc, result="same"):
 
             dtype = _sum_dtype(dtype)
         y = numpy_op(lambda a: f(_wide(a), axis=_over(axis), keepdims=keepdims), x, dtype=dtype)
-        return y
+        return y if result == "int32" else record_without_gradient(name, y, (x,))
 
     return _named(function, name, doc)
 
@@ -366,8 +369,9 @@ def _quantile(name, f, scale):
     def function(x, q, axis=None, method="linear", keepdims=False):
         x = as_tensor(x)
         x = as_tensor(x, float_dtype(x.dtype))
-        return numpy_op(lambda a, b: f(a.astype(np.float64), b.astype(np.float64), axis=_over(axis), method=method,
-                                       keepdims=keepdims), x, as_tensor(q), dtype=x.dtype)
+        y = numpy_op(lambda a, b: f(a.astype(np.float64), b.astype(np.float64), axis=_over(axis), method=method,
+                                    keepdims=keepdims), x, as_tensor(q), dtype=x.dtype)
+        return record_without_gradient(name, y, (x,))
 
     return _named(function, name, f"The value below which a part ``q``, from 0 to {scale}, of the values over ``axis`` lies.")
 

@@ -81,6 +81,7 @@ def moments(x, axes, keepdims=False, synchronized=False):
 def batch_norm_train(x, gamma, beta, epsilon):
     """x normalized by its own statistics over all axes but the last. Returns y, mean, variance; no
     gradient flows through the two statistics returned."""
+    x = as_tensor(x)
     y, mean, variance, rstd = _core.batch_norm_forward(x, gamma, beta, epsilon)
 
     def vjp(gy):

@@ -34,7 +34,7 @@ class Trainer:
         self.run_eagerly = False
         self.jit_compile = False
         self.test_function = self.train_function = self.predict_function = None
-        self._busy = threading.Lock()
+        self._busy = threading.RLock()
         self._trained_weights = None
 
     # ---- compile ----
@@ -326,6 +326,8 @@ class Trainer:
         validation = None
         if validation_data is not None:
             validation = self._validation_data(validation_data, validation_batch_size or batch_size)
+            if check_labels and validation.y is not None:
+                check_finite(validation.y, "validation y")
         if not self._busy.acquire(blocking=False):
             raise RuntimeError("[fit] the model is already training in another thread")
         try:
