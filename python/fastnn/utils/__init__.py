@@ -1,16 +1,27 @@
 """Helpers around models."""
+from ..dtypes import standardize_dtype
+from ..symbolic import is_keras_tensor
 from .arrays import normalize, pad_sequences, to_categorical
 from .progbar import Progbar
 from .py_dataset import PyDataset, PyDataset as Sequence
 from .session import clear_session, set_random_seed
+from .splitting import split_dataset
+from .timeseries import timeseries_dataset_from_array
 
-__all__ = ["CustomObjectScope", "Progbar", "PyDataset", "Sequence", "clear_session", "custom_object_scope", "deserialize_keras_object",
-           "get_custom_objects", "get_registered_name", "get_registered_object", "normalize", "pad_sequences",
-           "register_keras_serializable", "serialize_keras_object", "set_random_seed", "to_categorical"]
+__all__ = ["CustomObjectScope", "Progbar", "PyDataset", "Sequence", "clear_session", "custom_object_scope",
+           "deserialize_keras_object", "get_custom_objects", "get_registered_name", "get_registered_object",
+           "is_keras_tensor", "normalize", "pack_x_y_sample_weight", "pad_sequences",
+           "register_keras_serializable", "serialize_keras_object", "set_random_seed", "split_dataset",
+           "standardize_dtype", "timeseries_dataset_from_array", "to_categorical",
+           "unpack_x_y_sample_weight"]
 
 
 def __getattr__(name):
-    # Keras also shows the functions of `saving` here; they build on modules that need this one.
+    # Keras also shows functions of `saving` and of the trainer here; they build on modules that need this one.
+    if name in ("pack_x_y_sample_weight", "unpack_x_y_sample_weight"):
+        from ..trainer import data
+
+        return getattr(data, name)
     if name in __all__:
         from .. import saving
 

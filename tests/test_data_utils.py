@@ -1,0 +1,143 @@
+"""Windows of time series, data sets split in two, and what surrounds training data."""
+import numpy as np
+import pytest
+
+import fastnn as keras
+from fastnn import utils
+
+SERIES = np.arange(20)
+
+
+def gathered(dataset):
+    """The batches of a data set joined; a list of one array or two."""
+    batches = [b if isinstance(b, tuple) else (b,) for b in dataset]
+    return [np.concatenate(parts) for parts in zip(*batches)]
+
+
+def test_windows_and_their_targets():
+    data = utils.timeseries_dataset_from_array(SERIES, SERIES + 100, 3, batch_size=4)
+    assert isinstance(data, utils.PyDataset) and len(data) == 5
+    assert [len(x) for x, _ in data] == [4, 4, 4, 4, 2]
+    x, y = gathered(data)
+    np.testing.assert_array_equal(x, SERIES[:18, None] + np.arange(3))
+    np.testing.assert_array_equal(y, np.arange(100, 118))
+
+
+# Numbers of windows, first and last window are those of Keras.
+@pytest.mark.parametrize("options, count, first, last", [
+    ({"sequence_length": 4}, 17, [0, 1, 2, 3], [16, 17, 18, 19]),
+    ({"sequence_length": 4, "sequence_stride": 3}, 6, [0, 1, 2, 3], [15, 16, 17, 18]),
+    ({"sequence_length": 4, "sampling_rate": 2}, 14, [0, 2, 4, 6], [13, 15, 17, 19]),
+    ({"sequence_length": 3, "sampling_rate": 2, "sequence_stride": 2, "start_index": 3, "end_index": 15}, 4,
+     [3, 5, 7], [9, 11, 13]),
+    ({"sequence_length": 20}, 1, list(range(20)), list(range(20))),
+])
+def test_options(options, count, first, last):
+    (x,) = gathered(utils.timeseries_dataset_from_array(SERIES, None, **options))
+    assert len(x) == count and x[0].tolist() == first and x[-1].tolist() == last
+
+
+def test_targets_limit_the_windows():
+    x, y = gathered(utils.timeseries_dataset_from_array(SERIES, np.arange(5), 3))
+    assert len(x) == len(y) == 5
+    x, y = gathered(utils.timeseries_dataset_from_array(SERIES, SERIES, 3, start_index=4))
+    np.testing.assert_array_equal(x[:, 0], y)
+
+
+def test_series_of_vectors_and_single_windows():
+    data = np.random.default_rng(0).normal(size=(20, 2))
+    windows = utils.timeseries_dataset_from_array(data, None, 5, batch_size=None)
+    assert len(windows) == 16 and windows[0].shape == (5, 2)
+    np.testing.assert_array_equal(windows[-1], data[15:])
+    with pytest.raises(IndexError):
+        windows[16]
+
+
+def test_shuffled_windows():
+    make = lambda seed: utils.timeseries_dataset_from_array(SERIES, SERIES, 3, shuffle=True, seed=seed, batch_size=5)
+    data = make(1)
+    x, y = gathered(data)
+    assert sorted(y) == list(range(18)) and list(y) != list(range(18))
+    np.testing.assert_array_equal(x[:, 0], y)
+    np.testing.assert_array_equal(gathered(make(1))[1], y)
+    data.on_epoch_end()
+    again = gathered(data)[1]
+    assert sorted(again) == sorted(y) and list(again) != list(y)
+
+
+def test_windows_train_a_model():
+    series = np.sin(np.arange(200) / 5).astype("float32")[:, None]
+    data = utils.timeseries_dataset_from_array(series[:-10], series[10:], 10, batch_size=32)
+    model = keras.Sequential([keras.layers.Flatten(), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.Adam(0.05), "mse")
+    losses = model.fit(data, epochs=10, verbose=0).history["loss"]
+    assert losses[-1] < losses[0] / 2
+
+
+@pytest.mark.parametrize("options, text", [
+    ({"sequence_length": 0}, "sequence_length must be a positive"), ({"sequence_stride": 20}, "sequence_stride must be"),
+    ({"sampling_rate": 0}, "sampling_rate must be"), ({"batch_size": 0}, "batch_size must be"),
+    ({"start_index": -1}, "start_index must be"), ({"start_index": 20}, "start_index must be"),
+    ({"end_index": 20}, "end_index must be"), ({"start_index": 5, "end_index": 5}, "end_index must be"),
+    ({"sequence_length": 21}, "at least one window"), ({"format": "csv"}, "format must be")])
+def test_wrong_windows(options, text):
+    with pytest.raises(ValueError, match=text):
+        utils.timeseries_dataset_from_array(SERIES, None, **{"sequence_length": 3, **options})
+
+
+@pytest.mark.parametrize("sizes, left, right", [
+    ({"left_size": 0.8}, 8, 2), ({"right_size": 3}, 7, 3), ({"left_size": 2, "right_size": 0.5}, 2, 5),
+    ({"left_size": 0.25, "right_size": 0.25}, 2, 2)])
+def test_split_sizes(sizes, left, right):
+    a, b = utils.split_dataset(np.arange(10), **sizes)
+    np.testing.assert_array_equal(a, np.arange(left))
+    np.testing.assert_array_equal(b, np.arange(10 - right, 10))
+
+
+def test_split_keeps_structure_and_rows_together():
+    x, y = np.arange(20).reshape(10, 2), keras.convert_to_tensor(np.arange(10))
+    (xa, ya), (xb, yb) = utils.split_dataset((x, y), 0.7, shuffle=True, seed=3)
+    assert len(xa) == 7 and len(yb) == 3 and list(ya) != list(range(7))
+    np.testing.assert_array_equal(np.concatenate([xa, xb])[:, 0], 2 * np.concatenate([ya, yb]))
+    assert sorted([*ya, *yb]) == list(range(10))
+    left, right = utils.split_dataset({"a": x, "b": [1.0] * 10}, 4)
+    assert left["a"].shape == (4, 2) and right["b"].shape == (6,)
+
+
+def test_split_of_a_dataset():
+    data = utils.timeseries_dataset_from_array(SERIES, None, 3, batch_size=4)
+    left, right = utils.split_dataset(data, right_size=1)
+    assert len(left) == 4 and len(right) == 1
+    np.testing.assert_array_equal(right[0], data[4])
+    assert len(list(left)) == 4
+
+
+@pytest.mark.parametrize("options, error, text", [
+    ({}, ValueError, "must be given"), ({"left_size": 10}, ValueError, "integers from 1"),
+    ({"left_size": 1.0}, ValueError, "floats in"), ({"left_size": "1"}, TypeError, "int, float or None"),
+    ({"left_size": 6, "right_size": 6}, ValueError, "no more than there are"),
+    ({"left_size": 0.01}, ValueError, "the parts must have samples")])
+def test_wrong_split(options, error, text):
+    with pytest.raises(error, match=text):
+        utils.split_dataset(np.arange(10), **options)
+
+
+def test_split_of_unequal_arrays():
+    with pytest.raises(ValueError, match="same number of rows"):
+        utils.split_dataset((np.arange(3), np.arange(4)), 0.5)
+
+
+def test_pack_and_unpack():
+    assert utils.pack_x_y_sample_weight(1) == 1 and utils.pack_x_y_sample_weight([1]) == ([1],)
+    assert utils.pack_x_y_sample_weight(1, 2) == (1, 2) and utils.pack_x_y_sample_weight(1, 2, 3) == (1, 2, 3)
+    assert utils.unpack_x_y_sample_weight(1) == (1, None, None)
+    assert utils.unpack_x_y_sample_weight([1, 2]) == (1, 2, None)
+    with pytest.raises(ValueError, match="a tuple of 4 parts"):
+        utils.unpack_x_y_sample_weight((1, 2, 3, 4))
+
+
+def test_is_keras_tensor_and_standardize_dtype():
+    assert utils.is_keras_tensor(keras.Input((3,))) and not utils.is_keras_tensor(np.zeros(3))
+    assert utils.standardize_dtype("float") == utils.standardize_dtype(np.float32) == "float32"
+    with pytest.raises(ValueError, match="dtype must be one of"):
+        utils.standardize_dtype("float31")
