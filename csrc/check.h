@@ -51,6 +51,10 @@ void check_rank(const char* op, const char* name, const Tensor& x, std::initiali
 void check_float32(const char* op, const char* name, const Tensor& x);
 void check_shape(const char* op, const char* name, const Tensor& x, const Shape& expected);
 void check_positive(const char* op, const char* name, int64_t value);
+// Every value of x (int32 or int64) must lie in [low, high): kernels use them as they are. One pass;
+// nothing is read from meta tensors. IndexError, or ValueError for class labels.
+void check_index_range(const char* op, const char* name, const Tensor& x, int64_t low, int64_t high);
+void check_label_range(const char* op, const char* name, const Tensor& x, int64_t classes);
 // All tensors of one op must live on one device.
 void check_device(const char* op, std::initializer_list<const Tensor*> tensors);
 

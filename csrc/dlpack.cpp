@@ -165,6 +165,11 @@ PyObject* tensor_dlpack(PyObject* self, PyObject* args, PyObject* kwargs) {
     return nullptr;
   const Tensor& t = unwrap(self);
   int type = kCpu, id = 0;
+  if (device != Py_None && !PyTuple_Check(device)) {
+    PyErr_Format(PyExc_TypeError, "[dlpack] dl_device must be a tuple (device type, device id) or None. Received: dl_device=%R",
+                 device);
+    return nullptr;
+  }
   if (device != Py_None && !PyArg_ParseTuple(device, "ii", &type, &id)) return nullptr;
   if (t.is_meta() || type != kCpu || stream != Py_None) {
     PyErr_SetString(PyExc_BufferError, "[dlpack] the tensor is in CPU memory, which has no streams");

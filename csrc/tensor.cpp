@@ -134,6 +134,40 @@ void check_positive(const char* op, const char* name, int64_t value) {
   check(value >= 1, "[", op, "] ", name, " must be at least 1. Received: ", name, "=", value);
 }
 
+namespace {
+template <class T>
+int64_t first_outside(const T* x, int64_t n, int64_t low, int64_t high) {
+  bool outside = false;
+  for (int64_t i = 0; i < n; ++i) outside |= (x[i] < low) | (x[i] >= high);
+  if (!outside) return -1;
+  int64_t i = 0;
+  while (x[i] >= low && x[i] < high) ++i;
+  return i;
+}
+
+// The message for the first value outside [low, high), or nothing when all are inside.
+std::string outside_message(const char* op, const char* name, const Tensor& x, int64_t low, int64_t high) {
+  if (x.is_meta()) return {};
+  const bool wide = x.dtype() == DType::int64;
+  const int64_t at = wide ? first_outside(x.data<int64_t>(), x.numel(), low, high)
+                          : first_outside(x.data<int32_t>(), x.numel(), low, high);
+  if (at < 0) return {};
+  const int64_t value = wide ? x.data<int64_t>()[at] : x.data<int32_t>()[at];
+  return message("[", op, "] ", name, " must be in [", low, ", ", high, "). Received: ", name, "[", at, "]=", value,
+                 " (position in row-major order)");
+}
+}  // namespace
+
+void check_index_range(const char* op, const char* name, const Tensor& x, int64_t low, int64_t high) {
+  const std::string text = outside_message(op, name, x, low, high);
+  check_index(text.empty(), text);
+}
+
+void check_label_range(const char* op, const char* name, const Tensor& x, int64_t classes) {
+  const std::string text = outside_message(op, name, x, 0, classes);
+  check(text.empty(), text);
+}
+
 void check_device(const char* op, std::initializer_list<const Tensor*> tensors) {
   const Device device = (*tensors.begin())->device();
   for (const Tensor* t : tensors)

@@ -1,5 +1,5 @@
 // Rows and elements taken by index, and the sums that are their gradients. Indices have been checked
-// by read_indices. Every sum runs over positions in rising order, whatever the number of threads.
+// by csrc/ops. Every sum runs over positions in rising order, whatever the number of threads.
 #include "cpu/parallel.h"
 #include "cpu/simd.h"
 #include "kernels.h"
@@ -112,7 +112,7 @@ void coalesce_rows(const int64_t* index, const float* gy, int32_t* row_slot, int
 
   // Blocks of positions are summed apart, because one id (padding) may hold half of them. What a block
   // adds to a slot that began in an earlier block waits in `partial`.
-  const int64_t block = kChunk / cols > 1 ? kChunk / cols : 1, blocks = (n + block - 1) / block;
+  const int64_t fit = cols > 0 ? kChunk / cols : kChunk, block = fit > 1 ? fit : 1, blocks = (n + block - 1) / block;
   Scratch<float> partial(blocks * cols);
   Scratch<int64_t> partial_slot(blocks);
   parallel_for(n, block, [&](int64_t begin, int64_t end) {

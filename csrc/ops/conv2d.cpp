@@ -64,10 +64,11 @@ Conv2dShape conv2d_shape(const char* op, const Shape& x, const Shape& w, const C
   return s;
 }
 
-void check_bias(const char* op, const std::optional<Tensor>& bias, int64_t channels) {
+void check_bias(const char* op, const std::optional<Tensor>& bias, int64_t channels, const Tensor& x) {
   if (!bias) return;
   check_float32(op, "bias", *bias);
   check_shape(op, "bias", *bias, Shape{channels});
+  check_device(op, {&x, &*bias});
 }
 
 }  // namespace
@@ -77,7 +78,7 @@ Tensor conv2d_forward(const Tensor& x, const Tensor& w, const std::optional<Tens
   check_images("conv", "inputs", x, "kernel", w);
   check_activation("conv", activation);
   const Conv2dShape s = conv2d_shape("conv", with_height(x.shape()), kernel_with_height(w.shape()), o);
-  check_bias("conv", bias, s.oc);
+  check_bias("conv", bias, s.oc, x);
   Tensor y(image_shape(x.rank(), s.n, s.oh, s.ow, s.oc), DType::float32, x.device());
   if (y.numel())
     launch(y.device(), &Kernels::conv2d_forward, x.f32(), w.f32(), bias ? bias->f32() : nullptr, y.f32(), s, activation);
@@ -96,7 +97,7 @@ Tensor conv2d_backward_input(const Tensor& gy, const Tensor& w, const std::optio
   const Conv2dShape s =
       conv2d_shape(op, Shape{gy.size(0), size[0], size[1], checked_mul(kernel[2], o.groups)}, kernel, o);
   check_shape(op, "inputs", gy, image_shape(gy.rank(), s.n, s.oh, s.ow, s.oc));
-  check_bias(op, bias, s.ic);
+  check_bias(op, bias, s.ic, gy);
   Tensor gx(image_shape(gy.rank(), s.n, s.ih, s.iw, s.ic), DType::float32, gy.device());
   if (gx.numel())
     launch(gx.device(), &Kernels::conv2d_backward_input, gy.f32(), w.f32(), bias ? bias->f32() : nullptr, gx.f32(), s,

@@ -205,7 +205,8 @@ Tensor concatenate(const std::vector<Tensor>& xs, int64_t axis) {
     check_type(x.dtype() == first.dtype(), "[concatenate] all arrays must have one dtype. Received: ", first.dtype(),
                " and ", x.dtype());
     check_device("concatenate", {&first, &x});
-    total += x.size(int(axis));
+    check(!__builtin_add_overflow(total, x.size(int(axis)), &total),
+          "[concatenate] the size along axis must fit 63 bits. Received: axis=", axis, ", shape=", x.shape(), " (number ", i, ")");
   }
   shape.set(int(axis), total);
   Tensor y(shape, first.dtype(), first.device());
@@ -231,6 +232,7 @@ Tensor pad(const Tensor& x, const std::vector<int64_t>& before, const std::vecto
   check(int(before.size()) == rank && int(after.size()) == rank,
         "[pad] pad_width must have one pair for each axis. Received: x.shape=", x.shape(), ", pairs=", before.size());
   check(value.numel() == 1 && value.dtype() == x.dtype(), "[pad] the padding value must be one element of x's dtype");
+  check_device("pad", {&x, &value});
   Shape shape;
   for (int a = 0; a < rank; ++a) {
     int64_t n;

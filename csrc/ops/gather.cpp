@@ -34,6 +34,7 @@ Tensor gather(const Tensor& x, const Tensor& index, int64_t axis) {
   for (int a = int(axis) + 1; a < x.rank(); ++a) shape.push_back(x.size(a));
   Tensor y(shape, x.dtype(), x.device());
   check(y.numel() == 0 || s.rows > 0, "[gather] x must not be empty along axis ", axis, ". Received: x.shape=", x.shape());
+  check_index_range("gather", "indices", index, 0, s.rows);
   if (y.numel())
     launch(x.device(), &Kernels::gather_rows, x.raw(), index.data<int64_t>(), y.raw(), s.outer, s.rows, index.numel(),
            s.inner * itemsize(x.dtype()));
@@ -43,9 +44,11 @@ Tensor gather(const Tensor& x, const Tensor& index, int64_t axis) {
 Tensor gather_backward(const Tensor& gy, const Tensor& index, const Shape& shape, int64_t axis) {
   check_float32("gather_backward", "gy", gy);
   check_int64("gather_backward", index);
+  check_device("gather_backward", {&gy, &index});
   const Split s = split("gather_backward", shape, axis);
   check(gy.numel() == s.outer * index.numel() * s.inner, "[gather_backward] gy must have the shape of the result. Received: gy.shape=",
         gy.shape());
+  check_index_range("gather_backward", "indices", index, 0, s.rows);
   Tensor gx(shape, DType::float32, gy.device());
   if (gx.numel())
     launch(gy.device(), &Kernels::scatter_add_rows, gy.f32(), index.data<int64_t>(), gx.f32(), s.outer, s.rows,
@@ -61,6 +64,7 @@ Tensor gather_elements(const Tensor& x, const Tensor& index, int64_t axis) {
   for (int a = 0; ok && a < x.rank(); ++a) ok = a == axis || index.size(a) == x.size(a);
   check(ok, "[take_along_axis] indices must have the shape of x except along axis ", axis, ". Received: x.shape=", x.shape(),
         ", indices.shape=", index.shape());
+  check_index_range("take_along_axis", "indices", index, 0, s.rows);
   Tensor y(index.shape(), x.dtype(), x.device());
   if (y.numel())
     launch(x.device(), &Kernels::gather_elements, x.raw(), index.data<int64_t>(), y.raw(), itemsize(x.dtype()), s.outer,
@@ -71,12 +75,14 @@ Tensor gather_elements(const Tensor& x, const Tensor& index, int64_t axis) {
 Tensor gather_elements_backward(const Tensor& gy, const Tensor& index, const Shape& shape, int64_t axis) {
   check_float32("take_along_axis", "gy", gy);
   check_int64("take_along_axis", index);
+  check_device("take_along_axis", {&gy, &index});
   check_shape("take_along_axis", "gy", gy, index.shape());
   const Split s = split("take_along_axis", shape, axis);
   bool ok = index.rank() == shape.rank();
   for (int a = 0; ok && a < shape.rank(); ++a) ok = a == axis || index.size(a) == shape[a];
   check(ok, "[take_along_axis] indices must have the shape of x except along axis ", axis, ". Received: shape=", shape,
         ", indices.shape=", index.shape());
+  check_index_range("take_along_axis", "indices", index, 0, s.rows);
   Tensor gx(shape, DType::float32, gy.device());
   if (gx.numel())
     launch(gy.device(), &Kernels::scatter_add_elements, gy.f32(), index.data<int64_t>(), gx.f32(), s.outer, s.rows,
@@ -87,10 +93,12 @@ Tensor gather_elements_backward(const Tensor& gy, const Tensor& index, const Sha
 std::vector<Tensor> coalesce(const Tensor& index, const Tensor& values, int64_t rows) {
   check_float32("coalesce", "values", values);
   check_int64("coalesce", index);
+  check_device("coalesce", {&index, &values});
   check_rank("coalesce", "values", values, {2});
   check(index.numel() == values.size(0), "[coalesce] values must have one row for each index. Received: values.shape=",
         values.shape(), ", indices.shape=", index.shape());
   check(rows >= 0 && rows < (int64_t(1) << 31), "[coalesce] rows must be below 2^31. Received: rows=", rows);
+  check_index_range("coalesce", "indices", index, 0, rows);
   const int64_t n = index.numel(), cols = values.size(1);
   Tensor row_slot({rows}, DType::int32, values.device()), slot_row({n}, DType::int64, values.device());
   Tensor count({1}, DType::int64, values.device()), sums({n, cols}, DType::float32, values.device());
@@ -104,6 +112,8 @@ Tensor densify(const Tensor& row_slot, const Tensor& sums) {
   check_rank("densify", "sums", sums, {2});
   check_float32("densify", "sums", sums);
   check_type(row_slot.dtype() == DType::int32, "[densify] row_slot must be int32. Received: ", row_slot.dtype());
+  check_device("densify", {&row_slot, &sums});
+  check_index_range("densify", "row_slot", row_slot, -1, sums.size(0));
   Tensor y({row_slot.size(0), sums.size(1)}, DType::float32, sums.device());
   if (y.numel())
     launch(y.device(), &Kernels::densify_rows, row_slot.data<int32_t>(), sums.f32(), y.f32(), y.size(0), y.size(1));

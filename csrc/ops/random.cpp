@@ -57,6 +57,7 @@ Tensor random_integers(const Tensor& key, const Shape& shape, int64_t low, int64
 Tensor dropout(const Tensor& key, const Tensor& x, float rate) {
   const uint32_t* k = key_of("dropout", key);
   check_float32("dropout", "x", x);
+  check_device("dropout", {&x, &key});
   check(rate >= 0 && rate < 1, "[dropout] rate must be in [0, 1). Received: rate=", rate);
   Tensor y(x.shape(), DType::float32, x.device());
   if (y.numel()) launch(y.device(), &Kernels::dropout, k, x.f32(), y.f32(), y.numel(), rate);

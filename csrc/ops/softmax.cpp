@@ -33,6 +33,7 @@ Tensor backward(const char* op, RowwiseBackward kernel, const Tensor& y, const T
   check_ranked(op, "y", y);
   check_float32(op, "gy", gy);
   check_shape(op, "gy", gy, y.shape());
+  check_device(op, {&y, &gy});
   Tensor gx(y.shape(), DType::float32, y.device());
   if (gx.numel()) launch(y.device(), kernel, y.f32(), gy.f32(), gx.f32(), rows_of(y), y.size(-1));
   return gx;
@@ -51,12 +52,22 @@ void check_target(const char* op, const Tensor& target, const Tensor& output) {
 void check_label(const char* op, const Tensor& label, const Tensor& output) {
   check_type(label.dtype() == DType::int64, "[", op, "] labels must come from _core.class_labels. Received: ", label.dtype());
   check_shape(op, "label", label, without_last(output));
+  check_device(op, {&label, &output});
+  check_label_range(op, "label", label, output.size(-1));
 }
-void check_gy(const char* op, const Tensor& gy, const Shape& shape) {
+void check_gy(const char* op, const Tensor& gy, const Shape& shape, const Tensor& output) {
   check_float32(op, "gy", gy);
   check_shape(op, "gy", gy, shape);
+  check_device(op, {&output, &gy});
 }
 Shape stats_shape(const Tensor& x) { return {rows_of(x), 2}; }
+// None, or what forward returned beside the losses.
+void check_stats(const char* op, const std::vector<Tensor>& stats, const Tensor& output) {
+  if (stats.empty()) return;
+  check_float32(op, "stats", stats[0]);
+  check_shape(op, "stats", stats[0], stats_shape(output));
+  check_device(op, {&output, &stats[0]});
+}
 
 }  // namespace
 
@@ -99,14 +110,14 @@ Tensor categorical_crossentropy_backward(const Tensor& target, const Tensor& out
   const char* op = "categorical_crossentropy_backward";
   check_classes(op, output);
   check_target(op, target, output);
-  check_gy(op, gy, without_last(output));
+  check_gy(op, gy, without_last(output), output);
+  check_stats(op, stats, output);
   Tensor gx(output.shape(), DType::float32, output.device());
   if (gx.numel() == 0) return gx;
   if (stats.empty()) {
     launch(gx.device(), &Kernels::cross_entropy_backward, target.f32(), output.f32(), gy.f32(), gx.f32(), gy.numel(),
            output.size(-1));
   } else {
-    check_shape(op, "stats", stats[0], stats_shape(output));
     launch(gx.device(), &Kernels::softmax_cross_entropy_backward, target.f32(), output.f32(), stats[0].f32(), gy.f32(),
            gx.f32(), gy.numel(), output.size(-1));
   }
@@ -117,7 +128,6 @@ std::vector<Tensor> sparse_categorical_crossentropy_forward(const Tensor& label,
   const char* op = "sparse_categorical_crossentropy";
   check_classes(op, output);
   check_label(op, label, output);
-  check_device(op, {&label, &output});
   Tensor y(without_last(output), DType::float32, output.device());
   if (!from_logits) {
     if (y.numel())
@@ -137,14 +147,14 @@ Tensor sparse_categorical_crossentropy_backward(const Tensor& label, const Tenso
   const char* op = "sparse_categorical_crossentropy_backward";
   check_classes(op, output);
   check_label(op, label, output);
-  check_gy(op, gy, without_last(output));
+  check_gy(op, gy, without_last(output), output);
+  check_stats(op, stats, output);
   Tensor gx(output.shape(), DType::float32, output.device());
   if (gx.numel() == 0) return gx;
   if (stats.empty()) {
     launch(gx.device(), &Kernels::sparse_cross_entropy_backward, label.data<int64_t>(), output.f32(), gy.f32(), gx.f32(),
            gy.numel(), output.size(-1));
   } else {
-    check_shape(op, "stats", stats[0], stats_shape(output));
     launch(gx.device(), &Kernels::sparse_softmax_cross_entropy_backward, label.data<int64_t>(), output.f32(),
            stats[0].f32(), gy.f32(), gx.f32(), gy.numel(), output.size(-1));
   }
@@ -166,7 +176,7 @@ Tensor binary_crossentropy_backward(const Tensor& target, const Tensor& output, 
   const char* op = "binary_crossentropy_backward";
   check_float32(op, "output", output);
   check_target(op, target, output);
-  check_gy(op, gy, output.shape());
+  check_gy(op, gy, output.shape(), output);
   Tensor gx(output.shape(), DType::float32, output.device());
   if (gx.numel())
     launch(gx.device(), from_logits ? &Kernels::sigmoid_cross_entropy_backward : &Kernels::binary_cross_entropy_backward,
