@@ -10,8 +10,8 @@ from .. import _core, dtypes
 from .._core import record
 from ..symbolic import op
 from ..tensor import as_tensor, from_numpy, to_numpy
-from .array import expand_dims, reshape, squeeze, swapaxes
-from .creation import diagonal, eye, ones_like, tril, triu, zeros_like
+from .array import expand_dims, squeeze, swapaxes
+from .creation import eye, ones_like, tril, triu, zeros_like
 from .elementwise import _fit, add, divide, equal, multiply, negative, subtract, wants_grad, where
 from .matmul import matmul
 from .numpy_op import float_dtype
@@ -33,16 +33,16 @@ def _matrix(name, x, square=False, arg="x"):
     return x
 
 
-def _compute(name, must, f, shapes, *xs, dtypes_=None):
+def _compute(name, must, f, shapes, *xs, names=None):
     """f of the tensors as float64 arrays, as tensors.
 
     Args:
         must: what f's failure says about its arguments: "x must be invertible".
         shapes: of the results, a list, or of the only one, a tuple: what is given for meta tensors.
-        dtypes_: of the results, if they are not those of the first tensor.
+        names: the dtypes of the results, if they are not those of the first tensor.
     """
     several = type(shapes) is list
-    names = dtypes_ or [xs[0].dtype] * (len(shapes) if several else 1)
+    names = names or [xs[0].dtype] * (len(shapes) if several else 1)
     if any(x.device == "meta" for x in xs):
         ys = tuple(_core.meta(tuple(s), d) for s, d in zip(shapes if several else [shapes], names))
         return ys if several else ys[0]
@@ -505,7 +505,7 @@ def lu_factor(x):
                     matrix[i + 1:, i + 1:] -= np.outer(matrix[i + 1:, i], matrix[i, i + 1:])
         return lu.reshape(a.shape), pivots.reshape(*batch, k) if a.size else np.zeros((*batch, k), "int32")
 
-    ys = _compute("lu_factor", "x must be finite", factor, [x.shape, (*batch, k)], x, dtypes_=[x.dtype, "int32"])
+    ys = _compute("lu_factor", "x must be finite", factor, [x.shape, (*batch, k)], x, names=[x.dtype, "int32"])
     return record(ys, (x,), _no_gradient("lu_factor", "; det, inv and solve have"))
 
 
@@ -528,4 +528,4 @@ def matrix_rank(x, tol=None):
         cut = s.max(-1, keepdims=True, initial=0.0) * max(a.shape[-2:]) * _epsilon(x) if tol is None else tol
         return (s > cut).sum(-1)
 
-    return _compute("matrix_rank", "x must be finite", rank, x.shape[:-2], x, dtypes_=["int32"])
+    return _compute("matrix_rank", "x must be finite", rank, x.shape[:-2], x, names=["int32"])

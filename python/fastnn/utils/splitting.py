@@ -1,4 +1,5 @@
 """One set of samples made two."""
+import operator
 import random
 
 import numpy as np
@@ -45,7 +46,7 @@ def split_dataset(dataset, left_size=None, right_size=None, shuffle=False, seed=
     parts = order[:left], order[total - right:]
     if indexed:
         return tuple(_Part(dataset, part) for part in parts)
-    return tuple(_map(lambda a: a[part], dataset) for part in parts)
+    return tuple(_map(operator.itemgetter(part), dataset) for part in parts)
 
 
 def _array(x):
