@@ -1,7 +1,5 @@
 """Activation functions, by themselves and by the names that layers take."""
 
-import numpy as np
-
 from . import ops
 from .ops import (
     celu, elu, glu, hard_shrink, hard_sigmoid, hard_silu, hard_tanh, leaky_relu, log_sigmoid, mish, relu6, selu,
@@ -10,12 +8,11 @@ from .ops import (
 )
 from .saving.registration import get_registered_name
 from .saving.serialization import resolve, serialize_keras_object
-from .tensor import convert_to_tensor
 
 
 def linear(x):
     """``x`` itself; a copy of an array, which its owner may change."""
-    return convert_to_tensor(x) if isinstance(x, np.ndarray) else x
+    return ops.convert_to_tensor(x) if type(x).__module__ == "numpy" else x
 
 
 def exponential(x):
