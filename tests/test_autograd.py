@@ -202,6 +202,8 @@ def test_ten_thousand_ops_deep():
 
 def test_a_dropped_chain_is_freed_without_recursion():
     x = tensor(1)
+    gc.collect()
+    before = fastnn.memory_stats()["in_use"]
     with GradientTape() as tape:
         tape.watch(x)
         y = x
@@ -209,6 +211,7 @@ def test_a_dropped_chain_is_freed_without_recursion():
             y = y + x
     del tape, y
     gc.collect()
+    assert fastnn.memory_stats()["in_use"] == before
 
 
 def test_memory_is_released_while_walking():

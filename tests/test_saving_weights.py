@@ -82,8 +82,6 @@ def test_shared_layers_are_stored_once(tmp_path):
 
 
 def test_bfloat16(tmp_path):
-    pytest.importorskip("ml_dtypes")
-
     class Low(Layer):
         def build(self, input_shape):
             self.w = self.add_weight((3,), initializer="ones", dtype="bfloat16", name="w")
