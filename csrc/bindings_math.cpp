@@ -38,6 +38,9 @@ void bind_math(py::module_& m) {
   m.def("where", &where, "condition"_a, "a"_a, "b"_a, nogil());
   m.def("add_n", &add_n, "terms"_a, nogil());
   m.def("arg_reduce", &arg_reduce, "x"_a, "axis"_a, "minimum"_a, "keepdims"_a, nogil());
+  m.def("ceiling_fma", &ceiling_fma, "chunks"_a, "steps"_a, nogil());
+  m.def("ceiling_copy", &ceiling_copy, "x"_a, "chunks"_a, "repeats"_a, nogil());
+  m.def("ceiling_triad", &ceiling_triad, "x"_a, "z"_a, "chunks"_a, "repeats"_a, nogil());
   m.def("sum_to", &sum_to, "x"_a, "shape"_a, nogil());
 }
 

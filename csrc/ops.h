@@ -239,4 +239,11 @@ Tensor conv2d_backward_input(const Tensor& gy, const Tensor& w, const std::optio
 // size: (kh, kw).
 Tensor conv2d_backward_weights(const Tensor& x, const Tensor& gy, std::array<int64_t, 2> size, const Conv2dOptions& o);
 
+// ---- what the machine can do at most: benchmarks time these ----
+// 768 * chunks * steps floating-point operations in registers.
+Tensor ceiling_fma(int64_t chunks, int64_t steps);
+// x, and x + 3 z, computed repeats times by chunk.
+Tensor ceiling_copy(const Tensor& x, int64_t chunks, int64_t repeats);
+Tensor ceiling_triad(const Tensor& x, const Tensor& z, int64_t chunks, int64_t repeats);
+
 }  // namespace fastnn

@@ -105,6 +105,14 @@ DEVICES = [(code, DEVICE) for code in (
 ]
 
 OTHERS = [
+    ("C.ceiling_fma(0, 1)", "ValueError: [ceiling_fma] & chunks=0"),
+    ("C.ceiling_fma(1, 10 ** 12)", "ValueError: [ceiling_fma] & steps"),
+    ("C.ceiling_copy(T(32), 3, 1)", "ValueError: [ceiling] & multiple of 16"),
+    ("C.ceiling_copy(T(32), 2, 0)", "ValueError: [ceiling] & repeats=0"),
+    ("C.ceiling_triad(T(32), T(16), 2, 1)", "ValueError: [ceiling_triad] z"),
+    ("x = C.full((64,), 2, 'float32'); y = C.ceiling_triad(x, x, 2, 3); assert (np.asarray(y) == 8).all()", "ok"),
+    ("x = C.full((64,), 2, 'float32'); y = C.ceiling_copy(x, 2, 3); assert (np.asarray(y) == 2).all()", "ok"),
+    ("y = np.asarray(C.ceiling_fma(3, 5)); assert y.shape == (3,) and np.isfinite(y).all()", "ok"),
     ("C.categorical_crossentropy_backward(T(2, 3), T(2, 3), [K.convert_to_tensor(np.zeros((2, 2), 'int8'))], T(2))",
      "TypeError: stats must be float32"),
     ("C.sparse_categorical_crossentropy_backward(I([0, 1]), T(2, 3), [K.convert_to_tensor(np.zeros((2, 2), 'int8'))], T(2))",
