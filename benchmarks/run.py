@@ -1,0 +1,241 @@
+"""The kernels beside torch (oneDNN, MKL), NumPy (OpenBLAS) and onnxruntime, on this machine.
+
+    python benchmarks/run.py [--peer PYTHON] [--threads 1,2] [--filter TEXT] [--quick] [--isa avx2] [--readme]
+
+Each implementation is a process of its own; they take turns on every problem, in rounds, so that a
+noisy machine is noisy for all of them. Times are medians, of calls from Python, results allocated
+by the callee. Peers run with glibc told to keep freed memory, which is the faster way for them.
+--peer names a Python that has torch and onnxruntime, if this one has not.
+
+Prints a row for each problem and a summary by family; writes both to results.md and results.json
+beside this file (not with --filter or --quick), and the summary to README.md with --readme.
+
+ratio    time of the fastest peer / time of fastnn: above 1, fastnn is faster.
+floor    the share of the time that the machine's own limit would take: arithmetic at the rate of
+         multiply-adds in registers, or bytes at the bandwidth of the level that holds them.
+error    the largest difference from float64, divided by the largest value.
+"""
+import argparse
+import json
+import math
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import ceilings
+import numpy as np
+from problems import GOALS, problems
+
+HERE = pathlib.Path(__file__).resolve().parent
+PEERS = ("torch", "numpy", "onnxruntime")
+# Without these each large result of a peer would be fresh memory, and its page faults its time.
+PEER_ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": str(1 << 34), "MALLOC_TRIM_THRESHOLD_": str(1 << 34), "MALLOC_TOP_PAD_": str(1 << 26)}
+HELD_TO = {"avx2": {"FASTNN_ISA": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "ATEN_CPU_CAPABILITY": "avx2",
+                    "OPENBLAS_CORETYPE": "Haswell"}}
+NO_REFERENCE = ("dropout", "optimizer")
+
+
+class Process:
+    """A worker: see worker.py."""
+
+    def __init__(self, name, python, threads, environment):
+        self.name = name
+        env = {**os.environ, "OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads),
+               **(PEER_ENVIRONMENT if name != "fastnn" else {}), **environment}
+        if name != "fastnn" and "OPENBLAS_CORETYPE" not in environment:
+            env.pop("OPENBLAS_CORETYPE", None)  # OpenBLAS chooses its kernels itself
+            env.pop("OPENBLAS_L2_SIZE", None)
+        self.process = subprocess.Popen([python, str(HERE / "worker.py"), name, str(threads)], env=env, cwd=HERE, text=True,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+
+    def ask(self, *command):
+        """The worker's answer; None where it has no such problem, failed or is gone."""
+        try:
+            self.process.stdin.write(json.dumps(command) + "\n")
+            self.process.stdin.flush()
+            answer = json.loads(self.process.stdout.readline() or '{"error": "the process ended"}')
+        except (BrokenPipeError, ValueError) as e:
+            answer = {"error": str(e)}
+        if "error" in answer and self.process.poll() is None:
+            print(f"  {self.name}: {answer['error']}", file=sys.stderr)
+        return answer.get("ok")
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def start(names, arguments, threads):
+    """The workers that start, fastnn first."""
+    started = []
+    for name in names:
+        python = arguments.peer if name in ("torch", "onnxruntime", "reference") else sys.executable
+        worker = Process(name, python, threads, HELD_TO.get(arguments.isa, {}))
+        description = worker.ask("describe")
+        if description:
+            worker.description = description
+            started.append(worker)
+        elif name == "fastnn":
+            raise SystemExit("fastnn does not start: is it installed?")
+    return started
+
+
+def measure(problem, workers, seconds, rounds=3):
+    """{name: median seconds} of the workers that have this problem; they take turns."""
+    have = [w for w in workers if w.ask("load", problem.name) is not None]
+    times = {w.name: [] for w in have}
+    for _ in range(rounds):
+        for w in have:
+            times[w.name] += w.ask("run", seconds / rounds) or []
+    return {name: statistics.median(t) for name, t in times.items() if t}
+
+
+def error(problem, fastnn, reference):
+    """The largest difference from float64 over the largest value, or None."""
+    if reference is None or problem.op in NO_REFERENCE or problem.args.get("name") in NO_REFERENCE:
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        ours, exact = os.path.join(folder, "a.npz"), os.path.join(folder, "b.npz")
+        if not (fastnn.ask("output", problem.name, ours) and reference.ask("reference", problem.name, exact)):
+            return None
+        with np.load(ours) as a, np.load(exact) as b:
+            worst = 0.0
+            for name in a.files:
+                n = min(a[name].size, b[name].size)
+                x, y = a[name][:n].astype(np.float64), b[name][:n].astype(np.float64)
+                scale = np.max(np.abs(y), initial=0.0) or 1.0
+                worst = max(worst, float(np.max(np.abs(x - y), initial=0.0) / scale))
+            return worst
+
+
+def row(problem, times, threads, limits, wrong):
+    """One line of the table, as a dictionary."""
+    ours = times["fastnn"]
+    peers = {k: v for k, v in times.items() if k != "fastnn"}
+    best = min(peers, key=peers.get) if peers else None
+    seconds, bound = ceilings.floor(problem, limits, threads)
+    ratio = peers[best] / ours if best else None
+    share = seconds / ours
+    goal = GOALS[problem.family][0]
+    mark = "" if ratio is None or ratio >= goal else "near the floor" if share >= 0.9 else "under"
+    return {"name": problem.name, "family": problem.family, "threads": threads, "ms": ours * 1e3, "gflops": problem.flops / ours / 1e9,
+            "gbs": problem.bytes / ours / 1e9, "floor": share, "bound": bound, "peer": best, "ratio": ratio, "error": wrong, "mark": mark,
+            "peers_ms": {k: v * 1e3 for k, v in peers.items()}}
+
+
+def line(r):
+    rate = f"{r['gflops']:8.1f} GFLOP/s" if r["bound"] == "compute" else f"{r['gbs']:8.1f} GB/s   "
+    ratio = f"{r['ratio']:6.2f} {r['peer']:11}" if r["ratio"] else " " * 18
+    wrong = f"{r['error']:.0e}" if r["error"] is not None else "-"
+    return f"{r['name']:48} {r['threads']} {r['ms']:10.4f} ms {rate} {r['floor']:5.0%} {r['bound']:7} {ratio} {wrong:>6} {r['mark']}"
+
+
+def summary(rows):
+    """Markdown: a line for each family."""
+    threads = sorted({r["threads"] for r in rows})
+    out = ["| family | rows | " + " | ".join(f"geometric mean, {t} thread{'s' if t > 1 else ''}" for t in threads)
+           + " | worst row | under its bound | goal: every row, mean |", "|---" * (5 + len(threads)) + "|"]
+    for family, (least, mean) in GOALS.items():
+        found = [r for r in rows if r["family"] == family and r["ratio"]]
+        if not found:
+            continue
+        means = []
+        for t in threads:
+            ratios = [math.log(r["ratio"]) for r in found if r["threads"] == t]
+            means.append(f"{math.exp(sum(ratios) / len(ratios)):.2f}" if ratios else "")
+        worst = min(found, key=lambda r: r["ratio"])
+        under = sum(r["mark"] == "under" for r in found)
+        out.append(f"| {family} | {len(found)} | {' | '.join(means)} | {worst['ratio']:.2f} {worst['name']}, {worst['threads']} thread"
+                   f"{'s' if worst['threads'] > 1 else ''}, at {worst['floor']:.0%} of its floor | {under} | {least}, {mean} |")
+    return "\n".join(out)
+
+
+def replace_between(path, name, text):
+    """Put text between the markers of `name` in a file."""
+    old = path.read_text()
+    begin, end = f"<!-- {name}: begin", f"<!-- {name}: end -->"
+    head, _, rest = old.partition(begin)
+    first, _, rest = rest.partition("\n")
+    _, found, tail = rest.partition(end)
+    if not found:
+        raise SystemExit(f"{path} must have the markers of {name!r}")
+    path.write_text(f"{head}{begin}{first}\n{text}\n{end}{tail}")
+
+
+def machine(described, limits, fma):
+    """What was measured on: a few lines."""
+    cpu = "unknown CPU"
+    try:
+        with open("/proc/cpuinfo") as f:
+            cpu = next(x.split(":", 1)[1].strip() for x in f if x.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    lines = [f"{cpu}, {os.cpu_count()} cores; {', '.join(described)}; {time.strftime('%Y-%m-%d')}."]
+    for t, c in limits.items():
+        rates = ", ".join(f"{k} {v:.0f}" for k, v in fma[t].items())
+        lines.append(f"Ceilings with {t} thread{'s' if t > 1 else ''}: GFLOP/s {rates}; GB/s of copy and triad: second-level cache "
+                     f"{c['l2 copy']:.0f} and {c['l2 triad']:.0f}, third {c['l3 copy']:.0f} and {c['l3 triad']:.0f}, "
+                     f"memory {c['memory copy']:.0f} and {c['memory triad']:.0f}.")
+    return lines
+
+
+def smallest(chosen):
+    """The cheapest two problems of each family."""
+    by_family = {}
+    for p in sorted(chosen, key=lambda p: p.flops + 4 * p.bytes):
+        by_family.setdefault(p.family, []).append(p)
+    return [p for ps in by_family.values() for p in ps[:2]]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peer", default=sys.executable, metavar="PYTHON")
+    parser.add_argument("--threads", default="1,2")
+    parser.add_argument("--filter", default="", help="only problems whose name or family has one of these words, separated by commas")
+    parser.add_argument("--seconds", type=float, default=0.12, help="of measuring, for each problem and implementation")
+    parser.add_argument("--quick", action="store_true", help="two small problems of each family, little time")
+    parser.add_argument("--no-error", action="store_true", help="leave the error column out")
+    parser.add_argument("--isa", default="", help="avx2: hold fastnn and its peers to AVX2")
+    parser.add_argument("--readme", action="store_true", help="write the summary to README.md")
+    arguments = parser.parse_args()
+    words = [w for w in arguments.filter.split(",") if w]
+    chosen = [p for p in problems().values() if not words or any(w in p.name or w in p.family for w in words)]
+    if arguments.quick:
+        chosen, arguments.seconds = smallest(chosen), min(arguments.seconds, 0.02)
+    os.environ.update(HELD_TO.get(arguments.isa, {}))
+
+    rows, limits, fma, described = [], {}, {}, []
+    for threads in [int(t) for t in arguments.threads.split(",")]:
+        limits[threads], fma[threads] = ceilings.measure(threads), ceilings.fma_rates(threads)
+        workers = start(("fastnn", *PEERS), arguments, threads)
+        described = [w.description for w in workers]
+        reference = start(["fastnn", "torch"], arguments, threads)[1:] if not arguments.no_error else []
+        reference = reference[0] if reference else None
+        print(*machine(described, {threads: limits[threads]}, fma), sep="\n", flush=True)
+        for p in chosen:
+            times = measure(p, workers, arguments.seconds)
+            if "fastnn" not in times:
+                raise SystemExit(f"fastnn failed on {p.name}")
+            rows.append(row(p, times, threads, limits[threads], error(p, workers[0], reference)))
+            print(line(rows[-1]), flush=True)
+        for w in [*workers, reference]:
+            if w is not None:
+                w.close()
+    text = summary(rows)
+    print("\n" + text)
+    if not (words or arguments.quick):
+        suffix = f"-{arguments.isa}" if arguments.isa else ""
+        head = machine(described, limits, fma)
+        (HERE / f"results{suffix}.json").write_text(json.dumps({"machine": head, "ceilings": limits, "rows": rows}, indent=0))
+        (HERE / f"results{suffix}.md").write_text("\n\n".join(["<!-- written by benchmarks/run.py -->", *head, text,
+                                                                "```\n" + "\n".join(line(r) for r in rows) + "\n```"]) + "\n")
+        if arguments.readme and not suffix:
+            replace_between(HERE.parent / "README.md", "kernels", "\n\n".join([*head, text]))
+
+
+if __name__ == "__main__":
+    main()
