@@ -35,11 +35,12 @@ def test_layer(name):
     spec, a = LAYERS.spec(name), LAYERS.arrays(name)
     layer = make(keras.layers, spec)
     xs, states = as_tensors(several(a, "x")), as_tensors(several(a, "s"))
-    call = {"mask": a["mask"]} if "mask" in a else {}
-    if "training" in spec["call"]:
-        call["training"] = spec["call"]["training"]
+    call = {k: v for k, v in spec["call"].items() if k not in ("mask", "state", "spread")}
+    if "mask" in a:
+        call["mask"] = a["mask"]
     x = xs if len(xs) > 1 else xs[0]
-    layer(x, **call)
+    arguments = xs if "spread" in spec["call"] else [x]
+    layer(*arguments, **call)
     assert [w.name for w in layer.weights] == spec["weights"]
     layer.set_weights(several(a, "w"))
     if states:
@@ -48,7 +49,7 @@ def test_layer(name):
     floating = [i for i in range(len(xs)) if f"gx{i}" in a]
     with keras.GradientTape() as tape:
         tape.watch([*(xs[i] for i in floating), *states])
-        y = layer(x, **call)
+        y = layer(*arguments, **call)
         ys = list(y) if isinstance(y, (list, tuple)) else [y]
         total = sum(keras.ops.sum(y * v) for y, v in zip(ys, several(a, "v")))
     sources = [*layer.trainable_variables, *(xs[i] for i in floating), *states]
@@ -72,11 +73,16 @@ def test_layer_shape_without_data(name):
     layer = make(keras.layers, spec)
     xs = [keras.Input(shape=x.shape[1:], dtype=str(x.dtype)) for x in several(a, "x")]
     x = xs if len(xs) > 1 else xs[0]
-    y = layer(x)
+    spread = "spread" in spec["call"]
+    scores = {"return_attention_scores": True} if "return_attention_scores" in spec["call"] else {}
+    y = layer(*(xs if spread else [x]), **scores)
     ys = list(y) if isinstance(y, (list, tuple)) else [y]
     shapes = [(None, *v.shape[1:]) for v in several(a, "y")]
     assert [tuple(v.shape) for v in ys] == shapes
-    computed = layer.compute_output_shape([v.shape for v in xs] if len(xs) > 1 else xs[0].shape)
+    inputs = [v.shape for v in xs]
+    computed = layer.compute_output_shape(*(inputs if spread else [inputs if len(xs) > 1 else inputs[0]]))
+    if scores:  # compute_output_shape is about the result alone
+        ys, shapes = ys[:1], shapes[:1]
     computed = list(computed) if len(ys) > 1 else [computed]
     assert [tuple(s) for s in computed] == shapes
 

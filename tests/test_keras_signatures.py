@@ -14,7 +14,7 @@ from fixtures import Fixtures
 SIGNATURES = Fixtures("signatures")
 # Arguments of Keras that fastnn does not have: features of other parts, or of Keras's own make.
 WITHOUT = {
-    "lora_rank", "lora_alpha", "quantization_config",
+    "quantization_config", "gptq_unpacked_column_size",
     "max_shard_size",
     "stateless_metrics",
 }  # fmt: skip

@@ -59,6 +59,100 @@ def backend():
     return "fastnn"
 
 
+_switches = {"flash_attention": False, "interactive_logging": True, "traceback_filtering": True}
+_limits = {"epochs": None, "steps_per_epoch": None}
+
+
+def enable_flash_attention():
+    """Let attention layers use a fused kernel; one way to compute serves both settings."""
+    _switches["flash_attention"] = True
+
+
+def disable_flash_attention():
+    """Take back `enable_flash_attention`."""
+    _switches["flash_attention"] = False
+
+
+def is_flash_attention_enabled():
+    """Whether `enable_flash_attention` was called."""
+    return _switches["flash_attention"]
+
+
+def enable_interactive_logging():
+    """Print progress to the standard output; so at start."""
+    _switches["interactive_logging"] = True
+
+
+def disable_interactive_logging():
+    """Log progress through `logging` in place of printing it."""
+    _switches["interactive_logging"] = False
+
+
+def is_interactive_logging_enabled():
+    """Whether progress is printed."""
+    return _switches["interactive_logging"]
+
+
+def enable_traceback_filtering():
+    """Accepted as Keras does: the tracebacks of fastnn are short as they are."""
+    _switches["traceback_filtering"] = True
+
+
+def disable_traceback_filtering():
+    """Accepted as Keras does, see `enable_traceback_filtering`."""
+    _switches["traceback_filtering"] = False
+
+
+def is_traceback_filtering_enabled():
+    """What was set last; True at start."""
+    return _switches["traceback_filtering"]
+
+
+def enable_unsafe_deserialization():
+    """Accepted as Keras does, without effect: loading a file never runs code."""
+
+
+def is_nnx_enabled():
+    """False: NNX is a part of another library."""
+    return False
+
+
+def set_backend(backend):
+    """Accepts "fastnn", the only library that computes.
+
+    Raises:
+        ValueError: another name.
+    """
+    if backend != "fastnn":
+        raise ValueError(f"[set_backend] fastnn computes by itself. Received: backend={backend!r}")
+
+
+def _limit(name, value):
+    if value is not None and (isinstance(value, bool) or not hasattr(value, "__index__") or value < 1):
+        raise ValueError(f"[set_max_{name}] max_{name} must be a positive integer or None. Received: {value!r}")
+    _limits[name] = None if value is None else value.__index__()
+
+
+def set_max_epochs(max_epochs):
+    """Let `fit` run at most this many epochs, whatever it is told; None, no limit."""
+    _limit("epochs", max_epochs)
+
+
+def max_epochs():
+    """The limit of `set_max_epochs`, or None."""
+    return _limits["epochs"]
+
+
+def set_max_steps_per_epoch(max_steps_per_epoch):
+    """Let an epoch, also of `evaluate` and `predict`, have at most this many steps; None, no limit."""
+    _limit("steps_per_epoch", max_steps_per_epoch)
+
+
+def max_steps_per_epoch():
+    """The limit of `set_max_steps_per_epoch`, or None."""
+    return _limits["steps_per_epoch"]
+
+
 def __getattr__(name):
     if name in ("dtype_policy", "set_dtype_policy"):
         from . import dtype_policies
@@ -67,5 +161,15 @@ def __getattr__(name):
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["backend", "dtype_policy", "epsilon", "floatx", "image_data_format", "set_dtype_policy", "set_epsilon",
-           "set_floatx", "set_image_data_format", "standardize_data_format"]
+__all__ = [
+    "backend", "disable_flash_attention", "disable_interactive_logging", "disable_traceback_filtering", "dtype_policy",
+    "enable_flash_attention", "enable_interactive_logging", "enable_traceback_filtering",
+    "enable_unsafe_deserialization", "epsilon", "floatx", "image_data_format", "is_flash_attention_enabled",
+    "is_interactive_logging_enabled", "is_nnx_enabled", "is_traceback_filtering_enabled", "max_epochs",
+    "max_steps_per_epoch", "set_backend", "set_dtype_policy", "set_epsilon", "set_floatx", "set_image_data_format",
+    "set_max_epochs", "set_max_steps_per_epoch", "standardize_data_format",
+]
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

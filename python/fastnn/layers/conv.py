@@ -89,6 +89,7 @@ class Conv1D(BaseConv):
         kernel_initializer, bias_initializer: Initializer, name or function; glorot_uniform and zeros.
         kernel_regularizer, bias_regularizer, activity_regularizer: Regularizer, name or None.
         kernel_constraint, bias_constraint: Constraint, name or None.
+        lora_rank, lora_alpha: see `enable_lora`.
 
     Raises:
         ValueError: an argument is out of range, or the window does not fit into the input.
@@ -123,6 +124,7 @@ class Conv2D(BaseConv):
         kernel_initializer, bias_initializer: Initializer, name or function; glorot_uniform and zeros.
         kernel_regularizer, bias_regularizer, activity_regularizer: Regularizer, name or None.
         kernel_constraint, bias_constraint: Constraint, name or None.
+        lora_rank, lora_alpha: see `enable_lora`.
 
     Raises:
         ValueError: an argument is out of range, or the window does not fit into the input.

@@ -14,6 +14,8 @@ class Dense(KernelLayer):
         kernel_initializer, bias_initializer: Initializer, name or function; glorot_uniform and zeros.
         kernel_regularizer, bias_regularizer, activity_regularizer: Regularizer, name or None.
         kernel_constraint, bias_constraint: Constraint, name or None.
+        lora_rank: int; train two factors of this rank instead of the kernel (`enable_lora`).
+        lora_alpha: number, scale of their product over the rank; the rank by default.
 
     Weights:
         kernel: (last axis of the input, units); bias: (units,).
@@ -24,11 +26,13 @@ class Dense(KernelLayer):
 
     def __init__(self, units, activation=None, use_bias=True, kernel_initializer="glorot_uniform",
                  bias_initializer="zeros", kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,
-                 kernel_constraint=None, bias_constraint=None, **kwargs):
+                 kernel_constraint=None, bias_constraint=None, lora_rank=None,
+                 lora_alpha=None, **kwargs):
         super().__init__(activation=activation, use_bias=use_bias, kernel_initializer=kernel_initializer,
                          bias_initializer=bias_initializer, kernel_regularizer=kernel_regularizer,
                          bias_regularizer=bias_regularizer, activity_regularizer=activity_regularizer,
-                         kernel_constraint=kernel_constraint, bias_constraint=bias_constraint, **kwargs)
+                         kernel_constraint=kernel_constraint, bias_constraint=bias_constraint,
+                         lora_rank=lora_rank, lora_alpha=lora_alpha, **kwargs)
         self.units = check_count(units, "units", "Dense")
         self.input_spec = InputSpec(min_ndim=2)
         self.supports_masking = True

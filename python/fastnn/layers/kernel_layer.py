@@ -2,9 +2,10 @@
 from .. import activations, constraints, initializers, ops, regularizers
 from ..ops.matmul import FUSED
 from .layer import Layer
+from .lora import LoRA
 
 
-class KernelLayer(Layer):
+class KernelLayer(LoRA, Layer):
     """A layer that computes activation(f(inputs, kernel) + bias); a subclass builds and calls f.
 
     Args:
@@ -13,12 +14,14 @@ class KernelLayer(Layer):
         kernel_initializer, bias_initializer: Initializer, name or function.
         kernel_regularizer, bias_regularizer, activity_regularizer: Regularizer, name or None.
         kernel_constraint, bias_constraint: Constraint, name or None.
+        lora_rank: int; train two factors of this rank instead of the kernel (`enable_lora`).
+        lora_alpha: number, scale of their product over the rank; the rank by default.
         kwargs: the arguments of Layer.
     """
 
     def __init__(self, *, activation=None, use_bias=True, kernel_initializer="glorot_uniform", bias_initializer="zeros",
                  kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None, kernel_constraint=None,
-                 bias_constraint=None, **kwargs):
+                 bias_constraint=None, lora_rank=None, lora_alpha=None, **kwargs):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self.activation = activations.get(activation)
         self.use_bias = bool(use_bias)
@@ -29,13 +32,17 @@ class KernelLayer(Layer):
         self.kernel_constraint = constraints.get(kernel_constraint)
         self.bias_constraint = constraints.get(bias_constraint)
         self.bias = None
+        self._set_lora(lora_rank, lora_alpha)
 
     def _add_kernel(self, shape, outputs):
-        self.kernel = self.add_weight(shape, self.kernel_initializer, regularizer=self.kernel_regularizer,
-                                      constraint=self.kernel_constraint, name="kernel")
+        """Adds the kernel, and the bias of shape ``outputs`` (an int or a tuple)."""
+        self._kernel = self.add_weight(shape, self.kernel_initializer, regularizer=self.kernel_regularizer,
+                                       constraint=self.kernel_constraint, name="kernel")
         if self.use_bias:
-            self.bias = self.add_weight((outputs,), self.bias_initializer, regularizer=self.bias_regularizer,
+            outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+            self.bias = self.add_weight(outputs, self.bias_initializer, regularizer=self.bias_regularizer,
                                         constraint=self.bias_constraint, name="bias")
+        self._begin_lora()
 
     def _kernel_and_bias(self):
         """Kernel and bias (or None) in the compute dtype."""
@@ -65,6 +72,7 @@ class KernelLayer(Layer):
             "activity_regularizer": regularizers.serialize(self.activity_regularizer),
             "kernel_constraint": constraints.serialize(self.kernel_constraint),
             "bias_constraint": constraints.serialize(self.bias_constraint),
+            **self._lora_config(),
         }
 
 

@@ -190,6 +190,82 @@ class UpSampling2D(Layer):
                 "interpolation": self.interpolation}
 
 
+class ZeroPadding3D(Layer):
+    """Zeros around volumes.
+
+    Args:
+        padding: int; or one for each axis; or ((before, after), ...) for each axis, cells.
+        data_format: "channels_last" (n, d, h, w, c), "channels_first" (n, c, d, h, w), or None, the global setting.
+
+    Input: (n, d, h, w, c). Output: the same with larger d, h, w.
+    """
+
+    def __init__(self, padding=((1, 1), (1, 1), (1, 1)), data_format=None, **kwargs):
+        super().__init__(**kwargs)
+        self.padding = _pairs(padding, 3, "ZeroPadding3D", "padding")
+        self.data_format = _layout(data_format, "ZeroPadding3D")
+        self.input_spec = InputSpec(ndim=5)
+
+    def call(self, inputs):
+        first = self.data_format == "channels_first"
+        return ops.pad(inputs, ((0, 0), (0, 0), *self.padding) if first else ((0, 0), *self.padding, (0, 0)))
+
+    def get_config(self):
+        return {**super().get_config(), "padding": self.padding, "data_format": self.data_format}
+
+
+class Cropping3D(_Cropping):
+    """Cells taken away on all sides of volumes.
+
+    Args:
+        cropping: int; or one for each axis; or ((before, after), ...) for each axis, cells.
+        data_format: "channels_last" (n, d, h, w, c), "channels_first" (n, c, d, h, w), or None, the global setting.
+
+    Input: (n, d, h, w, c). Output: the same with smaller d, h, w.
+
+    Raises:
+        ValueError: nothing would be left.
+    """
+
+    def __init__(self, cropping=((1, 1), (1, 1), (1, 1)), data_format=None, **kwargs):
+        super().__init__(**kwargs)
+        self.cropping = _pairs(cropping, 3, "Cropping3D", "cropping")
+        self.data_format = _layout(data_format, "Cropping3D")
+        self.input_spec = InputSpec(ndim=5)
+
+    def call(self, inputs):
+        return self._crop(inputs, self.cropping, self.data_format)
+
+    def get_config(self):
+        return {**super().get_config(), "cropping": self.cropping, "data_format": self.data_format}
+
+
+class UpSampling3D(Layer):
+    """Cells repeated along the three axes of space.
+
+    Args:
+        size: int or three, factors.
+        data_format: "channels_last" (n, d, h, w, c), "channels_first" (n, c, d, h, w), or None, the global setting.
+
+    Input: (n, d, h, w, c). Output: (n, d * size[0], h * size[1], w * size[2], c).
+    """
+
+    def __init__(self, size=(2, 2, 2), data_format=None, **kwargs):
+        super().__init__(**kwargs)
+        self.size = spatial(size, 3, "UpSampling3D", "size")
+        self.data_format = _layout(data_format, "UpSampling3D")
+        self.input_spec = InputSpec(ndim=5)
+
+    def call(self, inputs):
+        x = inputs
+        for axis, factor in enumerate(self.size, 2 if self.data_format == "channels_first" else 1):
+            x = ops.repeat(x, factor, axis=axis)
+        return x
+
+    def get_config(self):
+        return {**super().get_config(), "size": self.size, "data_format": self.data_format}
+
+
 def _interpolate(x, factor, axis):
     """x with ``axis`` enlarged: output i lies at (i + 0.5) / factor - 0.5."""
     import numpy as np

@@ -169,6 +169,64 @@ class GlobalAveragePooling3D(_GlobalPooling):
     _rank, _pool = 3, staticmethod(ops.average_pool)
 
 
+class _AdaptivePooling(Layer):
+    """Pools to a given output size: output o covers the cells floor(o * size / outputs) to ceil((o + 1) * size / outputs).
+
+    Args:
+        output_size: int, or one for each axis of space.
+        data_format: "channels_last", "channels_first", or None, the global setting.
+    """
+
+    _rank = None
+    _pool = None
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        cls.__doc__ = cls.__doc__ or _AdaptivePooling.__doc__
+
+    def __init__(self, output_size, data_format=None, **kwargs):
+        super().__init__(**kwargs)
+        kind = type(self).__name__
+        self.output_size = spatial(output_size, self._rank, kind, "output_size")
+        self.data_format = "channels_first" if is_channels_first(data_format, kind) else "channels_last"
+        self.input_spec = InputSpec(ndim=self._rank + 2)
+
+    def call(self, inputs):
+        return self._pool(inputs, self.output_size, self.data_format)
+
+    def compute_output_shape(self, input_shape):
+        if self.data_format == "channels_first":
+            return (*input_shape[:2], *self.output_size)
+        return (input_shape[0], *self.output_size, input_shape[-1])
+
+    def get_config(self):
+        return {**super().get_config(), "output_size": self.output_size, "data_format": self.data_format}
+
+
+class AdaptiveMaxPooling1D(_AdaptivePooling):
+    _rank, _pool = 1, staticmethod(ops.adaptive_max_pool)
+
+
+class AdaptiveMaxPooling2D(_AdaptivePooling):
+    _rank, _pool = 2, staticmethod(ops.adaptive_max_pool)
+
+
+class AdaptiveMaxPooling3D(_AdaptivePooling):
+    _rank, _pool = 3, staticmethod(ops.adaptive_max_pool)
+
+
+class AdaptiveAveragePooling1D(_AdaptivePooling):
+    _rank, _pool = 1, staticmethod(ops.adaptive_average_pool)
+
+
+class AdaptiveAveragePooling2D(_AdaptivePooling):
+    _rank, _pool = 2, staticmethod(ops.adaptive_average_pool)
+
+
+class AdaptiveAveragePooling3D(_AdaptivePooling):
+    _rank, _pool = 3, staticmethod(ops.adaptive_average_pool)
+
+
 MaxPool1D, MaxPool2D, MaxPool3D = MaxPooling1D, MaxPooling2D, MaxPooling3D
 AvgPool1D, AvgPool2D, AvgPool3D = AveragePooling1D, AveragePooling2D, AveragePooling3D
 GlobalMaxPool1D, GlobalMaxPool2D, GlobalMaxPool3D = GlobalMaxPooling1D, GlobalMaxPooling2D, GlobalMaxPooling3D

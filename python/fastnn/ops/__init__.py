@@ -18,6 +18,7 @@ from .normalization import *  # noqa: F401,F403
 from .pooling import *  # noqa: F401,F403
 from .conv2d import *  # noqa: F401,F403
 from .matmul import *  # noqa: F401,F403
+from .attention import *  # noqa: F401,F403
 from .derived import *  # noqa: F401,F403
 from .linalg import *  # noqa: F401,F403
 from . import operators  # noqa: F401  (the last: gives the tensor types their operators)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..config import max_steps_per_epoch
 from ..tree import flatten
 from .data import pack_x_y_sample_weight
 
@@ -13,6 +14,12 @@ def check_count(value, name, op, least=1, optional=True):
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise ValueError(f"[{op}] {name} must be an integer of at least {least}. Received: {name}={value!r}")
     return int(value)
+
+
+def limit_steps(steps, data):
+    """The steps of an epoch under `config.set_max_steps_per_epoch`; None, as many as the data has."""
+    limit = max_steps_per_epoch()
+    return steps if limit is None else min(n for n in (steps, data.steps, limit) if n is not None)
 
 
 def rows_of(x):

@@ -9,10 +9,11 @@ import numpy as np
 
 from .. import ops
 from ..autograd import GradientTape
+from ..config import max_epochs
 from ..layers.calling import signature_of
 from ..tensor import Variable, to_numpy
 from ..tree import flatten, map_structure, pack_sequence_as
-from .common import Steps, check_count, is_due, pack, rows_of, to_logs, whole_batch
+from .common import Steps, check_count, is_due, limit_steps, pack, rows_of, to_logs, whole_batch
 from .compiled import CompiledLoss, CompiledMetrics
 from .data import (ArrayData, check_batch_size, check_finite, make_data, to_arrays, to_tensors,
                    unpack_x_y_sample_weight)
@@ -295,6 +296,7 @@ class Trainer:
 
         self._assert_compiled("fit")
         epochs = check_count(epochs, "epochs", "fit", 0, optional=False)
+        epochs = min(epochs, max_epochs() or epochs)
         initial_epoch = check_count(initial_epoch, "initial_epoch", "fit", 0, optional=False)
         steps_per_epoch = check_count(steps_per_epoch, "steps_per_epoch", "fit")
         validation_steps = check_count(validation_steps, "validation_steps", "fit")
@@ -332,6 +334,7 @@ class Trainer:
             raise RuntimeError("[fit] the model is already training in another thread")
         try:
             self._warn_if_trainable_changed()
+            steps_per_epoch = limit_steps(steps_per_epoch, data)
             steps = steps_per_epoch if steps_per_epoch is not None else data.steps
             if not isinstance(callbacks, CallbackList):
                 callbacks = CallbackList(callbacks, add_history=True, add_progbar=verbose != 0, verbose=verbose,
@@ -467,6 +470,7 @@ class Trainer:
         steps = check_count(steps, "steps", "evaluate")
         verbose = self._verbosity(verbose)
         data = make_data(x, y, sample_weight, batch_size, op="evaluate")
+        steps = limit_steps(steps, data)
         if not isinstance(callbacks, CallbackList):
             callbacks = CallbackList(callbacks, add_progbar=verbose != 0, verbose=verbose, epochs=1,
                                      steps=steps if steps is not None else data.steps, model=self)
@@ -515,6 +519,7 @@ class Trainer:
         steps = check_count(steps, "steps", "predict")
         verbose = self._verbosity(verbose)
         data = make_data(x, batch_size=batch_size, op="predict")
+        steps = limit_steps(steps, data)
         if not isinstance(callbacks, CallbackList):
             callbacks = CallbackList(callbacks, add_progbar=verbose == 1, verbose=verbose, epochs=1,
                                      steps=steps if steps is not None else data.steps, model=self)
