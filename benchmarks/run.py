@@ -166,15 +166,20 @@ def replace_between(path, name, text):
     path.write_text(f"{head}{begin}{first}\n{text}\n{end}{tail}")
 
 
-def machine(described, limits, fma):
-    """What was measured on: a few lines."""
+def machine_name():
+    """The CPU and its cores."""
     cpu = "unknown CPU"
     try:
         with open("/proc/cpuinfo") as f:
             cpu = next(x.split(":", 1)[1].strip() for x in f if x.startswith("model name"))
     except (OSError, StopIteration):
         pass
-    lines = [f"{cpu}, {os.cpu_count()} cores; {', '.join(described)}; {time.strftime('%Y-%m-%d')}."]
+    return f"{cpu}, {os.cpu_count()} cores"
+
+
+def machine(described, limits, fma):
+    """What was measured on: a few lines."""
+    lines = [f"{machine_name()}; {', '.join(described)}; {time.strftime('%Y-%m-%d')}."]
     for t, c in limits.items():
         rates = ", ".join(f"{k} {v:.0f}" for k, v in fma[t].items())
         lines.append(f"Ceilings with {t} thread{'s' if t > 1 else ''}: GFLOP/s {rates}; GB/s of copy and triad: second-level cache "

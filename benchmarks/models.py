@@ -1,0 +1,212 @@
+"""Whole models beside Keras on TensorFlow, Keras on JAX and torch: training step, predict, one sample.
+
+    python benchmarks/models.py [--peer PYTHON] [--threads 1,2] [--filter mlp,cnn] [--quick] [--busy] [--readme]
+
+Every implementation of a workload runs in a process of its own; they take turns, in rounds. Times are
+medians. --peer names a Python that has the peers. --busy measures the training step again while another
+process keeps one core busy. Writes models.json (not with --filter or --quick); with --readme also the
+table in README.md and the chart models.svg.
+
+step     one step of `fit` (of a hand-written loop with torch), batches drawn in a new order, the epoch's
+         time divided by its steps
+predict  `predict` over all data, per batch (torch: the bare module under inference_mode)
+one      latency of one sample: `predict(x)` and `model(x)`
+first    the first training step of the process, compilation included
+"""
+import argparse
+import json
+import math
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+
+from run import PEER_ENVIRONMENT, machine_name, replace_between
+from workloads import GOALS, WORKLOADS
+
+HERE = pathlib.Path(__file__).resolve().parent
+PEERS = ("keras-tensorflow", "keras-jax", "torch", "torch-compiled")
+HEAVY = ("xception", "resnet50", "mobilenetv2")  # minutes of compilation on a small machine: torch-compiled only with --all
+
+
+class Process:
+    """A worker: see model_worker.py."""
+
+    def __init__(self, name, workload, python, threads):
+        self.name = name
+        # Peers keep freed memory, which is faster for them; XLA and TensorFlow get the threads they are allowed.
+        cores = ",".join(str(c) for c in sorted(os.sched_getaffinity(0))[:threads]) if hasattr(os, "sched_getaffinity") else ""
+        env = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), **(PEER_ENVIRONMENT if name != "fastnn" else {})}
+        env.update({"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"} if name == "keras-jax" and threads == 1 else {})
+        command = [python, str(HERE / "model_worker.py"), name, workload, str(threads)]
+        if threads == 1 and cores and name.startswith("keras"):
+            command = ["taskset", "-c", cores, *command]
+        self.process = subprocess.Popen(command, env=env, cwd=HERE, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.DEVNULL)
+
+    def ask(self, *command):
+        """The answer, or None where the worker failed."""
+        try:
+            self.process.stdin.write(json.dumps(command) + "\n")
+            self.process.stdin.flush()
+            answer = json.loads(self.process.stdout.readline() or '{"error": "the process ended"}')
+        except (BrokenPipeError, ValueError) as e:
+            answer = {"error": str(e)}
+        if "error" in answer:
+            print(f"  {self.name}: {answer['error']}", file=sys.stderr)
+        return answer.get("ok")
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def measure(workload, threads, arguments):
+    """{implementation: {"step", "predict", "predict_one", "call_one", "first", "memory", "import" ...}}, times in ms."""
+    workers, found = [], {}
+    for name in ("fastnn", *PEERS):
+        if name == "torch-compiled" and (arguments.quick or (workload in HEAVY and not arguments.all)):
+            continue
+        if arguments.only and name != "fastnn" and name not in arguments.only.split(","):
+            continue
+        w = Process(name, workload, sys.executable if name == "fastnn" else arguments.peer, threads)
+        described = w.ask("describe")
+        if described is None:
+            if name == "fastnn":
+                raise SystemExit(f"fastnn does not run {workload}")
+            continue
+        first = w.ask("first")
+        if first is None or w.ask("step", 0.0) is None:  # a warm-up: recording and compilation happen here
+            continue
+        workers.append(w)
+        found[name] = {"version": described["version"], "import": described["import"] * 1e3, "first": first * 1e3}
+    samples = {w.name: {"step": [], "predict": [], "predict_one": [], "call_one": []} for w in workers}
+    for _ in range(1 if arguments.quick else 3):
+        for w in workers:
+            samples[w.name]["step"] += w.ask("step", arguments.seconds / 3) or []
+        for what, share in (("predict", 6), ("predict_one", 12), ("call_one", 12)):
+            for w in workers:
+                samples[w.name][what] += w.ask("repeat", what, arguments.seconds / share) or []
+    busy = {w.name: [] for w in workers}
+    if arguments.busy:
+        neighbour = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        try:
+            time.sleep(0.3)
+            for w in workers:
+                busy[w.name] = w.ask("step", arguments.seconds / 2) or []
+        finally:
+            neighbour.kill()
+            neighbour.wait()
+    for w in workers:
+        f = found[w.name]
+        f.update({k: statistics.median(v) * 1e3 for k, v in samples[w.name].items() if v})
+        if busy[w.name]:
+            f["busy"] = statistics.median(busy[w.name]) * 1e3
+        f["memory"] = w.ask("memory")
+        w.close()
+    return found
+
+
+def ratio(found, what):
+    """(time of the fastest peer / time of fastnn, its name), or (None, None)."""
+    peers = {k: v[what] for k, v in found.items() if k != "fastnn" and what in v}
+    if not peers or what not in found["fastnn"]:
+        return None, None
+    best = min(peers, key=peers.get)
+    return peers[best] / found["fastnn"][what], best
+
+
+def line(workload, threads, found):
+    parts = [f"{workload:12} {threads}"]
+    for name, f in found.items():
+        busy = f" busy {f['busy'] / f['step']:.2f}x" if "busy" in f else ""
+        parts.append(f"    {name:17} step {f.get('step', 0):9.3f}  predict {f.get('predict', 0):9.3f}  one {f.get('predict_one', 0):8.4f} / "
+                     f"{f.get('call_one', 0):8.4f}  first {f['first']:8.1f} ms  {f['memory']:6.0f} MB  import {f['import'] / 1e3:.2f} s{busy}")
+    return "\n".join(parts)
+
+
+def geometric_mean(values):
+    return math.exp(sum(map(math.log, values)) / len(values)) if values else float("nan")
+
+
+def table(rows):
+    """Markdown: a line for each workload and number of threads."""
+    out = ["| model | threads | step, ms | best peer's step | ratio (goal) | predict, ratio | one sample: `predict`, `model(x)`, ms | ratio "
+           "| first step, ms | peak MB |", "|---|---|---|---|---|---|---|---|---|---|"]
+    for r in rows:
+        f = r["found"]["fastnn"]
+        step, peer = ratio(r["found"], "step")
+        predict, _ = ratio(r["found"], "predict")
+        one, _ = ratio(r["found"], "call_one")
+        goal = f" ({GOALS[r['workload']]})" if r["workload"] in GOALS else ""
+        cells = [r["workload"], r["threads"], f"{f['step']:.3g}", f"{r['found'][peer]['step']:.3g} {peer}" if peer else "",
+                 f"{step:.2f}{goal}" if step else "", f"{predict:.2f}" if predict else "", f"{f['predict_one']:.3f}, {f['call_one']:.3f}",
+                 f"{one:.2f}" if one else "", f"{f['first']:.3g}", f"{f['memory']:.0f}"]
+        out.append("| " + " | ".join(str(c) for c in cells) + " |")
+    for threads in sorted({r["threads"] for r in rows}):
+        means = [geometric_mean([x for r in rows if r["threads"] == threads and (x := ratio(r["found"], what)[0])])
+                 for what in ("step", "predict", "call_one")]
+        out.append(f"| geometric mean | {threads} | | | {means[0]:.2f} | {means[1]:.2f} | | {means[2]:.2f} | | |")
+    return "\n".join(out)
+
+
+def chart(rows):
+    """An SVG: for each workload, how many times the step of fastnn each peer takes, with the most threads measured."""
+    threads = max(r["threads"] for r in rows)
+    rows = [r for r in rows if r["threads"] == threads]
+    names = [p for p in PEERS if any(p in r["found"] for r in rows)]
+    colours = dict(zip(PEERS, ("#e8833a", "#5b8fd9", "#c0504d", "#8e6bbf")))
+    unit, bar, y, parts, top = 70, 11, 46, [], 8.0
+    for r in rows:
+        parts.append(f'<text x="112" y="{y + bar * len(names) / 2 + 4:.0f}" text-anchor="end">{r["workload"]}</text>')
+        for name in names:
+            value = r["found"].get(name, {}).get("step")
+            if value:
+                times = value / r["found"]["fastnn"]["step"]
+                parts.append(f'<rect x="120" y="{y}" width="{unit * min(times, top):.1f}" height="{bar - 2}" fill="{colours[name]}"/>'
+                             f'<text x="{124 + unit * min(times, top):.1f}" y="{y + bar - 3}" font-size="9">{times:.1f}</text>')
+            y += bar
+        y += 9
+    legend = "".join(f'<rect x="{120 + 150 * i}" y="24" width="10" height="10" fill="{colours[n]}"/><text x="{134 + 150 * i}" y="33">{n}</text>'
+                     for i, n in enumerate(names))
+    return (f'<svg xmlns="http://www.w3.org/2000/svg" width="740" height="{y + 10}" font-family="sans-serif" font-size="11">'
+            f'<rect width="100%" height="100%" fill="white"/><text x="120" y="15">time of a training step, fastnn = 1 (the line), '
+            f'{threads} threads; longer is slower</text>{legend}{"".join(parts)}'
+            f'<line x1="{120 + unit}" x2="{120 + unit}" y1="42" y2="{y}" stroke="black" stroke-dasharray="3 3"/></svg>\n')
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peer", default=sys.executable, metavar="PYTHON")
+    parser.add_argument("--threads", default="1,2")
+    parser.add_argument("--filter", default="", help="only these workloads, separated by commas")
+    parser.add_argument("--only", default="", help="only these peers, separated by commas")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of training steps, for each implementation")
+    parser.add_argument("--quick", action="store_true", help="the small models, little time, nothing compiled")
+    parser.add_argument("--all", action="store_true", help="compile the largest models with torch as well")
+    parser.add_argument("--busy", action="store_true", help="the step again beside a busy process")
+    parser.add_argument("--readme", action="store_true", help="write the table to README.md and the chart to models.svg")
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.seconds, arguments.filter = 0.2, arguments.filter or "mlp,siamese"
+    chosen = [w for w in WORKLOADS if not arguments.filter or w in arguments.filter.split(",")]
+    rows = []
+    for threads in [int(t) for t in arguments.threads.split(",")]:
+        for workload in chosen:
+            rows.append({"workload": workload, "threads": threads, "found": measure(workload, threads, arguments)})
+            print(line(**rows[-1]), flush=True)
+    versions = list(dict.fromkeys(f["version"] for r in rows for f in r["found"].values()))
+    head = f"{machine_name()}; {', '.join(versions)}; {time.strftime('%Y-%m-%d')}."
+    text = table(rows)
+    print(f"\n{head}\n\n{text}")
+    if not arguments.quick and not arguments.filter:
+        (HERE / "models.json").write_text(json.dumps({"machine": head, "rows": rows}, indent=0))
+        if arguments.readme:
+            (HERE / "models.svg").write_text(chart(rows))
+            replace_between(HERE.parent / "README.md", "models", f"{head}\n\n{text}")
+
+
+if __name__ == "__main__":
+    main()
