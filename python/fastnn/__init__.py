@@ -11,7 +11,7 @@ from .version import __version__
 
 # Loaded when first used, so that scripts that only want the ops start fast.
 _MODULES = (
-    "activations", "callbacks", "constraints", "datasets", "dtype_policies", "initializers", "keras",
+    "activations", "applications", "callbacks", "constraints", "datasets", "dtype_policies", "initializers", "keras",
     "layers", "losses", "metrics", "mixed_precision", "models", "optimizers", "random", "regularizers",
     "saving", "tree",
 )
