@@ -38,6 +38,10 @@ from .merging import (
     Add, Average, Concatenate, Dot, Maximum, Minimum, Multiply, Subtract, add, average, concatenate, dot, maximum, minimum,
     multiply, subtract,
 )
+from .categories import CategoryEncoding, Discretization
+from .hashing import HashedCrossing, Hashing
+from .lookup import IntegerLookup, StringLookup
+from .text_vectorization import TextVectorization
 from .small import ActivityRegularization, Identity, Normalization, Rescaling
 from .drop_connect import DropConnectDense
 from .reshaping import Flatten, Permute, RepeatVector, Reshape
