@@ -1,4 +1,5 @@
 // Convolution and the gradient of its input as products of patches and kernels.
+#include "cpu/conv2d.h"
 #include "cpu/conv2d_patches.h"
 #include "cpu/transpose.h"
 #include "kernels.h"
@@ -91,6 +92,7 @@ void pack_taps(const Conv2dShape& s, const float* w, const Taps& down, const Tap
 }  // namespace
 
 void conv2d_forward(const float* x, const float* w, const float* bias, float* y, Conv2dShape s, int64_t activation) {
+  if (winograd_forward(x, w, bias, y, s, activation)) return;
   const int64_t icg = s.ic / s.groups, ocg = s.oc / s.groups;
   Scratch<int64_t> offsets(s.kh + s.kw);
   for (int64_t g = 0; g < s.groups; ++g) {
@@ -105,6 +107,7 @@ void conv2d_forward(const float* x, const float* w, const float* bias, float* y,
 // of gy with stride 1.
 void conv2d_backward_input(const float* gy, const float* w, const float* bias, float* gx, Conv2dShape s,
                            int64_t activation) {
+  if (winograd_backward_input(gy, w, bias, gx, s, activation) || thin_backward_input(gy, w, bias, gx, s, activation)) return;
   const int64_t icg = s.ic / s.groups, ocg = s.oc / s.groups;
   Scratch<int64_t> ints(2 * (s.kh + s.kw));
   int64_t *offsets_down = ints, *offsets_across = ints + s.kh, *which_down = ints + s.kh + s.kw,
