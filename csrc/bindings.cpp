@@ -37,4 +37,5 @@ PYBIND11_MODULE(_core, m) {
   m.def("empty_cache", &empty_cache);
   bind_math(m);
   bind_nn(m);
+  bind_program(m);
 }

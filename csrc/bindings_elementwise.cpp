@@ -138,7 +138,7 @@ PyObject* call_reduce(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
   const int64_t op = PyLong_AsLongLong(args[0]);
   const int keepdims = PyObject_IsTrue(args[3]);
   if ((op == -1 && PyErr_Occurred()) || keepdims < 0) return nullptr;
-  const Tensor& x = unwrap(args[1]);
+  const Tensor x = argument(args[1]);
   return compute(x.numel(), [&] { return reduce(op, x, axes, keepdims); });
 }
 

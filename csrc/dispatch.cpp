@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <string>
 
 #include "check.h"
@@ -43,7 +44,18 @@ const Isa& chosen() {
   return isa;
 }
 
+#define K(name, args) #name,
+constexpr const char* kKernelNames[] = {
+#include "kernels.def"
+};
+#undef K
+
 }  // namespace
+
+const char* kernel_name(int index) { return kKernelNames[index]; }
+int kernel_count() { return int(std::size(kKernelNames)); }
+
+alignas(64) const std::byte zero_bytes[kZeroBytes] = {};
 
 const Kernels& cpu_kernels() {
   static const Kernels& kernels = *chosen().kernels;

@@ -1,6 +1,7 @@
 // Chooses the kernel table of this machine, once per process, and calls kernels through it.
 #pragma once
 #include "kernels.h"
+#include "record.h"
 #include "tensor.h"
 
 namespace fastnn {
@@ -9,13 +10,26 @@ namespace fastnn {
 const Kernels& cpu_kernels();
 // "baseline", "avx2" or "avx512".
 const char* isa_name();
+// The name of a kernel by its place in the table.
+const char* kernel_name(int index);
+int kernel_count();
 
-// Runs one kernel on the device. The only way from an op to a kernel. Nothing runs for meta
-// tensors, whose shapes are all there is to compute.
+// Memory that is always there and always zero: the source of copies that fill with zeros.
+inline constexpr int kZeroBytes = 64;
+extern const std::byte zero_bytes[kZeroBytes];
+
+// Runs one kernel on the device. The only way from an op to a kernel, so that a recorder sees it.
+// Nothing runs for meta tensors, whose shapes are all there is to compute.
 template <class... Params, class... Args>
 void launch(Device device, void (*Kernels::*kernel)(Params...), Args... args) {
   if (device == Device::meta) return;
-  (cpu_kernels().*kernel)(static_cast<Params>(args)...);
+  const Kernels& table = cpu_kernels();
+  if (hooks.any) [[unlikely]] {
+    const int index = int(reinterpret_cast<void (*const*)()>(&(table.*kernel)) - reinterpret_cast<void (*const*)()>(&table));
+    return call_hooked(kernel_name(index), index, table.*kernel, std::index_sequence_for<Params...>(),
+                       static_cast<Params>(args)...);
+  }
+  (table.*kernel)(static_cast<Params>(args)...);
 }
 
 }  // namespace fastnn

@@ -148,6 +148,7 @@ PyObject* import_tensor(PyObject* capsule, const char* name, const char* used) {
       if (y && m->deleter) m->deleter(m);
     }
     if (y) PyCapsule_SetName(capsule, used);
+    if (y && hooks.recorder) note_host_data(unwrap(y));
     return y;
   } catch (...) {
     set_python_error();
@@ -183,6 +184,7 @@ PyObject* tensor_dlpack(PyObject* self, PyObject* args, PyObject* kwargs) {
     Py_DECREF(first);
     if (major == -1 && PyErr_Occurred()) return nullptr;
   }
+  note_read(t, "__dlpack__()");
   const int wants_copy = copy == Py_None ? 0 : PyObject_IsTrue(copy);
   if (wants_copy < 0) return nullptr;
   try {

@@ -91,9 +91,8 @@ Tensor cast(const Tensor& x, DType dtype);
 // x, of any dtype, as int64 in [0, limit). wrap: negative ones count from the end.
 // IndexError names the first position out of range, ValueError the first that is not whole.
 Tensor indices(const char* op, const char* name, const Tensor& x, int64_t limit, bool wrap);
-// The same for the caller's own message: *bad is the first position out of range, or -1.
-Tensor read_indices(const char* op, const char* name, const Tensor& x, int64_t limit, bool wrap, int64_t* bad);
-double number_at(const Tensor& x, int64_t position);
+// The same for labels: one that is no class is a ValueError that names its row.
+Tensor class_indices(const char* op, const char* name, const Tensor& x, int64_t classes);
 // y = x with `axis` replaced by the axes of index, which comes from indices().
 Tensor gather(const Tensor& x, const Tensor& index, int64_t axis);
 Tensor gather_backward(const Tensor& gy, const Tensor& index, const Shape& shape, int64_t axis);

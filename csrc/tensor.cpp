@@ -6,6 +6,7 @@
 
 #include "check.h"
 #include "memory.h"
+#include "record.h"
 
 namespace fastnn {
 namespace {
@@ -70,10 +71,12 @@ Tensor::Tensor(const Shape& shape, DType dtype, Device device) : shape_(shape), 
   storage_ = new (block) Storage;
   storage_->bytes = bytes;
   storage_->data = data_ = static_cast<char*>(block) + kHeader;
+  if (hooks.recorder) [[unlikely]] note_created(storage_);
 }
 
 void Tensor::release() {
   if (!storage_ || storage_->refs.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  if (hooks.recorder) [[unlikely]] note_freed(storage_);
   if (storage_->release) {
     storage_->release(storage_->owner);
     delete storage_;
@@ -83,9 +86,15 @@ void Tensor::release() {
   }
 }
 
+namespace {
+void move_bytes(void* to, const void* from, int64_t bytes) { std::memmove(to, from, bytes); }
+}  // namespace
+
+void copy_bytes(void* to, const void* from, int64_t bytes) { host_step("copy_bytes", move_bytes, to, from, bytes); }
+
 Tensor Tensor::copy() const {
   Tensor y(shape_, dtype_, device_);
-  if (!is_meta() && numel()) std::memcpy(y.data_, data_, bytes());
+  if (!is_meta() && numel()) copy_bytes(y.data_, data_, bytes());
   return y;
 }
 
@@ -145,27 +154,31 @@ int64_t first_outside(const T* x, int64_t n, int64_t low, int64_t high) {
   return i;
 }
 
-// The message for the first value outside [low, high), or nothing when all are inside.
-std::string outside_message(const char* op, const char* name, const Tensor& x, int64_t low, int64_t high) {
-  if (x.is_meta()) return {};
-  const bool wide = x.dtype() == DType::int64;
-  const int64_t at = wide ? first_outside(x.data<int64_t>(), x.numel(), low, high)
-                          : first_outside(x.data<int32_t>(), x.numel(), low, high);
-  if (at < 0) return {};
-  const int64_t value = wide ? x.data<int64_t>()[at] : x.data<int32_t>()[at];
-  return message("[", op, "] ", name, " must be in [", low, ", ", high, "). Received: ", name, "[", at, "]=", value,
-                 " (position in row-major order)");
+// Throws at the first value outside [low, high): a ValueError for class labels, else an IndexError.
+void check_values(Text op, Text name, const void* x, int64_t wide, int64_t n, int64_t low, int64_t high, int64_t labels) {
+  const auto* x64 = static_cast<const int64_t*>(x);
+  const auto* x32 = static_cast<const int32_t*>(x);
+  const int64_t at = wide ? first_outside(x64, n, low, high) : first_outside(x32, n, low, high);
+  if (at < 0) return;
+  const std::string text = message("[", op.chars, "] ", name.chars, " must be in [", low, ", ", high, "). Received: ",
+                                   name.chars, "[", at, "]=", wide ? x64[at] : x32[at], " (position in row-major order)");
+  check(!labels, text);
+  check_index(false, text);
+}
+
+void check_range(const char* op, const char* name, const Tensor& x, int64_t low, int64_t high, bool labels) {
+  if (x.is_meta() || x.numel() == 0) return;
+  host_step("check_values", check_values, Text{op}, Text{name}, x.raw(), int64_t(x.dtype() == DType::int64), x.numel(), low,
+            high, int64_t(labels));
 }
 }  // namespace
 
 void check_index_range(const char* op, const char* name, const Tensor& x, int64_t low, int64_t high) {
-  const std::string text = outside_message(op, name, x, low, high);
-  check_index(text.empty(), text);
+  check_range(op, name, x, low, high, false);
 }
 
 void check_label_range(const char* op, const char* name, const Tensor& x, int64_t classes) {
-  const std::string text = outside_message(op, name, x, 0, classes);
-  check(text.empty(), text);
+  check_range(op, name, x, 0, classes, true);
 }
 
 void check_device(const char* op, std::initializer_list<const Tensor*> tensors) {

@@ -135,4 +135,7 @@ class Tensor {
   Device device_ = Device::cpu;
 };
 
+// A copy of bytes that may overlap.
+void copy_bytes(void* to, const void* from, int64_t bytes);
+
 }  // namespace fastnn

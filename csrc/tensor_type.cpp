@@ -8,6 +8,7 @@
 
 #include "check.h"
 #include "half.h"
+#include "program.h"
 
 namespace fastnn {
 
@@ -15,6 +16,26 @@ PyTypeObject* tensor_type = nullptr;
 thread_local bool inferring = false;
 
 namespace {
+
+// The Python line that is running, outside of this library if there is one.
+std::string python_place() {
+  std::string innermost;
+  PyFrameObject* frame = PyEval_GetFrame();
+  Py_XINCREF(frame);
+  while (frame) {
+    PyCodeObject* code = PyFrame_GetCode(frame);
+    const char* file = PyUnicode_AsUTF8(code->co_filename);
+    const std::string place = message(file ? file : "?", ":", PyFrame_GetLineNumber(frame));
+    const bool ours = file && std::strstr(file, "/fastnn/");
+    Py_DECREF(code);
+    if (innermost.empty()) innermost = place;
+    PyFrameObject* back = ours ? PyFrame_GetBack(frame) : nullptr;
+    Py_DECREF(frame);
+    if (!ours) return place == innermost ? place : message(innermost, ", called from ", place);
+    frame = back;
+  }
+  return innermost;
+}
 
 // How Python's struct module writes each dtype; bfloat16 has no letter.
 constexpr const char* kFormat[kDTypes] = {"?", "b", "h", "i", "q", "B", "H", "I", "Q", "e", nullptr, "f", "d"};
@@ -82,6 +103,7 @@ PyObject* get_array_interface(PyObject* o, void*) {
     PyErr_SetString(PyExc_AttributeError, "__array_interface__");
     return nullptr;
   }
+  note_read(t, "__array_interface__");
   const char kind = d == 0 ? 'b' : d < 5 ? 'i' : d < 9 ? 'u' : 'f';
   const std::string typestr = message(itemsize(t.dtype()) == 1 ? '|' : '<', kind, itemsize(t.dtype()));
   PyObject* shape = shape_tuple(t.shape());
@@ -104,6 +126,7 @@ int get_buffer(PyObject* o, Py_buffer* view, int flags) {
                                                                   : "[tensor] bfloat16 has no buffer format");
     return -1;
   }
+  note_read(t, "a NumPy array or buffer of its values");
   auto* info = new BufferInfo;
   Py_ssize_t stride = itemsize(t.dtype());
   view->itemsize = stride;
@@ -142,6 +165,7 @@ PyObject* item(PyObject* o, PyObject*) {
                         .c_str());
     return nullptr;
   }
+  note_read(t, "a Python number");
   switch (t.dtype()) {
     case DType::boolean: return PyBool_FromLong(*t.data<bool>());
     case DType::int8: return PyLong_FromLong(*t.data<int8_t>());
@@ -293,12 +317,15 @@ PyObject* from_buffer(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
       storage->borrowed = true;
       storage->release = release_view;
       storage->owner = view;
-      return wrap(Tensor(storage, view->buf, shape, dtype));
+      Tensor t(storage, view->buf, shape, dtype);
+      if (hooks.recorder) note_host_data(t);
+      return wrap(std::move(t));
     }
     Tensor t(shape, dtype);
     if (view->len) std::memcpy(t.raw(), view->buf, view->len);
     PyBuffer_Release(view);
     delete view;
+    if (hooks.recorder) note_host_data(t);
     return wrap(std::move(t));
   } catch (...) {
     set_python_error();
@@ -371,6 +398,7 @@ PyObject* full(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
       case DType::float16: fill(float_to_float16(float(f))); break;
       case DType::bfloat16: fill(float_to_bfloat16(float(f))); break;
     }
+    if (hooks.recorder) note_host_data(t);
     return wrap(std::move(t));
   } catch (...) {
     set_python_error();
@@ -405,6 +433,7 @@ PyObject* view(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
   if (!seq) return nullptr;
   try {
     const Tensor& t = unwrap(args[0]);
+    if (hooks.recorder) note_argument(t);
     Shape shape;
     int unknown = -1;
     int64_t known = 1;
@@ -447,7 +476,8 @@ PyObject* copy_into(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
     PyErr_SetString(PyExc_ValueError, "copy_into needs equal shapes and dtypes");
     return nullptr;
   }
-  std::memmove(to.raw(), from.raw(), to.bytes());
+  if (hooks.recorder) note_argument(from);
+  copy_bytes(to.raw(), from.raw(), to.bytes());
   Py_RETURN_NONE;
 }
 
@@ -458,6 +488,7 @@ PyObject* clone(PyObject*, PyObject* o) {
     return nullptr;
   }
   try {
+    if (hooks.recorder) note_argument(unwrap(o));
     return wrap(unwrap(o).copy());
   } catch (...) {
     set_python_error();
@@ -475,6 +506,7 @@ PyObject* bitcast(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
   if (!parse_dtype(args[1], &dtype)) return nullptr;
   try {
     const Tensor& t = unwrap(args[0]);
+    if (hooks.recorder) note_argument(t);
     check(itemsize(t.dtype()) == itemsize(dtype), "[bitcast] both dtypes must have one item size. Received: ",
           t.dtype(), " and ", dtype);
     return wrap(t.bitcast(dtype));
@@ -575,6 +607,12 @@ void set_python_error() {
   } catch (const std::exception& e) {
     PyErr_SetString(PyExc_ValueError, e.what());
   }
+}
+
+void note_read(const Tensor& t, const char* what) {
+  if (!hooks.recorder) [[likely]] return;
+  if (t.is_meta() || t.numel() == 0 || hooks.recorder->readable(t)) return;
+  hooks.recorder->fail(message("Python takes ", what, " at ", python_place()));
 }
 
 bool add_tensor_type(PyObject* module) {

@@ -3,6 +3,7 @@
 #pragma once
 #include <Python.h>
 
+#include "record.h"
 #include "tensor.h"
 
 namespace fastnn {
@@ -33,6 +34,7 @@ extern thread_local bool inferring;
 // A Python tensor as the argument of an op.
 inline Tensor argument(PyObject* o) {
   const Tensor& t = unwrap(o);
+  if (hooks.recorder) [[unlikely]] note_argument(t);
   return inferring && !t.is_meta() ? Tensor(t.shape(), t.dtype(), Device::meta) : t;
 }
 

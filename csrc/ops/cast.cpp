@@ -11,41 +11,63 @@ Tensor cast(const Tensor& x, DType dtype) {
   return y;
 }
 
-double number_at(const Tensor& x, int64_t position) {
-  Tensor y({1}, DType::float64);
-  const char* item = static_cast<const char*>(x.raw()) + position * itemsize(x.dtype());
-  launch(Device::cpu, &Kernels::cast, int64_t(x.dtype()), int64_t(DType::float64), item, y.raw(), 1);
-  return *y.data<double>();
-}
+namespace {
 
-Tensor read_indices(const char* op, const char* name, const Tensor& x, int64_t limit, bool wrap, int64_t* bad) {
-  Tensor y(x.shape(), DType::int64, x.device());
-  *bad = -1;
-  if (x.numel() == 0 || x.is_meta()) return y;
-  launch(x.device(), &Kernels::read_indices, int64_t(x.dtype()), x.raw(), y.mut<int64_t>(), x.numel(), limit, int64_t(wrap), bad);
-  if (*bad >= 0) {
-    const double value = number_at(x, *bad);
-    check(value - value == 0 && double(int64_t(value)) == value, "[", op, "] ", name,
-          " must hold whole numbers. Received: ", name, "[", *bad, "]=", value, " (position in row-major order)");
-  }
+double number_at(const void* x, int64_t dtype, int64_t position) {
+  double y;
+  const char* item = static_cast<const char*>(x) + position * itemsize(DType(dtype));
+  cpu_kernels().cast(dtype, int64_t(DType::float64), item, &y, 1);
   return y;
 }
+
+// The shape of what was read and the limits it must keep; labels are told by row.
+struct IndexRule {
+  int64_t dtype, limit, wrap, labels, rank;
+  int64_t size[Shape::kMaxRank];
+};
+template <class F>
+void for_each_pointer(IndexRule&, F) {}
+
+// Throws if the kernel read_indices has found something: *bad is its first position, or -1.
+void check_indices(Text op, Text name, IndexRule rule, const void* x, const int64_t* bad) {
+  const int64_t at = *bad;
+  if (at < 0) return;
+  const double value = number_at(x, rule.dtype, at);
+  check(value - value == 0 && double(int64_t(value)) == value, "[", op.chars, "] ", name.chars,
+        " must hold whole numbers. Received: ", name.chars, "[", at, "]=", value, " (position in row-major order)");
+  check(!rule.labels, "[", op.chars, "] ", name.chars, " must hold classes in [0, ", rule.limit, "). Received: ", name.chars, "[",
+        at, "]=", int64_t(value), " (row ", at, ")");
+  std::ostringstream where;
+  int64_t rest = at, inside = 1;
+  for (int a = 0; a < rule.rank; ++a) inside *= rule.size[a];
+  for (int a = 0; a < rule.rank; ++a) {
+    inside /= rule.size[a];
+    where << (a ? ", " : "") << rest / inside;
+    rest %= inside;
+  }
+  check_index(false, "[", op.chars, "] ", name.chars, " must be in [", rule.wrap ? -rule.limit : 0, ", ", rule.limit,
+              "). Received: ", name.chars, "[", where.str(), "]=", int64_t(value));
+}
+
+Tensor read(const char* op, const char* name, const Tensor& x, int64_t limit, bool wrap, bool labels) {
+  Tensor y(x.shape(), DType::int64, x.device());
+  if (x.numel() == 0 || x.is_meta()) return y;
+  Tensor bad({1}, DType::int64);
+  launch(x.device(), &Kernels::read_indices, int64_t(x.dtype()), x.raw(), y.mut<int64_t>(), x.numel(), limit, int64_t(wrap),
+         bad.mut<int64_t>());
+  IndexRule rule{int64_t(x.dtype()), limit, wrap, labels, x.rank(), {}};
+  for (int a = 0; a < x.rank(); ++a) rule.size[a] = x.size(a);
+  host_step("check_indices", check_indices, Text{op}, Text{name}, rule, x.raw(), bad.data<int64_t>());
+  return y;
+}
+
+}  // namespace
 
 Tensor indices(const char* op, const char* name, const Tensor& x, int64_t limit, bool wrap) {
-  int64_t bad;
-  Tensor y = read_indices(op, name, x, limit, wrap, &bad);
-  if (bad >= 0) {
-    std::ostringstream where;
-    int64_t rest = bad, inside = x.numel();
-    for (int a = 0; a < x.rank(); ++a) {
-      inside /= x.size(a);
-      where << (a ? ", " : "") << rest / inside;
-      rest %= inside;
-    }
-    check_index(false, "[", op, "] ", name, " must be in [", wrap ? -limit : 0, ", ", limit, "). Received: ", name, "[",
-                where.str(), "]=", int64_t(number_at(x, bad)));
-  }
-  return y;
+  return read(op, name, x, limit, wrap, false);
+}
+Tensor class_indices(const char* op, const char* name, const Tensor& x, int64_t classes) {
+  return read(op, name, x, classes, false, true);
 }
 
 }  // namespace fastnn

@@ -56,11 +56,9 @@ void fill(Tensor& y, const void* value, int64_t offset, int64_t count) {
   c.run(y.device());
 }
 
-constexpr int64_t kZeros[2] = {0, 0};
-
 Tensor zeros(const Shape& shape, DType dtype, Device device) {
   Tensor y(shape, dtype, device);
-  fill(y, kZeros, 0, y.numel());
+  fill(y, zero_bytes, 0, y.numel());
   return y;
 }
 

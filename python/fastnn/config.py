@@ -1,4 +1,5 @@
 """Settings of the whole process: default float type, fuzz factor, layout of images."""
+from . import _core
 from .dtypes import floatx, set_floatx
 
 _epsilon = 1e-7
@@ -19,6 +20,7 @@ def set_epsilon(value):
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
         raise ValueError(f"[set_epsilon] value must be a positive number. Received: value={value!r}")
     _epsilon = float(value)
+    _core.changed()
 
 
 _image_data_format = "channels_last"
@@ -37,6 +39,7 @@ def set_image_data_format(data_format):
     """
     global _image_data_format
     _image_data_format = standardize_data_format(data_format, "set_image_data_format")
+    _core.changed()
 
 
 def standardize_data_format(data_format, op="data_format"):

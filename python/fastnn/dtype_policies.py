@@ -1,4 +1,5 @@
 """Which dtype a layer computes in, and which its variables have."""
+from . import _core
 from .dtypes import floatx, standardize_dtype
 
 _global_policy = None
@@ -89,6 +90,7 @@ def dtype_policy():
 def set_dtype_policy(policy):
     """Sets the policy of layers made from now on; None goes back to floatx."""
     global _global_policy
+    _core.changed()
     _global_policy = None if policy is None else get(policy)
 
 

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from . import _core
+
 ALLOWED_DTYPES = (
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
     "float16", "bfloat16", "float32", "float64",
@@ -26,6 +28,7 @@ def set_floatx(value):
     if value not in FLOAT_DTYPES:
         raise ValueError(f"[set_floatx] value must be one of {sorted(FLOAT_DTYPES)}. Received: value={value!r}")
     _floatx = str(value)
+    _core.changed()
 
 
 def standardize_dtype(dtype):

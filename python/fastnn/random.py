@@ -88,6 +88,7 @@ def set_global_seed(seed):
     """Start the generator behind ``seed=None`` again, from ``seed``."""
     global _global
     _global = SeedGenerator(seed, name="global_seed_generator")
+    _core.changed()
 
 
 def draw_key(seed):

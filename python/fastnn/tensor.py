@@ -4,6 +4,8 @@ A tensor is an immutable value. A variable holds one and may replace it; the sto
 in place only while nobody else holds it, so a tensor read earlier never changes.
 """
 
+import weakref
+
 import numpy as np
 
 from . import _core, dtypes
@@ -241,6 +243,9 @@ class Variable:
         ValueError: the value does not have ``shape``, or ``name`` contains "/".
     """
 
+    _all = weakref.WeakSet()  # a recorded step must know whose memory is whose
+    _count = 0  # variables made so far
+
     def __init__(self, initializer, shape=None, dtype=None, trainable=True, autocast=True, aggregation="none",
                  synchronization="auto", name=None):
         from .utils.naming import auto_name
@@ -275,6 +280,8 @@ class Variable:
             raise ValueError(f"[Variable] the initial value must have shape {tuple(shape)}. Received: {value.shape}")
         # A copy: the value, or the tensor that a function returned, may be held by somebody else.
         self._value = _core.clone(value)
+        Variable._all.add(self)
+        Variable._count += 1
 
     @property
     def value(self):
@@ -296,6 +303,8 @@ class Variable:
 
     @trainable.setter
     def trainable(self, value):
+        if self._trainable != bool(value):
+            _core.changed()
         self._trainable = bool(value)
 
     @property

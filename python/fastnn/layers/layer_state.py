@@ -8,6 +8,7 @@ import itertools
 from .. import _core, initializers
 from .. import constraints as constraints_module
 from .. import regularizers as regularizers_module
+from ..capture import note_attribute
 from ..tensor import Tensor, Variable, as_tensor, standardize_shape
 from ..tracking import unwrap, wrap
 from ..utils.naming import current_path, name_scope
@@ -15,6 +16,10 @@ from .operation import Operation
 
 FLOATS = frozenset(("float16", "bfloat16", "float32", "float64"))
 _PLAIN = frozenset((int, float, str, bool, type(None), Tensor))
+# What calls and training loops set on the way: no recorded step depends on it.
+_QUIET = frozenset((
+    "_losses", "_losses_generation", "stop_training", "stop_evaluating", "stop_predicting", "history",
+    "train_function", "test_function", "predict_function"))
 _UNTRACKED = frozenset(("_inbound_nodes", "_outbound_nodes", "_build_shapes", "_batch_shape"))
 
 
@@ -30,6 +35,7 @@ class LayerState(Operation):
     @staticmethod
     def _structure_changed():
         LayerState._changes = next(_structure)
+        _core.changed()
 
     def __new__(cls, *args, **kwargs):
         self = super().__new__(cls)
@@ -56,11 +62,15 @@ class LayerState(Operation):
 
     def __setattr__(self, name, value):
         if type(value) in _PLAIN or name in _UNTRACKED:
+            if name not in _QUIET:
+                note_attribute(self, name, value)
             object.__setattr__(self, name, value)
             return
         if name[:2] == "__" or isinstance(getattr(type(self), name, None), property):
             object.__setattr__(self, name, value)
             return
+        if name not in _QUIET:
+            _core.changed()
         object.__setattr__(self, name, wrap(value, self))
 
     def __delattr__(self, name):

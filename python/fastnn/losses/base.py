@@ -1,5 +1,6 @@
 """Loss: calls the loss function, then applies mask, sample weights and reduction."""
 from .. import ops, tree
+from ..capture import note_attribute
 from ..dtypes import standardize_dtype
 from ..saving.serialization import deserialize_keras_object, serialize_keras_object
 from ..tensor import as_tensor
@@ -31,6 +32,10 @@ class Loss:
         self.name = name or auto_name(to_snake_case(type(self).__name__))
         self.reduction = standardize_reduction(reduction)
         self._dtype = compute_dtype(dtype)
+
+    def __setattr__(self, name, value):
+        note_attribute(self, name, value)
+        super().__setattr__(name, value)
 
     @property
     def dtype(self):

@@ -1,5 +1,6 @@
 """Metric: a quantity that is accumulated over batches in variables."""
 from .. import initializers, ops
+from ..capture import note_attribute
 from ..losses.base import compute_dtype
 from ..tensor import Variable
 from ..utils.naming import auto_name, to_snake_case
@@ -33,6 +34,7 @@ class Metric:
             for item in value:
                 if isinstance(item, Metric):
                     self._track(self._metrics, item)
+        note_attribute(self, name, value)
         super().__setattr__(name, value)
 
     @staticmethod

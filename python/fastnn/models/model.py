@@ -1,7 +1,7 @@
 """Model: a layer that can be trained, saved and summarised."""
 import json
 
-from .. import tree
+from .. import _core, tree
 from ..layers.layer import Layer
 from ..symbolic import KerasTensor, infer
 from ..trainer import Trainer
@@ -9,7 +9,9 @@ from ..trainer import Trainer
 # What the trainer keeps on the model is not part of the model's state.
 _TRAINER_ATTRIBUTES = frozenset((
     "optimizer", "loss", "history", "_loss_tracker", "_compile_loss", "_compile_metrics", "_compile_config",
-    "_trained_weights", "_signature_cache", "_busy"))
+    "_trained_weights", "_signature_cache", "_busy", "_captures"))
+
+_DECIDING = frozenset(("optimizer", "loss", "_loss_tracker", "_compile_loss", "_compile_metrics"))
 
 
 class Model(Trainer, Layer):
@@ -49,6 +51,8 @@ class Model(Trainer, Layer):
 
     def __setattr__(self, name, value):
         if name in _TRAINER_ATTRIBUTES:
+            if name in _DECIDING:
+                _core.changed()
             object.__setattr__(self, name, value)
         else:
             Layer.__setattr__(self, name, value)

@@ -12,6 +12,7 @@ import warnings
 import numpy as np
 
 from .. import _core, initializers, ops
+from ..capture import note_attribute
 from ..dtypes import floatx
 from ..saving.serialization import deserialize_keras_object, serialize_keras_object
 from ..tensor import Variable, as_tensor
@@ -110,6 +111,8 @@ class Optimizer:
             self._check_super_called()
         if isinstance(value, Variable):  # what a subclass sets as an attribute belongs to the state, as in Keras
             self._track(value)
+        if not isinstance(getattr(type(self), name, None), property):
+            note_attribute(self, name, value)
         super().__setattr__(name, value)
 
     def _check_super_called(self):

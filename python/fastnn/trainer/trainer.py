@@ -8,7 +8,9 @@ import warnings
 import numpy as np
 
 from .. import ops
+from .._core import Tensor
 from ..autograd import GradientTape
+from ..capture import Capture, structure_of
 from ..config import max_epochs
 from ..layers.calling import signature_of
 from ..tensor import Variable, to_numpy
@@ -37,6 +39,7 @@ class Trainer:
         self.test_function = self.train_function = self.predict_function = None
         self._busy = threading.RLock()
         self._trained_weights = None
+        self._captures = {}
 
     # ---- compile ----
 
@@ -93,6 +96,7 @@ class Trainer:
         }
         self._trained_weights = self._trainable_ids()
         self._signature_cache = {}
+        self._captures = {}
 
     def _names_of_outputs(self):
         names = getattr(self, "output_names", None)
@@ -226,6 +230,11 @@ class Trainer:
             warnings.warn("The model does not have any trainable weights.", stacklevel=2)
         return y_pred
 
+    def _train_once(self, x, y, sample_weight):
+        """A step of training whose metrics nobody looks at yet."""
+        y_pred = self._train_on(x, y, sample_weight)
+        self._update_metrics(x, y, y_pred, sample_weight)
+
     def test_step(self, data):
         """One step of evaluation on a batch: returns {name: value} of the metrics."""
         x, y, sample_weight = unpack_x_y_sample_weight(data)
@@ -240,22 +249,41 @@ class Trainer:
         x, _, _ = unpack_x_y_sample_weight(data)
         return self._call_model(x, False)
 
+    def _replay(self, name, step, *args):
+        """``step(*args)``, replayed where it was recorded before: see capture.py."""
+        if self.run_eagerly:
+            return step(*args)
+        capture = self._captures.get(name)
+        if capture is None:
+            capture = self._captures[name] = Capture(f"{self.name}.{name}")
+        leaves = flatten(args)
+        inputs = tuple([leaf for leaf in leaves if leaf is not None])
+        for x in inputs:
+            if type(x) is not Tensor or getattr(x, "_keras_mask", None) is not None:
+                return step(*args)
+        return capture.call(step, structure_of(args), inputs, args)
+
+    @property
+    def captured(self):
+        """The recordings of this model's steps, {"train", "test" or "predict": `Capture`}: what was replayed, and why not."""
+        return dict(self._captures)
+
     def make_train_function(self, force=False):
         """The function that ``fit`` calls with each batch, kept in ``train_function``."""
         if self.train_function is None or force:
-            self.train_function = lambda data: self.train_step(data)
+            self.train_function = lambda data: self._replay("train_step", self.train_step, data)
         return self.train_function
 
     def make_test_function(self, force=False):
         """The function that ``evaluate`` calls with each batch, kept in ``test_function``."""
         if self.test_function is None or force:
-            self.test_function = lambda data: self.test_step(data)
+            self.test_function = lambda data: self._replay("test_step", self.test_step, data)
         return self.test_function
 
     def make_predict_function(self, force=False):
         """The function that ``predict`` calls with each batch, kept in ``predict_function``."""
         if self.predict_function is None or force:
-            self.predict_function = lambda data: self.predict_step(data)
+            self.predict_function = lambda data: self._replay("predict_step", self.predict_step, data)
         return self.predict_function
 
     # ---- loops ----
@@ -393,9 +421,7 @@ class Trainer:
             while batch is not None:
                 if standard:
                     # Metrics are read when somebody looks at them.
-                    x, y, w = batch
-                    y_pred = self._train_on(x, y, w)
-                    self._update_metrics(x, y, y_pred, w)
+                    self._replay("train", self._train_once, *batch)
                 else:
                     results = self.train_function(pack(batch))
                 step += 1

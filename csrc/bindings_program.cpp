@@ -1,0 +1,263 @@
+// Recorder and Program for Python: capture.py decides what is recorded and when a program may run.
+#include <atomic>
+
+#include "caster.h"
+#include "check.h"
+#include "profile.h"
+#include "program.h"
+
+namespace py = pybind11;
+using namespace py::literals;
+
+namespace fastnn {
+namespace {
+
+// Counts changes outside of variables that a recorded step may depend on: a program made before the
+// last one must be checked against a new recording.
+std::atomic<int64_t> generation{0};
+
+// Attribute names of Variable.
+PyObject* value_name() {
+  static PyObject* name = PyUnicode_InternFromString("_value");
+  return name;
+}
+PyObject* version_name() {
+  static PyObject* name = PyUnicode_InternFromString("version");
+  return name;
+}
+
+// The tensor that a variable holds.
+py::object value_of(PyObject* variable) {
+  auto value = py::reinterpret_steal<py::object>(PyObject_GetAttr(variable, value_name()));
+  if (!value) throw py::error_already_set();
+  check_type(is_tensor(value.ptr()), "[capture] a variable must hold a tensor");
+  return value;
+}
+
+int64_t version_of(PyObject* variable) {
+  auto version = py::reinterpret_steal<py::object>(PyObject_GetAttr(variable, version_name()));
+  if (!version) throw py::error_already_set();
+  return PyLong_AsLongLong(version.ptr());
+}
+
+// Gives a variable storage of its own.
+void detach(PyObject* variable, const Tensor& t) {
+  auto own = py::reinterpret_steal<py::object>(wrap(t.copy()));
+  if (!own || PyObject_SetAttr(variable, value_name(), own.ptr()) != 0) throw py::error_already_set();
+}
+
+class PyProgram {
+ public:
+  PyProgram(std::unique_ptr<Program> program, std::vector<py::object> variables, std::vector<int64_t> bumps)
+      : program_(std::move(program)), variables_(std::move(variables)), bumps_(std::move(bumps)) {}
+
+  std::string difference(const PyProgram& other) const {
+    if (bumps_ != other.bumps_) return "how often a variable is assigned to";
+    return program_->difference(*other.program_);
+  }
+
+  void adopt(const PyProgram& earlier) {
+    program_->share_constants(*earlier.program_);
+    program_->plan();
+  }
+
+  // The step on these inputs: a list of results, or None if it cannot be run now (the inputs are
+  // others than the recorded ones, or another thread runs it).
+  py::object run(const py::tuple& inputs) {
+    Program& p = *program_;
+    if (cleared_ || hooks.recorder || inferring || busy_.test_and_set(std::memory_order_acquire)) return py::none();
+    struct Release {
+      PyProgram& self;
+      ~Release() {
+        self.held_.clear();
+        self.program_->forget_results();
+        self.busy_.clear(std::memory_order_release);
+      }
+    } release{*this};
+    if (inputs.size() != p.inputs.size()) return py::none();
+    for (size_t i = 0; i < p.inputs.size(); ++i) {
+      PyObject* o = inputs[i].ptr();
+      if (!is_tensor(o)) return py::none();
+      const Tensor& t = unwrap(o);
+      if (t.is_meta() || t.dtype() != p.inputs[i].dtype || !(t.shape() == p.inputs[i].shape)) return py::none();
+    }
+    // Everything that is read stays alive, and is copied by who assigns to it meanwhile.
+    for (size_t k = 0; k < variables_.size(); ++k) {
+      PyObject* variable = variables_[k].ptr();
+      py::object value = value_of(variable);
+      if (p.variable_written[k] && !unwrap(value.ptr()).unique()) {
+        detach(variable, unwrap(value.ptr()));
+        value = value_of(variable);
+      }
+      Tensor& t = unwrap(value.ptr());
+      if (t.is_meta() || t.bytes() != bytes_[k]) return py::none();
+      p.bind_variable(int64_t(k), t.raw());
+      held_.push_back(t);
+    }
+    for (size_t i = 0; i < p.inputs.size(); ++i) {
+      held_.push_back(unwrap(inputs[i].ptr()));
+      p.bind_input(int64_t(i), held_.back().raw());
+    }
+    Tensor block(Shape{p.block_bytes}, DType::uint8);
+    p.bind_block(block.raw());
+    p.bind_results();
+    {
+      py::gil_scoped_release nogil;
+      p.run();
+    }
+    for (size_t k = 0; k < variables_.size(); ++k) {
+      if (!bumps_[k]) continue;
+      auto version = py::reinterpret_steal<py::object>(PyLong_FromLongLong(version_of(variables_[k].ptr()) + bumps_[k]));
+      if (!version || PyObject_SetAttr(variables_[k].ptr(), version_name(), version.ptr()) != 0) throw py::error_already_set();
+    }
+    ++runs_;
+    py::list results(p.results.size());
+    for (size_t k = 0; k < p.results.size(); ++k) results[k] = py::reinterpret_steal<py::object>(wrap(result(int64_t(k))));
+    return results;
+  }
+
+  const std::vector<py::object>& variables() const { return variables_; }
+  void clear() {
+    const std::vector<py::object> variables = std::move(variables_);
+    variables_.clear();
+    cleared_ = true;
+  }
+
+  void note_sizes() {
+    bytes_.clear();
+    for (const py::object& v : variables_) bytes_.push_back(unwrap(value_of(v.ptr()).ptr()).bytes());
+  }
+
+  py::dict statistics() const {
+    return py::dict("calls"_a = program_->steps.size(), "runs"_a = runs_, "block_bytes"_a = program_->block_bytes,
+                    "live_bytes"_a = program_->live_bytes, "variables"_a = variables_.size(),
+                    "constants"_a = std::count_if(program_->values.begin(), program_->values.end(),
+                                                  [](const Value& v) { return v.constant; }));
+  }
+  py::list calls() const {
+    py::list found;
+    for (const Step& s : program_->steps) found.append(py::make_tuple(s.name, program_->labels[s.label]));
+    return found;
+  }
+
+ private:
+  // A result as the step would return it: a tensor of its own, or what the input or variable holds.
+  Tensor result(int64_t k) {
+    const Result& r = program_->results[k];
+    if (r.ref.place != Place::variable && r.ref.place != Place::input) return program_->result(k);
+    const Tensor& t = held_[r.ref.place == Place::variable ? r.ref.index : int64_t(variables_.size()) + r.ref.index];
+    t.storage()->refs.fetch_add(1, std::memory_order_relaxed);
+    Tensor y(t.storage(), const_cast<char*>(static_cast<const char*>(t.raw())) + r.ref.offset, r.shape, r.dtype);
+    return t.borrowed() ? y.copy() : y;
+  }
+
+  std::unique_ptr<Program> program_;
+  std::vector<py::object> variables_;  // in the program's order
+  std::vector<int64_t> bumps_;         // how much a run raises each one's version
+  std::vector<int64_t> bytes_;
+  std::vector<Tensor> held_;
+  std::atomic_flag busy_ = ATOMIC_FLAG_INIT;
+  int64_t runs_ = 0;
+  bool cleared_ = false;  // by the collector
+};
+
+class PyRecorder {
+ public:
+  PyRecorder(const std::vector<Tensor>& inputs, const py::list& variables) {
+    std::vector<Recorder::Range> ranges;
+    for (const auto& v : variables) {
+      py::object value = value_of(v.ptr());
+      // Nobody else may hold what the step overwrites, or it would be copied, this time only.
+      if (!unwrap(value.ptr()).is_meta() && !unwrap(value.ptr()).unique()) {
+        detach(v.ptr(), unwrap(value.ptr()));
+        value = value_of(v.ptr());
+      }
+      const Tensor& t = unwrap(value.ptr());
+      const bool real = !t.is_meta() && t.numel() > 0;
+      ranges.push_back({real ? t.raw() : nullptr, real ? t.bytes() : 0});
+      versions_.push_back(version_of(v.ptr()));
+      variables_.push_back(py::reinterpret_borrow<py::object>(v));
+    }
+    start_ = ranges;
+    std::erase_if(ranges, [](const auto& r) { return !r.data; });
+    recorder_ = std::make_unique<Recorder>(inputs, start_);
+  }
+
+  bool start() { return recorder_->start(); }
+  void stop() { recorder_->stop(); }
+  void fail(const std::string& why) { recorder_->fail(why); }
+  std::string why() const { return recorder_->why(); }
+  int label(const std::string& text) { return recorder_->label(text); }
+  void set_label(int label) { recorder_->set_label(label); }
+
+  py::object finish(const std::vector<Tensor>& results) {
+    std::vector<std::pair<int64_t, Tensor>> moved;
+    for (size_t k = 0; k < variables_.size(); ++k) {
+      const py::object value = value_of(variables_[k].ptr());
+      const Tensor& t = unwrap(value.ptr());
+      if (start_[k].data && t.raw() != start_[k].data) moved.push_back({int64_t(k), t});
+    }
+    std::unique_ptr<Program> program = recorder_->finish(results, moved);
+    if (!program) {
+      recorder_->stop();
+      return py::none();
+    }
+    std::vector<py::object> used;
+    std::vector<int64_t> bumps;
+    for (int64_t number : program->variables) {
+      used.push_back(variables_[number]);
+      bumps.push_back(version_of(variables_[number].ptr()) - versions_[number]);
+    }
+    // Two recordings number the variables of the process differently; their identity is what counts.
+    for (size_t k = 0; k < used.size(); ++k) program->variables[k] = reinterpret_cast<int64_t>(used[k].ptr());
+    auto made = std::make_unique<PyProgram>(std::move(program), std::move(used), std::move(bumps));
+    made->note_sizes();
+    return py::cast(std::move(made));
+  }
+
+ private:
+  std::unique_ptr<Recorder> recorder_;
+  std::vector<py::object> variables_;
+  std::vector<Recorder::Range> start_;
+  std::vector<int64_t> versions_;
+};
+
+}  // namespace
+
+void bind_program(py::module_& m) {
+  // The collector must see the variables: they belong to models that may be unreachable.
+  const auto collected = py::custom_type_setup([](PyHeapTypeObject* heap) {
+    heap->ht_type.tp_flags |= Py_TPFLAGS_HAVE_GC;
+    heap->ht_type.tp_traverse = [](PyObject* self, visitproc visit, void* arg) {
+      Py_VISIT(Py_TYPE(self));
+      if (!py::detail::is_holder_constructed(self)) return 0;
+      for (const py::object& v : py::cast<PyProgram&>(py::handle(self)).variables()) Py_VISIT(v.ptr());
+      return 0;
+    };
+    heap->ht_type.tp_clear = [](PyObject* self) {
+      if (py::detail::is_holder_constructed(self)) py::cast<PyProgram&>(py::handle(self)).clear();
+      return 0;
+    };
+  });
+  py::class_<PyProgram>(m, "Program", "A recorded step that runs without Python.", collected)
+      .def("difference", &PyProgram::difference)
+      .def("adopt", &PyProgram::adopt)
+      .def("run", &PyProgram::run)
+      .def("statistics", &PyProgram::statistics)
+      .def("calls", &PyProgram::calls);
+  py::class_<PyRecorder>(m, "Recorder", "Notes the calls of this thread.")
+      .def(py::init<const std::vector<Tensor>&, const py::list&>())
+      .def("start", &PyRecorder::start)
+      .def("stop", &PyRecorder::stop)
+      .def("fail", &PyRecorder::fail)
+      .def("why", &PyRecorder::why)
+      .def("label", &PyRecorder::label)
+      .def("set_label", &PyRecorder::set_label)
+      .def("finish", &PyRecorder::finish);
+  m.def("recording_calls", [] { return hooks.recorder != nullptr; }, "Whether calls of this thread are being recorded.");
+  m.def("generation", [] { return generation.load(std::memory_order_relaxed); });
+  m.def("changed", [] { generation.fetch_add(1, std::memory_order_relaxed); },
+        "Recorded steps must be recorded again: something that they may depend on has changed.");
+}
+
+}  // namespace fastnn

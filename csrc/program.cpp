@@ -1,0 +1,241 @@
+#include "program.h"
+
+#include <algorithm>
+
+#include "check.h"
+#include "dispatch.h"
+#include "profile.h"
+
+namespace fastnn {
+namespace {
+
+constexpr int64_t kAlign = 64;
+int64_t aligned(int64_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
+
+bool lifetimes_meet(const Value& a, const Value& b) { return a.first <= b.last && b.first <= a.last; }
+
+}  // namespace
+
+// ---- comparing two recordings ----
+
+std::string Program::difference(const Program& other) const {
+  const size_t n = std::min(steps.size(), other.steps.size());
+  for (size_t k = 0; k < n; ++k) {
+    const Step &a = steps[k], &b = other.steps[k];
+    const auto at = [&] { return message("call ", k, " (", a.name, labels[a.label].empty() ? "" : " in ", labels[a.label], ")"); };
+    if (a.function != b.function) return message(at(), ": before it was ", b.name);
+    if (a.bytes != b.bytes || std::memcmp(args.data() + a.args, other.args.data() + b.args, a.bytes))
+      return message(at(), ": another size or number is passed");
+    if (a.operands != b.operands) return message(at(), ": another number of arrays is passed");
+    for (int64_t i = 0; i < a.operands; ++i) {
+      const Operand &x = operands[a.first_operand + i], &y = other.operands[b.first_operand + i];
+      if (x.ref == y.ref) {
+        if (x.ref.place != Place::variable || variables[x.ref.index] == other.variables[y.ref.index]) continue;
+      }
+      return message(at(), ": another array is passed");
+    }
+  }
+  if (steps.size() != other.steps.size()) return message("the number of calls, ", other.steps.size(), " and ", steps.size());
+  if (variables != other.variables) return "the variables that the step uses";
+  if (values.size() != other.values.size() || results.size() != other.results.size()) return "the number of results";
+  for (size_t k = 0; k < values.size(); ++k) {
+    const Value &a = values[k], &b = other.values[k];
+    if (a.bytes != b.bytes || a.constant != b.constant) return "the size of a value";
+    if (!a.constant) continue;
+    const bool same = a.data.borrowed() || b.data.borrowed()
+                          ? (a.hash ? a.hash : 0) == (b.hash ? b.hash : 0) && a.data.borrowed() == b.data.borrowed()
+                          : !std::memcmp(a.data.storage()->data, b.data.storage()->data, a.bytes);
+    if (same) continue;
+    for (size_t i = 0; i < operands.size(); ++i)
+      if (operands[i].ref.place == Place::value && operands[i].ref.index == int64_t(k))
+        for (const Step& s : steps)
+          if (int64_t(i) >= s.first_operand && int64_t(i) < s.first_operand + s.operands)
+            return message("the values of an array that the host gives to ", s.name,
+                           labels[s.label].empty() ? "" : " in ", labels[s.label]);
+    return "the values of an array that the host gives";
+  }
+  for (size_t k = 0; k < results.size(); ++k)
+    if (!(results[k].ref == other.results[k].ref) || !(results[k].shape == other.results[k].shape) ||
+        results[k].dtype != other.results[k].dtype)
+      return "what the step returns";
+  for (size_t k = 0; k < pinned.size(); ++k)
+    if (k >= other.pinned.size() || pinned[k].raw() != other.pinned[k].raw()) return "a tensor from outside the step";
+  return {};
+}
+
+void Program::share_constants(const Program& earlier) {
+  for (size_t k = 0; k < values.size(); ++k) {
+    Value& v = values[k];
+    // One array at both times is read where it is, as the step would; a passing one is copied.
+    if (v.constant && v.data.borrowed() && v.data.raw() != earlier.values[k].data.raw()) v.data = v.data.copy();
+  }
+}
+
+// ---- memory ----
+
+void Program::plan() {
+  for (size_t k = 0; k < steps.size(); ++k)
+    for (int64_t i = 0; i < steps[k].operands; ++i) {
+      const Ref& r = operands[steps[k].first_operand + i].ref;
+      if (r.place != Place::value) continue;
+      Value& v = values[r.index];
+      if (v.first < 0) v.first = int(k);
+      v.last = int(k);
+    }
+  result_values_.clear();
+  for (const Result& r : results) {
+    if (r.ref.place != Place::value) continue;
+    Value& v = values[r.ref.index];
+    if (v.constant || v.result >= 0) continue;
+    v.result = int(result_values_.size());
+    result_values_.push_back(r.ref.index);
+  }
+  std::vector<int64_t> change(steps.size() + 1);
+  for (const Value& v : values)
+    if (!v.constant && v.result < 0 && v.first >= 0) change[v.first] += aligned(v.bytes), change[v.last + 1] -= aligned(v.bytes);
+  int64_t live = 0;
+  for (int64_t c : change) live_bytes = std::max(live_bytes, live += c);
+  // Places in the order of the step reuse what was used last, which is still in the caches; when that
+  // leaves too many gaps, the largest values choose first.
+  place_in_order();
+  if (block_bytes > live_bytes + live_bytes / 10) {
+    const std::vector<Value> before = values;
+    const int64_t bytes = block_bytes;
+    place_by_size();
+    if (block_bytes >= bytes) values = before, block_bytes = bytes;
+  }
+  variable_operands_.assign(variables.size(), {});
+  variable_bases_.assign(variables.size(), nullptr);
+  input_operands_.assign(inputs.size(), {});
+  input_bases_.assign(inputs.size(), nullptr);
+  result_operands_.assign(result_values_.size(), {});
+  for (const Operand& o : operands) {
+    const Ref& r = o.ref;
+    switch (r.place) {
+      case Place::null: break;
+      case Place::variable: variable_operands_[r.index].push_back({o.at, r.offset}); break;
+      case Place::input: input_operands_[r.index].push_back({o.at, r.offset}); break;
+      case Place::value: {
+        const Value& v = values[r.index];
+        if (v.result >= 0) {
+          result_operands_[v.result].push_back({o.at, r.offset});
+        } else if (!v.constant) {
+          block_operands_.push_back({o.at, v.place + r.offset});
+        } else {
+          const char* p = static_cast<const char*>(v.data.storage()->data) + r.offset;
+          std::memcpy(args.data() + o.at, &p, sizeof p);
+        }
+        break;
+      }
+      case Place::pinned:
+      case Place::zeros: {
+        const void* base = r.place == Place::zeros ? static_cast<const void*>(zero_bytes) : pinned[r.index].storage()->data;
+        const char* p = static_cast<const char*>(base) + r.offset;
+        std::memcpy(args.data() + o.at, &p, sizeof p);
+        break;
+      }
+    }
+  }
+}
+
+namespace {
+
+// The lowest place for `v` among values that have one already.
+int64_t lowest_place(const Value& v, const std::vector<const Value*>& placed_by_place) {
+  int64_t place = 0;
+  for (const Value* other : placed_by_place) {
+    if (!lifetimes_meet(v, *other)) continue;
+    if (other->place - place >= aligned(v.bytes)) break;
+    place = std::max(place, other->place + aligned(other->bytes));
+  }
+  return place;
+}
+
+int64_t place_all(std::vector<Value*> order) {
+  std::vector<const Value*> placed;
+  int64_t bytes = 0;
+  for (Value* v : order) {
+    v->place = lowest_place(*v, placed);
+    bytes = std::max(bytes, v->place + aligned(v->bytes));
+    placed.insert(std::upper_bound(placed.begin(), placed.end(), v,
+                                   [](const Value* a, const Value* b) { return a->place < b->place; }), v);
+  }
+  return bytes;
+}
+
+std::vector<Value*> in_block(std::vector<Value>& values) {
+  std::vector<Value*> found;
+  for (Value& v : values)
+    if (!v.constant && v.result < 0 && v.first >= 0) found.push_back(&v);
+  return found;
+}
+
+}  // namespace
+
+void Program::place_in_order() {
+  std::vector<Value*> order = in_block(values);
+  std::stable_sort(order.begin(), order.end(), [](const Value* a, const Value* b) { return a->first < b->first; });
+  block_bytes = place_all(order);
+}
+
+void Program::place_by_size() {
+  std::vector<Value*> order = in_block(values);
+  std::stable_sort(order.begin(), order.end(), [](const Value* a, const Value* b) { return a->bytes > b->bytes; });
+  block_bytes = place_all(order);
+}
+
+// ---- running ----
+
+void Program::bind(void*& base, const Positions& positions, void* data) {
+  if (base == data) return;
+  base = data;
+  for (const auto& [at, offset] : positions) {
+    char* p = static_cast<char*>(data) + offset;
+    std::memcpy(args.data() + at, &p, sizeof p);
+  }
+}
+
+void Program::bind_block(void* data) { bind(block_base_, block_operands_, data); }
+
+void Program::bind_results() {
+  result_memory_.clear();
+  for (size_t k = 0; k < result_values_.size(); ++k) {
+    Tensor memory(Shape{values[result_values_[k]].bytes}, DType::uint8);
+    void* base = nullptr;
+    bind(base, result_operands_[k], memory.raw());
+    result_memory_.push_back(std::move(memory));
+  }
+}
+
+void Program::run() {
+  if (hooks.profiler) {
+    for (const Step& s : steps)
+      profile_call(*hooks.profiler, s.name, s.kernel, labels[s.label], args.data() + s.args,
+                   [&] { s.run(s.function, args.data() + s.args); });
+    return;
+  }
+  const std::byte* base = args.data();
+  for (const Step& s : steps) s.run(s.function, base + s.args);
+}
+
+namespace {
+// A view of memory that a handle holds.
+Tensor view(const Tensor& memory, int64_t offset, const Shape& shape, DType dtype) {
+  memory.storage()->refs.fetch_add(1, std::memory_order_relaxed);
+  return Tensor(memory.storage(), static_cast<char*>(memory.storage()->data) + offset, shape, dtype);
+}
+}  // namespace
+
+Tensor Program::result(int64_t index) const {
+  const Result& r = results[index];
+  if (r.ref.place == Place::pinned) return view(pinned[r.ref.index], r.ref.offset, r.shape, r.dtype);
+  if (r.ref.place == Place::value) {
+    const Value& v = values[r.ref.index];
+    if (!v.constant) return view(result_memory_[v.result], r.ref.offset, r.shape, r.dtype);
+    const Tensor t = view(v.data, r.ref.offset, r.shape, r.dtype);
+    return t.borrowed() ? t.copy() : t;
+  }
+  return Tensor(r.shape, r.dtype);  // nothing in it
+}
+
+}  // namespace fastnn

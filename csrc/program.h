@@ -1,0 +1,162 @@
+// A recorded step. While a Recorder is active in a thread, every call of that thread is noted with
+// what its pointers mean: a value made in the step, a variable's storage, an input, or memory that
+// stays. The Program made of it can run the calls again on other addresses, without Python.
+//
+// Values get their place in one block of memory when the recording ends: two whose lifetimes do not
+// meet may share it. Results have memory of their own, which the caller takes.
+#pragma once
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "record.h"
+#include "tensor.h"
+
+namespace fastnn {
+
+// What a pointer points into.
+enum class Place : int64_t { null, value, variable, input, pinned, zeros };
+struct Ref {
+  Place place = Place::null;
+  int64_t index = 0, offset = 0;
+  bool operator==(const Ref&) const = default;
+};
+
+struct Operand {
+  int64_t at;  // of the pointer, in the program's arguments
+  Ref ref;
+  bool written;
+};
+
+struct Step {
+  const char* name;
+  int kernel;
+  int label;  // an index of labels
+  Thunk run;
+  void (*function)();
+  int64_t args, bytes;         // in the program's arguments
+  int64_t first_operand, operands;
+};
+
+// Memory that lives within one run of the step.
+struct Value {
+  int64_t bytes = 0;
+  int first = -1, last = -1;  // steps that use it
+  bool constant = false;      // made by the host; `data` keeps it
+  Tensor data;
+  uint64_t hash = 0;          // of borrowed data when it was noted
+  int result = -1;            // it leaves the program as this result's memory
+  int64_t place = -1;         // offset in the block
+};
+
+struct Result {
+  Ref ref;
+  Shape shape;
+  DType dtype;
+};
+
+struct InputSpec {
+  Shape shape;
+  DType dtype;
+};
+
+class Program {
+ public:
+  // The first difference to another recording of the same step; empty if there is none.
+  std::string difference(const Program& other) const;
+  // Constants that both recordings read from one array of the user's are read there from now on.
+  void share_constants(const Program& earlier);
+  // Lays out the memory; once, when the program is going to run.
+  void plan();
+
+  // Addresses for the next run. variable: an index of `variables`.
+  void bind_variable(int64_t index, void* data) { bind(variable_bases_[index], variable_operands_[index], data); }
+  void bind_input(int64_t index, const void* data) { bind(input_bases_[index], input_operands_[index], const_cast<void*>(data)); }
+  void bind_block(void* data);
+  void bind_results();  // new memory for results
+  // Runs all steps. What a step throws ends the run.
+  void run();
+  // A result of this run; what is not made by the program is looked up by the caller.
+  Tensor result(int64_t index) const;
+  void forget_results() { result_memory_.clear(); }
+
+  std::vector<Step> steps;
+  std::vector<Operand> operands;
+  std::vector<Value> values;
+  std::vector<Tensor> pinned;
+  std::vector<InputSpec> inputs;
+  std::vector<Result> results;
+  std::vector<int64_t> variables;         // what each variable is, a number of the recorder's list
+  std::vector<bool> variable_written;
+  std::vector<std::string> labels;
+  std::vector<std::byte> args;
+  int64_t block_bytes = 0;  // of all values
+  int64_t live_bytes = 0;   // the most that must live at once
+
+ private:
+  using Positions = std::vector<std::pair<int64_t, int64_t>>;  // (position in args, offset)
+  void bind(void*& base, const Positions& positions, void* data);
+  void place_in_order();
+  void place_by_size();
+
+  Positions block_operands_;
+  std::vector<Positions> variable_operands_, input_operands_, result_operands_;
+  void* block_base_ = nullptr;
+  std::vector<void*> variable_bases_, input_bases_;
+  std::vector<int64_t> result_values_;   // the value whose memory each result buffer is
+  std::vector<Tensor> result_memory_;
+};
+
+class Recorder {
+ public:
+  struct Range {
+    const void* data;
+    int64_t bytes;
+  };
+  // Inputs must not overlap one another or a variable.
+  Recorder(std::vector<Tensor> inputs, std::vector<Range> variables);
+  ~Recorder() { stop(); }
+  // Notes the calls of this thread from now on; false if another recorder does.
+  bool start();
+  void stop();
+
+  // The program, or null: see why(). moved: (variable, its tensor now) of variables whose storage was
+  // replaced during the step, which the program must copy back.
+  std::unique_ptr<Program> finish(const std::vector<Tensor>& results, const std::vector<std::pair<int64_t, Tensor>>& moved);
+  const std::string& why() const { return why_; }
+  void fail(std::string why);
+  int label(const std::string& text);  // calls from now on belong to this layer; returns the label before
+  void set_label(int label) { label_ = label; }
+
+  void add(const Call& call);
+  void created(Storage* storage);
+  void freed(Storage* storage);
+  void host_data(const Tensor& t);
+  void argument(const Tensor& t);
+  // True if a program may rely on what Python reads there.
+  bool readable(const Tensor& t);
+
+ private:
+  struct Live {
+    int64_t bytes;
+    int64_t value;  // -1 until it is used
+    Tensor constant;
+    bool is_constant = false;
+  };
+  bool resolve(const void* p, bool written, Ref* ref);
+  int64_t use(Live& live, bool written);
+  Ref variable_ref(size_t k, int64_t offset, bool written);
+
+  std::unique_ptr<Program> program_;
+  std::string why_;
+  std::vector<Tensor> inputs_;
+  std::map<uintptr_t, Live> live_;
+  std::map<uintptr_t, std::pair<int64_t, int64_t>> variables_;  // start -> (bytes, number)
+  std::map<int64_t, int64_t> variable_index_;                   // number -> index in the program
+  std::map<uintptr_t, int64_t> pinned_;
+  std::map<std::string, int> label_index_;
+  int label_ = 0;
+};
+
+}  // namespace fastnn

@@ -1,0 +1,297 @@
+"""Captured steps: a function of tensors that is recorded as it runs, and then replayed without Python.
+
+The first calls with inputs of some shapes and dtypes run as they are, while the kernels that they call
+are noted. When two recordings in a row are equal, constants included, later calls replay the recording in
+C++: the inputs are bound to it, and nothing of the function's Python runs. Its prints, counters and
+appends do not happen again; its numbers are the same, bit by bit.
+
+What may change from call to call lives in variables: weights, the learning rate, the step count, seeds,
+metrics. A function that reads values in Python, or whose recordings differ (a NumPy draw, a Python
+counter), is never replayed; one line of the log of "fastnn" says why.
+"""
+import logging
+
+from . import _core
+from ._core import Tensor
+from .tensor import Variable, as_tensor
+from .tree import flatten, is_nested, map_structure, pack_sequence_as
+
+_MAX_SIGNATURES = 32
+_MAX_ATTEMPTS = 4
+_LOG = logging.getLogger("fastnn")
+_STATIC = (int, float, bool, str, bytes, type(None))
+
+
+class _Entry:
+    """What is known of one signature."""
+
+    __slots__ = ("program", "generation", "last", "attempts", "results", "replayed")
+
+    def __init__(self):
+        self.program = None  # runs when the generation is still the same
+        self.generation = -1
+        self.last = None  # the recording before this one: (program, results)
+        self.attempts = 0
+        self.results = None  # (structure of results, static leaves)
+        self.replayed = 0
+
+
+class Capture:
+    """The recordings of one function, by signature.
+
+    Args:
+        name: of the function, for the log.
+
+    Attributes:
+        replayed: calls that were replayed.
+        recorded: calls that were recorded.
+        reason: why the last signature that gave up stays eager, or None.
+    """
+
+    def __init__(self, name="step"):
+        self.name = name
+        self.enabled = True
+        self.recorded = 0
+        self.reason = None
+        self._entries = {}
+
+    @property
+    def replayed(self):
+        return sum(entry.replayed for entry in self._entries.values())
+
+    def programs(self):
+        """Statistics of each program: calls, runs, bytes."""
+        return [entry.program.statistics() for entry in self._entries.values() if entry.program is not None]
+
+    def call(self, fn, key, inputs, args):
+        """``fn(*args)``, replayed if it can be.
+
+        Args:
+            fn: the function.
+            key: what else the recording depends on, hashable.
+            inputs: the tensors in ``args``, in order, a tuple.
+            args: the arguments, tensors already.
+        """
+        signature = (key, *[(x.shape, x.dtype) for x in inputs])
+        entry = self._entries.get(signature)
+        if entry is not None and entry.program is not None and entry.generation == _core.generation():
+            found = entry.program.run(inputs)
+            if found is not None:
+                entry.replayed += 1
+                return _pack(found, *entry.results)
+            return fn(*args)  # another thread runs it
+        if not self.enabled or _core.recording_calls() or _core.recording():
+            return fn(*args)
+        if entry is None:
+            if len(self._entries) >= _MAX_SIGNATURES:
+                return fn(*args)
+            entry = self._entries[signature] = _Entry()
+        if entry.attempts >= _MAX_ATTEMPTS:
+            return fn(*args)
+        return self._record(entry, fn, inputs, args)
+
+    def _record(self, entry, fn, inputs, args):
+        copies = _private(inputs)
+        if any(a is not b for a, b in zip(copies, inputs)):
+            swapped = {id(a): b for a, b in zip(inputs, copies)}
+            args = map_structure(lambda leaf: swapped.get(id(leaf), leaf), args)
+        made = Variable._count
+        recorder = _core.Recorder(list(copies), list(Variable._all))
+        if not recorder.start():
+            return fn(*args)
+        self.recorded += 1
+        _watch.recorder = recorder
+        try:
+            value = fn(*args)
+            tensors, structure, static = _unpack(value)
+            program = recorder.finish(tensors)
+        finally:
+            _watch.recorder = None
+            recorder.stop()
+        if Variable._count != made:
+            return value  # the first call makes variables: it is unlike all others
+        self._judge(entry, program, recorder, structure, static)
+        return value
+
+    def _judge(self, entry, program, recorder, structure, static):
+        why = recorder.why()
+        if program is not None:
+            if entry.program is not None and not _differs(program, static, entry.program, entry.results[1]):
+                entry.generation = _core.generation()  # what has changed was nothing to this step
+                return
+            if entry.last is None:
+                entry.last = (program, static)
+                entry.program = None
+                return
+            why = _differs(program, static, *entry.last)
+            if not why:
+                program.adopt(entry.last[0])
+                entry.program, entry.results = program, (structure, static)
+                entry.generation = _core.generation()
+                entry.last, entry.attempts = None, 0
+                return
+            why = f"two calls differ in {why}"
+        entry.program = None
+        entry.last = (program, static) if program is not None else None
+        entry.attempts += 1
+        if entry.attempts == _MAX_ATTEMPTS:
+            entry.last = None
+            if self.reason is None:
+                _LOG.warning("[%s] runs eagerly, step by step: %s", self.name, why)
+            self.reason = why
+
+
+def _differs(program, static, earlier, earlier_static):
+    why = program.difference(earlier)
+    if why:
+        return why
+    if len(static) != len(earlier_static) or any(not _same(a, b) for a, b in zip(static, earlier_static)):
+        return "a Python value that the step returns"
+    return ""
+
+
+def _same(a, b):
+    return a is b or type(a) is type(b) and isinstance(a, _STATIC) and (a == b or a != a and b != b)
+
+
+_MASK = object()  # stands for a mask that a result carries
+
+
+def _unpack(value):
+    """The tensors of a nest of results, the nest, and its other leaves with a mark for each tensor."""
+    tensors, static = [], []
+    for leaf in flatten(value):
+        if type(leaf) is Tensor:
+            tensors.append(leaf)
+            static.append(Tensor)
+            mask = getattr(leaf, "_keras_mask", None)
+            if mask is not None:
+                tensors.append(mask)
+                static.append(_MASK)
+        else:
+            static.append(leaf)
+    structure = None if value is None or type(value) is Tensor else map_structure(
+        lambda leaf: None if type(leaf) is Tensor else leaf, value)
+    return tensors, structure, static
+
+
+def _pack(tensors, structure, static):
+    """A nest of results from the tensors of a replay."""
+    if structure is None:
+        if len(static) == 1:
+            return tensors[0] if static[0] is Tensor else static[0]
+        tensors[0]._keras_mask = tensors[1]
+        return tensors[0]
+    leaves, found = [], iter(tensors)
+    for leaf in static:
+        if leaf is _MASK:
+            leaves[-1]._keras_mask = next(found)
+        else:
+            leaves.append(next(found) if leaf is Tensor else leaf)
+    return pack_sequence_as(structure, leaves)
+
+
+def _private(inputs):
+    """The inputs, copied where they share memory with one another or with a variable."""
+    ends, result = [], []
+    for x in inputs:
+        begin, end = x.address, x.address + x.nbytes
+        shared = not x.borrowed and not _core.unique(x)
+        if shared or any(begin < e and b < end for b, e in ends):
+            x = _core.clone(x)
+        ends.append((x.address, x.address + x.nbytes))
+        result.append(x)
+    return result
+
+
+class _Watch:
+    """The recorder of the step that runs, for those who notice that it depends on more than tensors."""
+
+    recorder = None
+
+
+_watch = _Watch()
+
+
+def note_attribute(owner, name, value):
+    """An attribute of a layer, metric, loss or optimizer is about to change: recordings may depend on it."""
+    old = owner.__dict__.get(name, _watch)
+    if old is value:
+        return
+    if isinstance(value, (int, float)) and isinstance(old, (int, float)):
+        if old == value:
+            return
+        if _watch.recorder is not None and _core.recording_calls():
+            _watch.recorder.fail(f"the step changes the Python attribute {type(owner).__name__}.{name}")
+    _core.changed()
+
+
+def capture(fn):
+    """``fn`` recorded at its first calls with arguments of some shapes, then replayed without Python.
+
+    Use it for a training step of your own:
+
+        @fastnn.capture
+        def step(x, y):
+            with fastnn.GradientTape() as tape:
+                loss = loss_fn(y, model(x, training=True))
+            optimizer.apply(tape.gradient(loss, model.trainable_weights), model.trainable_weights)
+            return loss
+
+    Tensors and arrays among the arguments may have other values in every call; numbers, strings and other
+    Python values are part of the signature. Random numbers come from ``fastnn.random``, and what changes
+    from step to step is kept in variables.
+
+    Args:
+        fn: a function of tensors and arrays (or nests of them) that returns tensors, or a nest of them.
+
+    Returns:
+        A function with the attribute ``capture``, a `Capture`: ``capture.replayed`` counts replays.
+    """
+    import functools
+
+    recordings = Capture(getattr(fn, "__name__", type(fn).__name__))
+
+    @functools.wraps(fn)
+    def wrapper(*args, **kwargs):
+        args, kwargs = _tensors(args), _tensors(kwargs)
+        leaves = flatten((args, kwargs))
+        inputs = tuple(leaf for leaf in leaves if type(leaf) is Tensor)
+        static = tuple(leaf if isinstance(leaf, _STATIC) else Tensor if type(leaf) is Tensor else _Same(leaf)
+                       for leaf in leaves)
+        if any(getattr(x, "_keras_mask", None) is not None for x in inputs):
+            return fn(*args, **kwargs)
+        key = (static, tuple(type(leaf) for leaf in leaves), structure_of((args, kwargs)))
+        return recordings.call(lambda a, k: fn(*a, **k), key, inputs, (args, kwargs))
+
+    wrapper.capture = recordings
+    return wrapper
+
+
+def _tensors(nest):
+    import numpy as np
+
+    return map_structure(lambda leaf: as_tensor(leaf) if isinstance(leaf, np.ndarray) else leaf, nest)
+
+
+def structure_of(nest):
+    """A hashable description of a nest's structure."""
+    if isinstance(nest, dict):
+        return (type(nest), *[(k, structure_of(v)) for k, v in nest.items()])
+    if is_nested(nest):
+        return (type(nest), *[structure_of(v) for v in nest])
+    return nest is None
+
+
+class _Same:
+    """A leaf that is equal to itself only."""
+
+    def __init__(self, leaf):
+        self.leaf = leaf
+
+    def __hash__(self):
+        return id(self.leaf)
+
+    def __eq__(self, other):
+        return isinstance(other, _Same) and other.leaf is self.leaf
+
