@@ -38,6 +38,8 @@ namespace FASTNN_TARGET {
 
 void binary(int64_t op, const float* a, const float* b, float* y, BroadcastShape s) {
   with_binary(op, [&](auto f, int64_t grain) {
+    if (s.rank == 1 && s.stride[0][0] && s.stride[1][0])
+      return parallel_map(y, s.size[0], grain, [&](int64_t i, int64_t k) { return f(Vec::load(a + i, k), Vec::load(b + i, k)); });
     parallel_rows<2>(s, grain, [&](int64_t at, const int64_t* o, int64_t n) {
       binary_row(a + o[0], s.stride[0][0], b + o[1], s.stride[1][0], n, f,
                  [&](Vec v, int64_t i, int64_t k) { v.store(y + at + i, k); });
@@ -49,16 +51,16 @@ void binary_scalar(int64_t op, const float* a, float value, int64_t reversed, fl
   const Vec v = Vec::set(value);
   // x^2 and 1 / x are rounded once, and far cheaper than a power.
   if (op == binary_op::power && !reversed && (value == 2 || value == -1)) {
-    return parallel_vectors(n, kStreamGrain, [&](int64_t i, int64_t k) {
+    return parallel_map(y, n, kStreamGrain, [&](int64_t i, int64_t k) {
       const Vec x = Vec::load(a + i, k);
-      (value == 2 ? x * x : Vec::set(1) / x).store(y + i, k);
+      return value == 2 ? x * x : Vec::set(1) / x;
     });
   }
   with_binary(op, [&](auto f, int64_t grain) {
     if (reversed) {
-      parallel_vectors(n, grain, [&](int64_t i, int64_t k) { f(v, Vec::load(a + i, k)).store(y + i, k); });
+      parallel_map(y, n, grain, [&](int64_t i, int64_t k) { return f(v, Vec::load(a + i, k)); });
     } else {
-      parallel_vectors(n, grain, [&](int64_t i, int64_t k) { f(Vec::load(a + i, k), v).store(y + i, k); });
+      parallel_map(y, n, grain, [&](int64_t i, int64_t k) { return f(Vec::load(a + i, k), v); });
     }
   });
 }
@@ -93,10 +95,10 @@ void where(const uint8_t* condition, const float* a, const float* b, float* y, B
 }
 
 void add_n(Terms terms, float* y, int64_t n) {
-  parallel_vectors(n, kStreamGrain, [&](int64_t i, int64_t k) {
+  parallel_map(y, n, kStreamGrain, [&](int64_t i, int64_t k) {
     Vec sum = Vec::load(terms.x[0] + i, k);
     for (int64_t t = 1; t < terms.count; ++t) sum = sum + Vec::load(terms.x[t] + i, k);
-    sum.store(y + i, k);
+    return sum;
   });
 }
 

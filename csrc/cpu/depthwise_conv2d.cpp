@@ -14,9 +14,17 @@ namespace {
 // P outputs with the same `rows` x `cols` taps, for any stride and dilation.
 // x: first tap of the first output; x_row, x_tap, x_out: floats from a row, a tap, an output to the
 // next. w (rows, kw, c) with w_row = kw * c; y (P, c).
+// Rows from `fresh` on have not been read for the outputs above: they come from memory.
 struct Taps {
-  int64_t rows, cols, x_row, x_tap, x_out, w_row, c;
+  int64_t rows, cols, x_row, x_tap, x_out, w_row, c, fresh;
 };
+
+// Asks for the columns that the next tile reads and this one does not: the hardware does not see
+// through the order in which a tile touches its cells. Worth a factor of 1.5 to 2 from the L3 on.
+template <int KW, int SW, int P>
+inline void prefetch_columns(const float* x, int64_t c) {
+  FASTNN_UNROLL for (int q = (P - 1) * SW + KW; q < (2 * P - 1) * SW + KW; ++q) __builtin_prefetch(x + q * c);
+}
 
 template <int P>
 inline void any_tile(const float* x, const float* w, float* y, const Taps& t) {
@@ -44,6 +52,7 @@ inline void tile(const float* x, const float* w, float* y, const Taps& t) {
     for (int64_t u = 0; u < t.rows; ++u) {
       const float* xp = x + u * t.x_row + k;
       const float* wp = w + u * t.w_row + k;
+      if (P > 1 && u >= t.fresh) prefetch_columns<KW, SW, P>(xp, t.c);
       Vec wv[KW];
       FASTNN_UNROLL for (int v = 0; v < KW; ++v) wv[v] = lanes.load(wp + v * t.c);
       FASTNN_UNROLL for (int q = 0; q < (P - 1) * SW + KW; ++q) {
@@ -88,7 +97,7 @@ inline void convolve_row(const float* x, const float* w, float* y, int64_t oi, c
   const Range rows = valid_taps(top, s.kh, s.dh, s.ih);
   if (rows.size() > 0) x += (top + rows.begin * s.dh) * s.iw * c;
   w += rows.begin * s.kw * c;
-  const Taps t{rows.size(), s.kw, s.dh * s.iw * c, s.dw * c, s.sw * c, s.kw * c, c};
+  const Taps t{rows.size(), s.kw, s.dh * s.iw * c, s.dw * c, s.sw * c, s.kw * c, c, rows.size() - s.sh};
 
   const Range inside = interior(s.ow, s.kw, s.sw, s.pw, s.dw, s.iw);
   auto edge = [&](int64_t j) {
@@ -104,6 +113,7 @@ inline void convolve_row(const float* x, const float* w, float* y, int64_t oi, c
   if (s.dw == 1 && s.kw == 3 && s.sw == 1) for_each_tile(inside, FixedRow<3, 1>{any});
   else if (s.dw == 1 && s.kw == 3 && s.sw == 2) for_each_tile(inside, FixedRow<3, 2>{any});
   else if (s.dw == 1 && s.kw == 5 && s.sw == 1) for_each_tile(inside, FixedRow<5, 1>{any});
+  else if (s.dw == 1 && s.kw == 5 && s.sw == 2) for_each_tile(inside, FixedRow<5, 2>{any});
   else for_each_tile(inside, any);
   for (int64_t j = inside.end; j < s.ow; ++j) edge(j);
 }
@@ -122,9 +132,11 @@ inline void weights_tile(const float* x, const float* gy, float* gw, const Taps&
   for_each_lanes(count, [&](int64_t k, auto lanes) {
     Vec g[P];
     FASTNN_UNROLL for (int p = 0; p < P; ++p) g[p] = lanes.load(gy + p * t.c + k);
+    if (P > 1) prefetch_columns<1, 1, P>(gy + k, t.c);
     for (int64_t u = 0; u < t.rows; ++u) {
       const float* xp = x + u * t.x_row + k;
       float* wp = gw + u * t.w_row + k;
+      if (P > 1 && u >= t.fresh) prefetch_columns<KW, SW, P>(xp, t.c);
       Vec acc[KW];
       FASTNN_UNROLL for (int v = 0; v < KW; ++v) acc[v] = lanes.load(wp + v * t.c);
       FASTNN_UNROLL for (int q = 0; q < (P - 1) * SW + KW; ++q) {
@@ -178,7 +190,7 @@ inline void weights_row(const float* x, const float* gy, float* gw, int64_t oi, 
   if (rows.size() == 0) return;
   x += (top + rows.begin * s.dh) * s.iw * c;
   gw += rows.begin * s.kw * c;
-  const Taps t{rows.size(), s.kw, s.dh * s.iw * c, s.dw * c, s.sw * c, s.kw * c, c};
+  const Taps t{rows.size(), s.kw, s.dh * s.iw * c, s.dw * c, s.sw * c, s.kw * c, c, rows.size() - s.sh};
 
   const Range inside = interior(s.ow, s.kw, s.sw, s.pw, s.dw, s.iw);
   auto edge = [&](int64_t j) {
@@ -194,44 +206,102 @@ inline void weights_row(const float* x, const float* gy, float* gw, int64_t oi, 
   if (s.dw == 1 && s.kw == 3 && s.sw == 1) for_each_tile(inside, FixedWeightsRow<3, 1>{any});
   else if (s.dw == 1 && s.kw == 3 && s.sw == 2) for_each_tile(inside, FixedWeightsRow<3, 2>{any});
   else if (s.dw == 1 && s.kw == 5 && s.sw == 1) for_each_tile(inside, FixedWeightsRow<5, 1>{any});
+  else if (s.dw == 1 && s.kw == 5 && s.sw == 2) for_each_tile(inside, FixedWeightsRow<5, 2>{any});
   else for_each_tile(inside, any);
   for (int64_t j = inside.end; j < s.ow; ++j) edge(j);
 }
 
-// One row of gx for strides above 1: each cell gathers the outputs that read it.
-// gy: (oh, ow, c) image; w (kh, kw, c); gx (iw, c); cover[j]: outputs whose window spans column j.
-inline void gather_row(const float* gy, const float* w, float* gx, int64_t i, const Range* cover,
-                       const WindowShape& s) {
-  constexpr int kMaxTaps = 32;
-  const int64_t c = s.c;
-  const Range rows = covering(i, s.oh, s.kh, s.sh, s.ph, s.dh);
-  for (int64_t j = 0; j < s.iw; ++j, gx += c) {
+// One row of gx for strides above 1: each cell gathers the outputs that read it, in rising order.
+struct GatherRow {
+  const float* gy;     // (oh, ow, c) image
+  const float* w;      // (kh, kw, c)
+  float* gx;           // (iw, c)
+  const Range* cover;  // (iw): outputs whose window spans the column
+  const WindowShape& s;
+  int64_t i;   // the row
+  Range rows;  // outputs whose window spans the row
+
+  bool skips(int64_t oi) const { return s.dh > 1 && (i + s.ph - oi * s.sh) % s.dh; }
+  const float* w_row(int64_t oi) const { return w + (i + s.ph - oi * s.sh) / s.dh * s.kw * s.c; }
+
+  void cell(int64_t j) const {
+    constexpr int kMaxTaps = 32;
+    const int64_t c = s.c;
     const float* gp[kMaxTaps];
     const float* wp[kMaxTaps];
+    float* out = gx + j * c;
     int taps = 0;
     bool first = true;
     auto flush = [&] {
       for_each_lanes(c, [&](int64_t k, auto lanes) {
-        Vec acc = first ? Vec::zero() : lanes.load(gx + k);
+        Vec acc = first ? Vec::zero() : lanes.load(out + k);
         for (int t = 0; t < taps; ++t) acc = fma(lanes.load(gp[t] + k), lanes.load(wp[t] + k), acc);
-        lanes.store(acc, gx + k);
+        lanes.store(acc, out + k);
       });
       first = false;
       taps = 0;
     };
     for (int64_t oi = rows.begin; oi < rows.end; ++oi) {
-      const int64_t y = i + s.ph - oi * s.sh;
-      if (s.dh > 1 && y % s.dh) continue;
+      if (skips(oi)) continue;
       for (int64_t oj = cover[j].begin; oj < cover[j].end; ++oj) {
         const int64_t z = j + s.pw - oj * s.sw;
         if (s.dw > 1 && z % s.dw) continue;
         if (taps == kMaxTaps) flush();
         gp[taps] = gy + (oi * s.ow + oj) * c;
-        wp[taps++] = w + (y / s.dh * s.kw + z / s.dw) * c;
+        wp[taps++] = w_row(oi) + z / s.dw * c;
       }
     }
     flush();
   }
+
+  // The SW * P cells from column oj * SW - pw on, all of whose outputs exist.
+  template <int KW, int SW, int P>
+  void tile(int64_t oj) const {
+    constexpr int before = (KW - 1) / SW;  // outputs left of oj that reach the cells
+    const int64_t c = s.c;
+    float* out = gx + (oj * SW - s.pw) * c;
+    for_each_lanes(c, [&](int64_t k, auto lanes) {
+      Vec acc[SW * P];
+      FASTNN_UNROLL for (int p = 0; p < SW * P; ++p) acc[p] = Vec::zero();
+      for (int64_t oi = rows.begin; oi < rows.end; ++oi) {
+        if (skips(oi)) continue;
+        const float *wp = w_row(oi) + k, *gp = gy + (oi * s.ow + oj - before) * c + k;
+        Vec wv[KW];
+        FASTNN_UNROLL for (int v = 0; v < KW; ++v) wv[v] = lanes.load(wp + v * c);
+        FASTNN_UNROLL for (int q = 0; q < before + P; ++q) {
+          const Vec g = lanes.load(gp + q * c);
+          FASTNN_UNROLL for (int v = 0; v < KW; ++v) {
+            const int p = (q - before) * SW + v;
+            if (p >= 0 && p < SW * P) acc[p] = fma(g, wv[v], acc[p]);
+          }
+        }
+        if (oi == rows.end - 1) prefetch_columns<before + 1, 1, P>(gp, c);
+      }
+      FASTNN_UNROLL for (int p = 0; p < SW * P; ++p) lanes.store(acc[p], out + p * c + k);
+    });
+  }
+
+  template <int KW, int SW>
+  void run() const {
+    constexpr int P = 4;
+    // a tile at oj reads the outputs [oj - before, oj + P) and writes the cells [oj * SW - pw, + SW * P)
+    int64_t oj = (KW - 1) / SW;
+    if (oj * SW < s.pw) oj = ceil_div(s.pw, SW);
+    int64_t j = 0;
+    for (; j < oj * SW - s.pw && j < s.iw; ++j) cell(j);
+    for (; oj + P <= s.ow && j + SW * P <= s.iw; oj += P, j += SW * P) tile<KW, SW, P>(oj);
+    for (; j < s.iw; ++j) cell(j);
+  }
+  void run_any() const {
+    for (int64_t j = 0; j < s.iw; ++j) cell(j);
+  }
+};
+
+inline void gather_row(const GatherRow& row) {
+  const WindowShape& s = row.s;
+  if (s.dw == 1 && s.kw == 3 && s.sw == 2) row.run<3, 2>();
+  else if (s.dw == 1 && s.kw == 5 && s.sw == 2) row.run<5, 2>();
+  else row.run_any();
 }
 
 }  // namespace
@@ -255,7 +325,8 @@ void depthwise_conv2d_backward_input(const float* gy, const float* w, float* gx,
   for (int64_t j = 0; j < s.iw; ++j) cover[j] = covering(j, s.ow, s.kw, s.sw, s.pw, s.dw);
   parallel_for(s.n * s.ih, row_grain(s.iw * s.c), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r)
-      gather_row(gy + r / s.ih * s.oh * s.ow * s.c, w, gx + r * s.iw * s.c, r % s.ih, cover, s);
+      gather_row({gy + r / s.ih * s.oh * s.ow * s.c, w, gx + r * s.iw * s.c, cover, s, r % s.ih,
+                  covering(r % s.ih, s.oh, s.kh, s.sh, s.ph, s.dh)});
   });
 }
 

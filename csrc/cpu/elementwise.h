@@ -18,6 +18,16 @@ inline void parallel_vectors(int64_t size, int64_t grain, F f) {
   });
 }
 
+// y[i] = f(i, n), vectors of n elements, in parallel.
+template <class F>
+inline void parallel_map(float* y, int64_t size, int64_t grain, F f) {
+  const Stores stores(y, size);
+  parallel_for(size, grain, [&](int64_t begin, int64_t end) {
+    for_each_vec(end - begin, [&](int64_t i, int64_t n) { stores.put(f(begin + i, n), y + begin + i, n); });
+    stores.fence();
+  });
+}
+
 // f(y, o, n) for every run of n elements at y of the result that lies in one row of the innermost
 // axis; o[k] is where the run begins in array k, which is walked with s.stride[k][0], 0 or 1.
 template <int arrays, class F>

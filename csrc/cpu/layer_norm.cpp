@@ -1,28 +1,26 @@
 // Layer normalization: each row of x (rows, c) is normalized by its own mean and variance.
 #include "cpu/lanes.h"
 #include "cpu/parallel.h"
+#include "cpu/rows.h"
 #include "kernels.h"
 
 namespace fastnn {
 namespace {
 
-// sum over a row of f(k, lanes), whose unused lanes must be 0. Four sums hide the latency of adding.
+// f(k, lanes) added up over a row, lane by lane; unused lanes must be 0. Four sums hide the latency of adding.
 template <class F>
-inline float sum_row(int64_t c, F f) {
+inline Vec add_row(int64_t c, F f) {
   Vec acc[4] = {Vec::zero(), Vec::zero(), Vec::zero(), Vec::zero()};
   int64_t k = 0;
   for (; k + 4 * Vec::width <= c; k += 4 * Vec::width)
     FASTNN_UNROLL for (int i = 0; i < 4; ++i) acc[i] = acc[i] + f(k + i * Vec::width, FullLanes{});
   for_each_lanes(c - k, [&](int64_t i, auto lanes) { acc[0] = acc[0] + f(k + i, lanes); });
-  return sum((acc[0] + acc[1]) + (acc[2] + acc[3]));
+  return (acc[0] + acc[1]) + (acc[2] + acc[3]);
 }
 
-inline Vec centered(const float* x, Vec mean, FullLanes lanes) { return lanes.load(x) - mean; }
-inline Vec centered(const float* x, Vec mean, TailLanes lanes) {
-  float same[Vec::width];
-  mean.store(same);
-  return Vec::load(x, lanes.count, same[0]) - mean;  // lanes past the row give 0
-}
+// x - mean; lanes past the row give 0.
+inline Vec centered(const float* x, float mean, FullLanes lanes) { return lanes.load(x) - Vec::set(mean); }
+inline Vec centered(const float* x, float mean, TailLanes lanes) { return Vec::load(x, lanes.count, mean) - Vec::set(mean); }
 
 inline int64_t rows_per_chunk(int64_t c) { return c >= 32768 ? 1 : (32768 + c - 1) / c; }
 
@@ -32,27 +30,39 @@ namespace FASTNN_TARGET {
 
 void layer_norm_forward(const float* x, const float* gamma, const float* beta, float epsilon, float* y,
                         float* mean, float* rstd, int64_t rows, int64_t c) {
+  const Stores stores(y, c % 16 == 0 ? rows * c : 0);
   parallel_for(rows, rows_per_chunk(c), [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) {
-      const float* xr = x + r * c;
-      float* yr = y + r * c;
+    for_row_blocks(begin, end, c, [&](int64_t first, int64_t n) {
+      const float* xb = x + first * c;
+      alignas(64) float m[kRowBlock], s[kRowBlock];
       // mean = sum(x) / c; variance = sum((x - mean)^2) / c
-      const float m = sum_row(c, [&](int64_t k, auto lanes) { return lanes.load(xr + k); }) / float(c);
-      const Vec mv = Vec::set(m);
-      const float squares = sum_row(c, [&](int64_t k, auto lanes) {
-        const Vec d = centered(xr + k, mv, lanes);
-        return d * d;
+      sum_each(n, m, [&](int64_t r) {
+        return add_row(c, [&](int64_t k, auto lanes) { return lanes.load(xb + r * c + k); });
       });
-      const float s = 1 / __builtin_sqrtf(squares / float(c) + epsilon);
-      mean[r] = m, rstd[r] = s;
-      const Vec sv = Vec::set(s);
-      for_each_lanes(c, [&](int64_t k, auto lanes) {
-        Vec v = (lanes.load(xr + k) - mv) * sv;
-        if (gamma) v = v * lanes.load(gamma + k);
-        if (beta) v = v + lanes.load(beta + k);
-        lanes.store(v, yr + k);
+      for (int64_t r = 0; r < n; ++r) m[r] = m[r] / float(c);
+      sum_each(n, s, [&](int64_t r) {
+        return add_row(c, [&](int64_t k, auto lanes) {
+          const Vec d = centered(xb + r * c + k, m[r], lanes);
+          return d * d;
+        });
       });
-    }
+      for (int64_t r = 0; r < n; ++r) {
+        mean[first + r] = m[r];
+        rstd[first + r] = s[r] = 1 / __builtin_sqrtf(s[r] / float(c) + epsilon);
+      }
+      for (int64_t r = 0; r < n; ++r) {
+        const float* xr = xb + r * c;
+        float* yr = y + (first + r) * c;
+        const Vec mv = Vec::set(m[r]), sv = Vec::set(s[r]);
+        for_each_lanes(c, [&](int64_t k, auto lanes) {
+          Vec v = (lanes.load(xr + k) - mv) * sv;
+          if (gamma) v = v * lanes.load(gamma + k);
+          if (beta) v = v + lanes.load(beta + k);
+          stores.put(v, yr + k, lanes.count);
+        });
+      }
+    });
+    stores.fence();
   });
 }
 
@@ -72,26 +82,33 @@ void layer_norm_backward(const float* x, const float* gy, const float* gamma, co
       float *pg = partial + chunk * 2 * c, *pb = pg + c;
       for (int64_t k = 0; k < 2 * c; ++k) pg[k] = 0;
       const int64_t end = (chunk + 1) * grain < rows ? (chunk + 1) * grain : rows;
-      for (int64_t r = chunk * grain; r < end; ++r) {
-        const float *xr = x + r * c, *gr = gy + r * c;
-        const Vec mv = Vec::set(mean[r]), sv = Vec::set(rstd[r]);
+      for_row_blocks(chunk * grain, end, c, [&](int64_t first, int64_t n) {
         // g = gy * gamma, n = (x - mean) * rstd; gx = rstd * (g - mean(g) - n * mean(g * n))
-        auto scaled = [&](int64_t k, auto lanes) {
-          const Vec g = lanes.load(gr + k);
+        auto scaled = [&](int64_t r, int64_t k, auto lanes) {
+          const Vec g = lanes.load(gy + (first + r) * c + k);
           return gamma ? g * lanes.load(gamma + k) : g;
         };
-        const float sum_g = sum_row(c, scaled);
-        const float sum_gn = sum_row(c, [&](int64_t k, auto lanes) {
-          return scaled(k, lanes) * ((lanes.load(xr + k) - mv) * sv);
+        auto normal = [&](int64_t r, int64_t k, auto lanes) {
+          return (lanes.load(x + (first + r) * c + k) - Vec::set(mean[first + r])) * Vec::set(rstd[first + r]);
+        };
+        alignas(64) float sum_g[kRowBlock], sum_gn[kRowBlock];
+        sum_each(n, sum_g, [&](int64_t r) {
+          return add_row(c, [&](int64_t k, auto lanes) { return scaled(r, k, lanes); });
         });
-        const Vec mean_g = Vec::set(sum_g / float(c)), mean_gn = Vec::set(sum_gn / float(c));
-        for_each_lanes(c, [&](int64_t k, auto lanes) {
-          const Vec g = lanes.load(gr + k), n = (lanes.load(xr + k) - mv) * sv;
-          lanes.store(lanes.load(pg + k) + g * n, pg + k);
-          lanes.store(lanes.load(pb + k) + g, pb + k);
-          if (gx) lanes.store(sv * (scaled(k, lanes) - mean_g - n * mean_gn), gx + r * c + k);
+        sum_each(n, sum_gn, [&](int64_t r) {
+          return add_row(c, [&](int64_t k, auto lanes) { return scaled(r, k, lanes) * normal(r, k, lanes); });
         });
-      }
+        for (int64_t r = 0; r < n; ++r) {
+          const Vec mean_g = Vec::set(sum_g[r] / float(c)), mean_gn = Vec::set(sum_gn[r] / float(c));
+          const Vec s = Vec::set(rstd[first + r]);
+          for_each_lanes(c, [&](int64_t k, auto lanes) {
+            const Vec g = lanes.load(gy + (first + r) * c + k), v = normal(r, k, lanes);
+            lanes.store(lanes.load(pg + k) + g * v, pg + k);
+            lanes.store(lanes.load(pb + k) + g, pb + k);
+            if (gx) lanes.store(s * (scaled(r, k, lanes) - mean_g - v * mean_gn), gx + (first + r) * c + k);
+          });
+        }
+      });
     }
   });
   for_each_lanes(c, [&](int64_t k, auto lanes) {

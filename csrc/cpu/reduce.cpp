@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #include "cpu/parallel.h"
-#include "cpu/simd.h"
+#include "cpu/rows.h"
 #include "kernels.h"
 
 namespace fastnn {
@@ -45,7 +45,7 @@ inline int64_t larger(int64_t a, int64_t b) { return a > b ? a : b; }
 // ---- along contiguous rows ----
 
 template <class R>
-inline float reduce_block(const float* x, int64_t n) {
+inline Vec reduce_to_vec(const float* x, int64_t n) {
   Vec acc[4];
   FASTNN_UNROLL for (int k = 0; k < 4; ++k) acc[k] = Vec::set(R::init);
   int64_t i = 0;
@@ -53,8 +53,20 @@ inline float reduce_block(const float* x, int64_t n) {
     FASTNN_UNROLL for (int k = 0; k < 4; ++k) acc[k] = R::combine(acc[k], Vec::load(x + i + k * Vec::width));
   for (; i + Vec::width <= n; i += Vec::width) acc[0] = R::combine(acc[0], Vec::load(x + i));
   if (i < n) acc[1] = R::combine(acc[1], Vec::load(x + i, n - i, R::init));
-  const Vec all = R::combine(R::combine(acc[0], acc[1]), R::combine(acc[2], acc[3]));
-  return reduce_lanes(all, [](float a, float b) { return R::combine(a, b); });
+  return R::combine(R::combine(acc[0], acc[1]), R::combine(acc[2], acc[3]));
+}
+
+template <class R>
+inline float reduce_block(const float* x, int64_t n) {
+  return reduce_lanes(reduce_to_vec<R>(x, n), [](Vec a, Vec b) { return R::combine(a, b); });
+}
+
+// kRowBlock rows of n <= kBlock elements: the bits of reduce_block for each.
+template <class R>
+inline void reduce_row_block(const float* x, float* y, int64_t n, float divisor) {
+  Vec a[kRowBlock];
+  for (int64_t r = 0; r < kRowBlock; ++r) a[r] = reduce_to_vec<R>(x + r * n, n);
+  (fold_rows(a, [](Vec u, Vec v) { return R::combine(u, v); }) / Vec::set(divisor)).store(y);
 }
 
 template <class R>
@@ -80,7 +92,10 @@ inline void reduce_rows(const float* x, float* y, int64_t outer, int64_t n, floa
     return;
   }
   parallel_for(outer, kTask / larger(n, 16) + 1, [&](int64_t begin, int64_t end) {
-    for (int64_t o = begin; o < end; ++o) y[o] = reduce_row<R>(x + o * n, n) / divisor;
+    int64_t o = begin;
+    if (n <= kShortRow)
+      for (; o + kRowBlock <= end; o += kRowBlock) reduce_row_block<R>(x + o * n, y + o, n, divisor);
+    for (; o < end; ++o) y[o] = reduce_row<R>(x + o * n, n) / divisor;
   });
 }
 
@@ -180,6 +195,12 @@ inline void reduce_any(const float* x, float* y, int64_t outer, int64_t n, int64
 // The first position of the extremum of a row; of the first NaN if there is one.
 template <class R>
 inline int32_t arg_row(const float* x, int64_t n) {
+  if (n <= Vec::width) {  // lanes past the end repeat the first element
+    const Vec v = Vec::load(x, n, x[0]);
+    const Mask nan = isnan(v);
+    if (any(nan)) return first_lane(nan);
+    return first_lane(v == Vec::set(reduce_lanes(v, [](Vec a, Vec b) { return R::combine(a, b); })));
+  }
   const float best = reduce_row<R>(x, n);
   const bool nan = best != best;
   for (int64_t i = 0; i < n; i += Vec::width) {

@@ -1,7 +1,7 @@
 // Softmax and its logarithm over the last axis, and the cross entropies fused with them.
 #include "cpu/math.h"
 #include "cpu/parallel.h"
-#include "cpu/simd.h"
+#include "cpu/rows.h"
 #include "kernels.h"
 
 namespace fastnn::FASTNN_TARGET {
@@ -19,17 +19,29 @@ inline void for_rows(int64_t rows, int64_t cols, F f) {
   });
 }
 
+// f(r, n) for blocks of n <= kRowBlock rows from r on.
+template <class F>
+inline void for_blocks(int64_t rows, int64_t cols, F f) {
+  const int64_t grain = cols <= kShortRow ? kChunk / cols / kRowBlock * kRowBlock : kChunk / cols;
+  parallel_for(rows, grain, [&](int64_t begin, int64_t end) { for_row_blocks(begin, end, cols, f); });
+}
+
+// What softmax needs of a block of rows; unused entries hold what they hold.
+struct RowStats {
+  alignas(64) float max[kRowBlock], total[kRowBlock];
+};
+
 // NaN may be dropped: its exponential is NaN wherever the maximum came from.
-inline float row_max(const float* x, int64_t cols) {
+inline Vec row_max(const float* x, int64_t cols) {
   Vec m = Vec::set(-kInf);
   for_each_vec(cols, [&](int64_t i, int64_t n) { m = raw_max(Vec::load(x + i, n, -kInf), m); });
-  return max_lane(m);
+  return m;
 }
 
 // sum(exp(x - max)); y, when kept, receives the terms. Lanes past the end add exp(-inf) = 0; where
 // that is NaN because max is -inf or NaN, the row is NaN anyway.
 template <bool keep>
-inline float row_exp_sum(const float* x, float max, float* y, int64_t cols) {
+inline Vec row_exp_sum(const float* x, float max, float* y, int64_t cols) {
   const Vec m = Vec::set(max);
   Vec s = Vec::zero();
   for_each_vec(cols, [&](int64_t i, int64_t n) {
@@ -37,7 +49,24 @@ inline float row_exp_sum(const float* x, float max, float* y, int64_t cols) {
     if (keep) e.store(y + i, n);
     s = s + e;
   });
-  return sum(s);
+  return s;
+}
+
+// The maximum of each of n rows, and its sum(exp(x - max)); y, when kept, receives the terms.
+template <bool keep>
+inline void exp_sums(const float* x, float* y, int64_t n, int64_t cols, RowStats& stats) {
+  auto larger = [](Vec a, Vec b) { return raw_max(a, b); };
+  if (n == 1) {
+    stats.max[0] = reduce_lanes(row_max(x, cols), larger);
+    stats.total[0] = sum(row_exp_sum<keep>(x, stats.max[0], y, cols));
+    return;
+  }
+  Vec a[kRowBlock];
+  for (int64_t r = 0; r < kRowBlock; ++r) a[r] = r < n ? row_max(x + r * cols, cols) : Vec::zero();
+  fold_rows(a, larger).store(stats.max);
+  for (int64_t r = 0; r < kRowBlock; ++r)
+    a[r] = r < n ? row_exp_sum<keep>(x + r * cols, stats.max[r], y + r * cols, cols) : Vec::zero();
+  sum_rows(a).store(stats.total);
 }
 
 inline float row_sum(const float* x, int64_t cols) {
@@ -57,6 +86,8 @@ inline float log_scalar(float x) {
   log(Vec::set(x)).store(y);
   return y[0];
 }
+// y = log(x), kRowBlock of them
+inline void log_rows(const float* x, float* y) { log(Vec::load(x)).store(y); }
 
 // epsilon <= p <= 1 - epsilon; NaN stays NaN.
 inline Vec clip(Vec p) { return clamp(p, kEpsilon, kOneMinusEpsilon); }
@@ -70,11 +101,14 @@ inline bool inside(float p) { return !(p < kEpsilon || p > kOneMinusEpsilon); }
 }  // namespace
 
 void softmax_forward(const float* x, float* y, int64_t rows, int64_t cols) {
-  for_rows(rows, cols, [=](int64_t r) {
-    const float* xr = x + r * cols;
-    float* yr = y + r * cols;
-    const Vec scale = Vec::set(1 / row_exp_sum<true>(xr, row_max(xr, cols), yr, cols));
-    for_each_vec(cols, [&](int64_t i, int64_t n) { (Vec::load(yr + i, n) * scale).store(yr + i, n); });
+  for_blocks(rows, cols, [=](int64_t first, int64_t count) {
+    RowStats stats;
+    exp_sums<true>(x + first * cols, y + first * cols, count, cols, stats);
+    for (int64_t r = 0; r < count; ++r) {
+      float* yr = y + (first + r) * cols;
+      const Vec scale = Vec::set(1 / stats.total[r]);
+      for_each_vec(cols, [&](int64_t i, int64_t n) { (Vec::load(yr + i, n) * scale).store(yr + i, n); });
+    }
   });
 }
 
@@ -90,12 +124,17 @@ void softmax_backward(const float* y, const float* gy, float* gx, int64_t rows, 
 }
 
 void log_softmax_forward(const float* x, float* y, int64_t rows, int64_t cols) {
-  for_rows(rows, cols, [=](int64_t r) {
-    const float* xr = x + r * cols;
-    float* yr = y + r * cols;
-    const float max = row_max(xr, cols);
-    const Vec m = Vec::set(max), s = Vec::set(log_scalar(row_exp_sum<false>(xr, max, nullptr, cols)));
-    for_each_vec(cols, [&](int64_t i, int64_t n) { (Vec::load(xr + i, n) - m - s).store(yr + i, n); });
+  for_blocks(rows, cols, [=](int64_t first, int64_t count) {
+    RowStats stats;
+    float log_total[kRowBlock];
+    exp_sums<false>(x + first * cols, nullptr, count, cols, stats);
+    log_rows(stats.total, log_total);
+    for (int64_t r = 0; r < count; ++r) {
+      const float* xr = x + (first + r) * cols;
+      float* yr = y + (first + r) * cols;
+      const Vec m = Vec::set(stats.max[r]), s = Vec::set(log_total[r]);
+      for_each_vec(cols, [&](int64_t i, int64_t n) { (Vec::load(xr + i, n) - m - s).store(yr + i, n); });
+    }
   });
 }
 
@@ -112,17 +151,22 @@ void log_softmax_backward(const float* y, const float* gy, float* gx, int64_t ro
 
 void softmax_cross_entropy_forward(const float* t, const float* x, float* y, float* stats, int64_t rows,
                                    int64_t cols) {
-  for_rows(rows, cols, [=](int64_t r) {
-    const float *xr = x + r * cols, *tr = t + r * cols;
-    const float max = row_max(xr, cols), total = row_exp_sum<false>(xr, max, nullptr, cols);
-    const Vec m = Vec::set(max), l = Vec::set(log_scalar(total));
-    Vec s = Vec::zero();
-    for_each_vec(cols, [&](int64_t i, int64_t n) {
-      s = fma(Vec::load(tr + i, n), l - (Vec::load(xr + i, n, max) - m), s);
-    });
-    y[r] = sum(s);
-    stats[2 * r] = max;
-    stats[2 * r + 1] = total;
+  for_blocks(rows, cols, [=](int64_t first, int64_t count) {
+    RowStats s;
+    float log_total[kRowBlock];
+    exp_sums<false>(x + first * cols, nullptr, count, cols, s);
+    log_rows(s.total, log_total);
+    for (int64_t r = 0; r < count; ++r) {
+      const float *xr = x + (first + r) * cols, *tr = t + (first + r) * cols;
+      const Vec m = Vec::set(s.max[r]), l = Vec::set(log_total[r]);
+      Vec loss = Vec::zero();
+      for_each_vec(cols, [&](int64_t i, int64_t n) {
+        loss = fma(Vec::load(tr + i, n), l - (Vec::load(xr + i, n, s.max[r]) - m), loss);
+      });
+      y[first + r] = sum(loss);
+      stats[2 * (first + r)] = s.max[r];
+      stats[2 * (first + r) + 1] = s.total[r];
+    }
   });
 }
 
@@ -141,12 +185,16 @@ void softmax_cross_entropy_backward(const float* t, const float* x, const float*
 
 void sparse_softmax_cross_entropy_forward(const int64_t* label, const float* x, float* y, float* stats, int64_t rows,
                                           int64_t cols) {
-  for_rows(rows, cols, [=](int64_t r) {
-    const float* xr = x + r * cols;
-    const float max = row_max(xr, cols), total = row_exp_sum<false>(xr, max, nullptr, cols);
-    y[r] = log_scalar(total) - (xr[label[r]] - max);
-    stats[2 * r] = max;
-    stats[2 * r + 1] = total;
+  for_blocks(rows, cols, [=](int64_t first, int64_t count) {
+    RowStats s;
+    float log_total[kRowBlock];
+    exp_sums<false>(x + first * cols, nullptr, count, cols, s);
+    log_rows(s.total, log_total);
+    for (int64_t r = first; r < first + count; ++r) {
+      y[r] = log_total[r - first] - (x[r * cols + label[r]] - s.max[r - first]);
+      stats[2 * r] = s.max[r - first];
+      stats[2 * r + 1] = s.total[r - first];
+    }
   });
 }
 

@@ -63,7 +63,7 @@ inline void with_unary(int64_t op, Vec p, Vec q, Run run) {
     // x tanh(log(1 + e)), e = exp(x): tanh is n / (n + 2) with n = e (e + 2), 1 from x = 20 on
     case unary_op::mish: return run([=](Vec x) {
       const Vec e = exp(raw_min(set(20), x)), n = e * (e + set(2));
-      return x * (n / (n + set(2)));
+      return x * quotient(n, n + set(2));
     }, m);
     case unary_op::softsign: return run([=](Vec x) { return x / (one + abs(x)); }, s);
     case unary_op::hard_sigmoid: return run([=](Vec x) { return hard_sigmoid(x); }, s);
@@ -132,8 +132,8 @@ inline void with_unary_backward(int64_t op, Vec p, Vec q, Run run) {
     }, m);
     // tanh(softplus(x)) + x sigmoid(x) (1 - tanh(softplus(x))^2)
     case unary_op::mish: return run([=](Vec g, Vec x) {
-      const Vec e = exp(raw_min(set(20), x)), n = e * (e + set(2)), t = n / (n + set(2));
-      return g * fma(x * (e / (one + e)), one - t * t, t);
+      const Vec e = exp(raw_min(set(20), x)), n = e * (e + set(2)), t = quotient(n, n + set(2));
+      return g * fma(x * quotient(e, one + e), one - t * t, t);
     }, m);
     case unary_op::softsign: return run([=](Vec g, Vec x) {
       const Vec d = one + abs(x);
@@ -164,15 +164,13 @@ namespace FASTNN_TARGET {
 
 void unary(int64_t op, const float* x, float* y, int64_t n, float p, float q) {
   with_unary(op, Vec::set(p), Vec::set(q), [&](auto f, int64_t grain) {
-    parallel_vectors(n, grain, [&](int64_t i, int64_t k) { f(Vec::load(x + i, k)).store(y + i, k); });
+    parallel_map(y, n, grain, [&](int64_t i, int64_t k) { return f(Vec::load(x + i, k)); });
   });
 }
 
 void unary_backward(int64_t op, const float* gy, const float* v, float* gx, int64_t n, float p, float q) {
   with_unary_backward(op, Vec::set(p), Vec::set(q), [&](auto f, int64_t grain) {
-    parallel_vectors(n, grain, [&](int64_t i, int64_t k) {
-      f(Vec::load(gy + i, k), Vec::load(v + i, k)).store(gx + i, k);
-    });
+    parallel_map(gx, n, grain, [&](int64_t i, int64_t k) { return f(Vec::load(gy + i, k), Vec::load(v + i, k)); });
   });
 }
 
