@@ -1,4 +1,4 @@
-// Recorder and Program for Python: capture.py decides what is recorded and when a program may run.
+// Recorder and Program for Python: capturing.py decides what is recorded and when a program may run.
 #include <atomic>
 
 #include "caster.h"

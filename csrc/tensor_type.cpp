@@ -17,24 +17,23 @@ thread_local bool inferring = false;
 
 namespace {
 
-// The Python line that is running, outside of this library if there is one.
+// The Python line that is running, outside of this library's tensors and ops.
 std::string python_place() {
-  std::string innermost;
+  std::string place;
   PyFrameObject* frame = PyEval_GetFrame();
   Py_XINCREF(frame);
   while (frame) {
     PyCodeObject* code = PyFrame_GetCode(frame);
     const char* file = PyUnicode_AsUTF8(code->co_filename);
-    const std::string place = message(file ? file : "?", ":", PyFrame_GetLineNumber(frame));
-    const bool ours = file && std::strstr(file, "/fastnn/");
+    const bool inside = file && (std::strstr(file, "/fastnn/tensor.py") || std::strstr(file, "/fastnn/ops/") ||
+                                 std::strstr(file, "/fastnn/symbolic.py"));
+    place = message(file ? file : "?", ":", PyFrame_GetLineNumber(frame));
     Py_DECREF(code);
-    if (innermost.empty()) innermost = place;
-    PyFrameObject* back = ours ? PyFrame_GetBack(frame) : nullptr;
+    PyFrameObject* back = inside ? PyFrame_GetBack(frame) : nullptr;
     Py_DECREF(frame);
-    if (!ours) return place == innermost ? place : message(innermost, ", called from ", place);
     frame = back;
   }
-  return innermost;
+  return place;
 }
 
 // How Python's struct module writes each dtype; bfloat16 has no letter.

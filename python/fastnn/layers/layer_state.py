@@ -8,7 +8,7 @@ import itertools
 from .. import _core, initializers
 from .. import constraints as constraints_module
 from .. import regularizers as regularizers_module
-from ..capture import note_attribute
+from ..capturing import note_attribute
 from ..tensor import Tensor, Variable, as_tensor, standardize_shape
 from ..tracking import unwrap, wrap
 from ..utils.naming import current_path, name_scope

@@ -1,6 +1,6 @@
 """Loss: calls the loss function, then applies mask, sample weights and reduction."""
 from .. import ops, tree
-from ..capture import note_attribute
+from ..capturing import note_attribute
 from ..dtypes import standardize_dtype
 from ..saving.serialization import deserialize_keras_object, serialize_keras_object
 from ..tensor import as_tensor

@@ -1,6 +1,6 @@
 """Metric: a quantity that is accumulated over batches in variables."""
 from .. import initializers, ops
-from ..capture import note_attribute
+from ..capturing import note_attribute
 from ..losses.base import compute_dtype
 from ..tensor import Variable
 from ..utils.naming import auto_name, to_snake_case

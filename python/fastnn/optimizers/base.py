@@ -12,7 +12,7 @@ import warnings
 import numpy as np
 
 from .. import _core, initializers, ops
-from ..capture import note_attribute
+from ..capturing import note_attribute
 from ..dtypes import floatx
 from ..saving.serialization import deserialize_keras_object, serialize_keras_object
 from ..tensor import Variable, as_tensor

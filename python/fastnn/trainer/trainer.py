@@ -10,7 +10,7 @@ import numpy as np
 from .. import ops
 from .._core import Tensor
 from ..autograd import GradientTape
-from ..capture import Capture, structure_of
+from ..capturing import Capture, structure_of
 from ..config import max_epochs
 from ..layers.calling import signature_of
 from ..tensor import Variable, to_numpy
@@ -250,7 +250,7 @@ class Trainer:
         return self._call_model(x, False)
 
     def _replay(self, name, step, *args):
-        """``step(*args)``, replayed where it was recorded before: see capture.py."""
+        """``step(*args)``, replayed where it was recorded before: see capturing.py."""
         if self.run_eagerly:
             return step(*args)
         capture = self._captures.get(name)
