@@ -28,14 +28,14 @@ Tasks cut_tasks(const Patches& p, int64_t n) {
   t.cut = cut_patches(p, target);
   t.nb = n;
   const int64_t patches = Chunk::max_count(t.cut);
-  while (t.cut.count() * ceil_div(n, t.nb) < 12 && t.nb > kPanel && patches * t.nb * k > 200000)
-    t.nb = round_up(t.nb / 2, kPanel);
+  while (t.cut.count() * ceil_div(n, t.nb) < 12 && t.nb > panel_width(n) && patches * t.nb * k > 200000)
+    t.nb = round_up(t.nb / 2, panel_width(n));
   t.col_blocks = ceil_div(n, t.nb);
   return t;
 }
 
 // out = activation(patches @ b + bias), patch (image, i, j) at out + image * grid.image + i * grid.row + j * grid.col.
-void convolve(const Patches& p, const MatrixB& b, int64_t n, float* out, const Grid& grid, const float* bias,
+void convolve(const Patches& p, const KernelMatrix& b, int64_t n, float* out, const Grid& grid, const float* bias,
               int64_t activation) {
   const Tasks tasks = cut_tasks(p, n);
   const Chunks& cut = tasks.cut;
@@ -46,16 +46,15 @@ void convolve(const Patches& p, const MatrixB& b, int64_t n, float* out, const G
     for (int64_t t = begin; t < end; ++t) {
       const int64_t index = t / tasks.col_blocks, j0 = t % tasks.col_blocks * tasks.nb;
       const Chunk chunk(p, cut, index, buffer, offsets, grid, place);
-      const MatrixB columns{b.data + (b.packed ? j0 * b.k : j0), b.k, b.ld, b.packed};
-      Ahead soon;
-      if (p.inside() && p.step_w == 1 && p.across.count == 1)  // no copy has fetched the pixels
-        soon = {chunk.data + chunk.count * p.pixel, chunk.count, p.channels, p.pixel};
-      multiply({chunk.data, chunk.offset, chunk.count},
+      // Tasks of the same chunk share it: the last one asks for the next.
+      multiply({chunk.data, chunk.offset, chunk.count, p.channels % 4 == 0},
                [&](int64_t p0, int64_t kc, int64_t* to) {
                  if (kc) chunk.taps(p, p0, kc, to);
                  return static_cast<const int64_t*>(to);
                },
-               p.k(), columns, min(tasks.nb, n - j0), {out + j0, place, false, bias ? bias + j0 : nullptr, activation}, soon);
+               p.k(), b.from_column(j0), min(tasks.nb, n - j0),
+               {out + j0, place, false, bias ? bias + j0 : nullptr, activation},
+               j0 + tasks.nb < n ? Ahead() : chunk.following);
     }
   });
 }
@@ -78,9 +77,10 @@ Taps phase_taps(int64_t taps, int64_t stride, int64_t dilation, int64_t pad, int
 void pack_taps(const Conv2dShape& s, const float* w, const Taps& down, const Taps& across, const int64_t* which_down,
                const int64_t* which_across, float* packed) {
   const int64_t icg = s.ic / s.groups, ocg = s.oc / s.groups, taps = down.count * across.count;
-  parallel_for(taps * ceil_div(icg, kPanel), max(1, 16384 / (ocg * kPanel)), [&](int64_t begin, int64_t end) {
+  const int64_t panel = panel_width(icg);
+  parallel_for(taps * ceil_div(icg, panel), max(1, 16384 / (ocg * panel)), [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
-      const int64_t tap = t % taps, j0 = t / taps * kPanel, cols = min(kPanel, icg - j0), ld = round_up(cols, Vec::width);
+      const int64_t tap = t % taps, j0 = t / taps * panel, cols = min(panel, icg - j0), ld = round_up(cols, Vec::width);
       const int64_t u = which_down[tap / across.count], v = which_across[tap % across.count];
       float* to = packed + j0 * taps * ocg + tap * ocg * ld;
       if (cols < ld) zero(to, ocg * ld);
@@ -98,7 +98,7 @@ void conv2d_forward(const float* x, const float* w, const float* bias, float* y,
   for (int64_t g = 0; g < s.groups; ++g) {
     const Patches patches = forward_patches(s, x + g * icg, offsets);
     const int64_t o = g * ocg;
-    convolve(patches, {w + o, patches.k(), s.oc, false}, ocg, y + o, {s.oh * s.ow * s.oc, s.ow * s.oc, s.oc},
+    convolve(patches, {w + o, patches.k(), s.oc, panel_width(ocg), false}, ocg, y + o, {s.oh * s.ow * s.oc, s.ow * s.oc, s.oc},
              bias ? bias + o : nullptr, activation);
   }
 }
@@ -125,7 +125,7 @@ void conv2d_backward_input(const float* gy, const float* w, const float* bias, f
         if (patches.plain() && s.sh == 1 && s.sw == 1)
           patches.images = patches.h = patches.rows = 1, patches.w = patches.cols = s.n * s.ih * s.iw;
         pack_taps(s, w + g * ocg, down, across, which_down, which_across, packed);
-        convolve(patches, {packed, patches.k(), 0, true}, icg, gx + (phase_h * s.iw + phase_w) * s.ic + c, grid,
+        convolve(patches, {packed, patches.k(), 0, panel_width(icg), true}, icg, gx + (phase_h * s.iw + phase_w) * s.ic + c, grid,
                  bias ? bias + c : nullptr, activation);
       }
     }

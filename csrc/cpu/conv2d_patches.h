@@ -22,6 +22,9 @@ struct Patches {
   int64_t images, h, w, pixel, channels;
   int64_t rows, cols, step_h, step_w;
   Taps down, across;
+  // Patches are read side by side, not one after the other: their pixels must not share few sets of
+  // the cache, as those do that lie a large power of two apart.
+  bool spread = false;
 
   int64_t k() const { return down.count * across.count * channels; }
   int64_t count() const { return images * rows * cols; }
@@ -29,6 +32,9 @@ struct Patches {
     return down.first() >= 0 && down.first() + (rows - 1) * step_h + down.span() <= h && across.first() >= 0 &&
            across.first() + (cols - 1) * step_w + across.span() <= w;
   }
+  bool in_place() const { return inside() && !(spread && step_w * pixel % 256 == 0); }
+  // Floats between the pixels of a copy.
+  int64_t copy_step() const { return spread && step_w * channels % 128 == 0 ? channels + 16 : channels; }
   // Every pixel is its own patch: all images are one row.
   bool plain() const {
     return down.count == 1 && across.count == 1 && down.offset[0] == 0 && across.offset[0] == 0 && step_h == 1 &&
@@ -73,11 +79,12 @@ struct Chunk {
   const float* data;     // what the offsets refer to
   int64_t tap_h, tap_w;  // floats between neighbouring taps
   int64_t* offset;       // (count)
+  Ahead following;       // about what the next chunk reads
 
   static int64_t max_count(const Chunks& c) { return c.images * c.rows * c.cols; }
   static int64_t buffer_size(const Patches& p, const Chunks& c) {
-    if (p.inside()) return 0;
-    return c.images * ((c.rows - 1) * p.step_h + p.down.span()) * ((c.cols - 1) * p.step_w + p.across.span()) * p.channels;
+    if (p.in_place()) return 0;
+    return c.images * ((c.rows - 1) * p.step_h + p.down.span()) * ((c.cols - 1) * p.step_w + p.across.span()) * p.copy_step();
   }
 
   // place (count) receives where the patches stand in a result, if it is not null.
@@ -93,17 +100,21 @@ struct Chunk {
     // Position of the first tap of the first patch.
     const int64_t top = row0 * p.step_h + p.down.first(), left = col0 * p.step_w + p.across.first();
     int64_t image_step;
-    if (p.inside()) {
+    if (p.in_place()) {
       tap_w = p.pixel, tap_h = p.w * p.pixel, image_step = p.h * tap_h;
       data = p.x + image0 * image_step + top * tap_h + left * tap_w;
     } else {
       const int64_t height = (rows - 1) * p.step_h + p.down.span(), width = (cols - 1) * p.step_w + p.across.span();
-      tap_w = p.channels, tap_h = width * tap_w, image_step = height * tap_h;
+      tap_w = p.copy_step(), tap_h = width * tap_w, image_step = height * tap_h;
       data = buffer;
       for (int64_t n = 0; n < images; ++n)
         for (int64_t i = 0; i < height; ++i)
           copy_row(p, image0 + n, top + i, left, width, buffer + n * image_step + i * tap_h);
     }
+    const float* next = p.x + ((image0 * p.h + max(0, top)) * p.w + col0 * p.step_w) * p.pixel;
+    if (c.col_blocks > 1) following = {next + cols * p.step_w * p.pixel, cols, p.channels, p.step_w * p.pixel};
+    else if (c.row_blocks > 1) following = {next + rows * p.step_h * p.w * p.pixel, rows * p.step_h, p.w * p.pixel, p.w * p.pixel};
+    else following = {next + images * p.h * p.w * p.pixel, images, p.h * p.w * p.pixel, p.h * p.w * p.pixel};
     for (int64_t n = 0; n < images; ++n)
       for (int64_t i = 0; i < rows; ++i) {
         const int64_t from = n * image_step + i * p.step_h * tap_h;
@@ -116,16 +127,16 @@ struct Chunk {
 
   // Pixels [left, left + width) of a row of an image, zeros outside of it.
   static void copy_row(const Patches& p, int64_t image, int64_t row, int64_t left, int64_t width, float* out) {
-    const int64_t begin = row >= 0 && row < p.h ? min(max(-left, 0), width) : width;
+    const int64_t begin = row >= 0 && row < p.h ? min(max(-left, 0), width) : width, step = p.copy_step();
     const int64_t end = max(begin, min(width, p.w - left));
-    zero(out, begin * p.channels);
+    zero(out, begin * step);
     const float* from = p.x + ((image * p.h + row) * p.w + left) * p.pixel;
-    if (p.channels == p.pixel) {
-      if (end > begin) copy(from + begin * p.pixel, out + begin * p.pixel, (end - begin) * p.pixel);
+    if (step == p.pixel) {
+      if (end > begin) copy(from + begin * step, out + begin * step, (end - begin) * step);
     } else {
-      for (int64_t j = begin; j < end; ++j) copy(from + j * p.pixel, out + j * p.channels, p.channels);
+      for (int64_t j = begin; j < end; ++j) copy(from + j * p.pixel, out + j * step, p.channels);
     }
-    if (end < width) zero(out + end * p.channels, (width - end) * p.channels);
+    if (end < width) zero(out + end * step, (width - end) * step);
   }
 
   // Offsets of columns [f0, f0 + n) of the patches.

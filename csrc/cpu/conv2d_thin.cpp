@@ -19,8 +19,9 @@ void add_shares(const float* share, int64_t ld, int64_t ow, int64_t length, int6
     for (int64_t i = begin; i < end; ++i) to[at + i] += share[j * ld + i];
   };
   for (int64_t j = 0; j < inner0; ++j) clipped(j);
-  // Windows overlap: every `passes`-th one does not touch the one before, whose stores are on their way.
-  const int64_t passes = ceil_div(length, step), whole = length / Vec::width, rest = length % Vec::width;
+  // Windows overlap: a load waits for a store to the same vector that is on its way. Every `passes`-th
+  // window shares no vector with the one before.
+  const int64_t passes = ceil_div(round_up(length, Vec::width), step), whole = length / Vec::width, rest = length % Vec::width;
   for (int64_t pass = 0; pass < passes; ++pass)
     for (int64_t j = inner0 + pass; j < inner1; j += passes) {
       const float* from = share + j * ld;
@@ -38,8 +39,9 @@ bool thin_backward_input(const float* gy, const float* w, const float* bias, flo
   if (s.groups != 1 || s.dw != 1 || 2 * s.ic > Vec::width || s.kw == 1) return false;
   const int64_t n = s.kh * s.kw * s.ic, ld = round_up(n, Vec::width), k = s.oc;
   Scratch<float> packed(k * ld);  // w^T (oc, n) in panels
-  for (int64_t j = 0; j < n; j += kPanel) {
-    const int64_t cols = min(kPanel, n - j), panel_ld = round_up(cols, Vec::width);
+  const int64_t panel = panel_width(n);
+  for (int64_t j = 0; j < n; j += panel) {
+    const int64_t cols = min(panel, n - j), panel_ld = round_up(cols, Vec::width);
     if (cols < panel_ld) zero(packed.get() + j * k, k * panel_ld);
     transpose_tile<float>((const char*)(w + j * k), k * 4, (char*)(packed.get() + j * k), panel_ld * 4, cols, k);
   }
@@ -65,8 +67,8 @@ bool thin_backward_input(const float* gy, const float* w, const float* bias, flo
       for (int64_t i = i0; i < i1; i += block) {
         const int64_t rows = min(block, i1 - i), count = rows * s.ow;
         const float* from = gy + (image * s.oh + i) * s.ow * k;
-        multiply({from, row, count}, [&](int64_t p0, int64_t, int64_t*) { return col + p0; }, k,
-                 {packed, k, 0, true}, n, {shares, place, false, nullptr, kActivationLinear},
+        multiply({from, row, count, k % 4 == 0}, [&](int64_t p0, int64_t, int64_t*) { return col + p0; }, k,
+                 {packed, k, 0, panel, true}, n, {shares, place, false, nullptr, kActivationLinear},
                  {from + count * k, 1, count * k, 0});
         for (int64_t b = 0; b < rows; ++b)
           for (int64_t u = 0; u < s.kh; ++u) {

@@ -1,6 +1,6 @@
 // The matrix product of convolutions: c += a @ b where a is read through offsets, element (i, p) at
-// data[row[i] + col[p]], and row i of c stands at place[i]. Few or many columns get tiles of equal
-// work, and what the next tiles need is asked for ahead of time.
+// data[row[i] + col[p]], and row i of c stands at place[i]. Tiles get equal work, and what the next
+// tiles need is asked for ahead of time.
 #pragma once
 #include "cpu/gemm.h"
 
@@ -15,15 +15,27 @@ inline void copy(const float* from, float* to, int64_t count) {
 }
 
 // A panel of b has up to kPanel columns. Accumulators, one row of the panel and one value of a fill
-// the registers; the fewer vectors a row has, the more rows share its loads.
+// the vector registers; pointers to 12 rows are as many as the others hold.
 constexpr int kPanelVecs = Vec::width == 16 ? 4 : 2;
 constexpr int64_t kPanel = kPanelVecs * Vec::width;
-constexpr int most_rows(int nv) {
-  return Vec::width == 16 ? (nv == 4 ? 6 : nv == 3 ? 8 : nv == 2 ? 12 : 16) : (nv == 2 ? 6 : 10);
-}
-constexpr int kMostRows = most_rows(1);
+constexpr int most_rows(int nv) { return Vec::width == 16 ? (nv == 4 ? 6 : nv == 3 ? 8 : 12) : (nv == 2 ? 6 : 10); }
+constexpr int kMostRows = Vec::width == 16 ? 12 : 10;
 // A panel (depth, kPanel) takes two thirds of the first-level cache with AVX-512, else less.
 constexpr int64_t kDepth = Vec::width == 16 ? 128 : 256, kMostDepth = 256;
+
+// The columns of a panel of a matrix of n columns: panels of one matrix are equally wide, but the last.
+inline int64_t panel_width(int64_t n) {
+  const int64_t vecs = ceil_div(n, Vec::width);
+  return ceil_div(vecs, ceil_div(vecs, kPanelVecs)) * Vec::width;
+}
+
+// b (k, n): in panels of `panel` columns, each (k, columns padded to vectors), or in rows of length ld.
+struct KernelMatrix {
+  const float* data;
+  int64_t k, ld, panel;
+  bool packed;
+  KernelMatrix from_column(int64_t j) const { return {data + (packed ? j * k : j), k, ld, panel, packed}; }
+};
 
 // Where a product goes, and what happens to it once its last terms are added.
 struct Target {
@@ -47,7 +59,9 @@ struct TileArgs {
   const float* bias;  // padded to vectors, or null
 };
 
-template <int ROWS, int NV>
+// With RUN > 1, k is a multiple of RUN and col ascends by one in runs of RUN: a row's pointer is then
+// fetched once for several products.
+template <int ROWS, int NV, int RUN>
 [[gnu::noinline]] void conv_tile(const TileArgs& t) {
   const float* row[ROWS];
   Vec acc[ROWS][NV];
@@ -62,13 +76,17 @@ template <int ROWS, int NV>
   const float* b = t.b;
   const int64_t* col = t.col;
   const int64_t ldb = t.ldb;
-  for (const int64_t* end = col + t.k; col < end; ++col, b += ldb) {
+  for (const int64_t* end = col + t.k; col < end; col += RUN) {
     const int64_t at = *col;
-    Vec bp[NV];
-    FASTNN_UNROLL for (int j = 0; j < NV; ++j) bp[j] = Vec::load(b + j * Vec::width);
+    Vec bp[RUN][NV];
+    FASTNN_UNROLL for (int q = 0; q < RUN; ++q, b += ldb)
+      FASTNN_UNROLL for (int j = 0; j < NV; ++j) bp[q][j] = Vec::load(b + j * Vec::width);
     FASTNN_UNROLL for (int i = 0; i < ROWS; ++i) {
-      const Vec ai = Vec::set(row[i][at]);
-      FASTNN_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] = fma(ai, bp[j], acc[i][j]);
+      const float* ai = row[i] + at;
+      FASTNN_UNROLL for (int q = 0; q < RUN; ++q) {
+        const Vec v = Vec::set(ai[q]);
+        FASTNN_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] = fma(v, bp[q][j], acc[i][j]);
+      }
     }
   }
   FASTNN_UNROLL for (int i = 0; i < ROWS; ++i) {
@@ -86,34 +104,50 @@ template <int ROWS, int NV>
 }
 
 using ConvTile = void (*)(const TileArgs&);
-template <int NV, int ROWS = most_rows(NV)>
+template <int NV, int RUN, int ROWS = most_rows(NV)>
 ConvTile tile_of_rows(int64_t rows) {
   if constexpr (ROWS > 1)
-    if (rows < ROWS) return tile_of_rows<NV, ROWS - 1>(rows);
-  return conv_tile<ROWS, NV>;
+    if (rows < ROWS) return tile_of_rows<NV, RUN, ROWS - 1>(rows);
+  return conv_tile<ROWS, NV, RUN>;
 }
-inline ConvTile choose_tile(int64_t rows, int64_t nv) {
+// `runs`: column offsets come in runs of 4. Wide tiles have few rows and gain nothing from it.
+inline ConvTile choose_tile(int64_t rows, int64_t nv, bool runs) {
   if constexpr (kPanelVecs == 4) {
-    if (nv == 4) return tile_of_rows<4>(rows);
-    if (nv == 3) return tile_of_rows<3>(rows);
+    if (nv == 4) return tile_of_rows<4, 1>(rows);
+    if (nv == 3) return tile_of_rows<3, 1>(rows);
+    if (nv == 2) return runs ? tile_of_rows<2, 2>(rows) : tile_of_rows<2, 1>(rows);
+  } else {
+    if (nv == 2) return tile_of_rows<2, 1>(rows);
   }
-  return nv == 2 ? tile_of_rows<2>(rows) : tile_of_rows<1>(rows);
+  return runs ? tile_of_rows<1, 4>(rows) : tile_of_rows<1, 1>(rows);
 }
 
-// Memory that is needed soon: rows of `width` floats.
-struct Ahead {
-  const float* data = nullptr;
-  int64_t rows = 0, width = 0, stride = 0;
-  // Ask for the share of step i of n.
-  void fetch(int64_t i, int64_t n) const {
-    const int64_t lines = (width + 15) / 16, begin = rows * lines * i / n, end = rows * lines * (i + 1) / n;
-    int64_t at = lines ? begin % lines : 0;
-    const float* from = begin < end ? data + begin / lines * stride : nullptr;
-    for (int64_t line = begin; line < end; ++line) {
-      __builtin_prefetch(from + at * 16, 0, 2);
-      if (++at == lines) at = 0, from += stride;
+// Memory that is needed soon, rows of `width` floats, asked for in equal steps.
+class Ahead {
+ public:
+  Ahead() = default;
+  Ahead(const float* data, int64_t rows, int64_t width, int64_t stride)
+      : data_(data), lines_(ceil_div(width, 16)), stride_(stride), left_(rows * lines_) {}
+  void plan(int64_t steps) { per_step_ = left_ ? ceil_div(left_, max(steps, 1)) : 0; }
+  void step() {
+    int64_t n = min(per_step_, left_);
+    left_ -= n;
+    for (; n > 0; --n) {
+      __builtin_prefetch(data_ + at_ * 16, 0, 2);
+      if (++at_ == lines_) at_ = 0, data_ += stride_;
     }
   }
+
+ private:
+  const float* data_ = nullptr;
+  int64_t lines_ = 0, stride_ = 0, left_ = 0, per_step_ = 0, at_ = 0;
+};
+
+struct RowsA {
+  const float* data;
+  const int64_t* offset;  // (count)
+  int64_t count;
+  bool runs;  // columns come in runs of 4, see conv_tile
 };
 
 // Columns [0, cols) of b (kc, ldb) to out (kc, cols padded with zeros to whole vectors).
@@ -128,72 +162,66 @@ inline void pack_rows(const float* b, int64_t ldb, int64_t kc, int64_t cols, flo
     for_each_vec(cols, [&](int64_t j, int64_t n) { Vec::load(b + j, n).store(out + j); });
 }
 
-struct RowsA {
-  const float* data;
-  const int64_t* offset;  // (count)
-  int64_t count;
-};
-
 // c (a.count, n) = activation((add ? c : 0) + a (a.count, k) @ b (k, n) + bias), on the calling thread.
-// columns(p0, kc, buffer) gives the offsets of columns [p0, p0 + kc); `soon` is fetched on the way.
+// columns(p0, kc, buffer) gives the offsets of columns [p0, p0 + kc); `soon` and `also` are
+// fetched on the way.
 template <class Columns>
-void multiply(const RowsA& a, const Columns& columns, int64_t k, const MatrixB& b, int64_t n, const Target& to,
-              const Ahead& soon = {}) {
-  const int64_t depth = n <= kPanel / 2 ? kMostDepth : kDepth, blocks = max(1, ceil_div(k, depth)), kb = ceil_div(k, blocks);
-  const int64_t panels = ceil_div(n, kPanel);
+void multiply(const RowsA& a, const Columns& columns, int64_t k, const KernelMatrix& b, int64_t n, const Target& to,
+              Ahead soon = {}, Ahead also = {}) {
+  const int64_t depth = b.panel <= kPanel / 2 ? kMostDepth : kDepth, blocks = max(1, ceil_div(k, depth)),
+                kb = round_up(ceil_div(k, blocks), 4), panels = ceil_div(n, b.panel);
   // A panel is copied where its rows are not whole vectors, or lie so far apart that they share few
   // sets of the cache.
   const bool copies = !b.packed && (n % Vec::width || (b.ld > kPanel && a.count > 2 * kMostRows));
-  Scratch<float> panel_copy(copies ? kb * kPanel : 0);
+  Scratch<float> panel_copy(copies ? kb * b.panel : 0);
   int64_t buffer[kMostDepth];
   float bias[kPanel];
+  const int64_t full = ceil_div(a.count, most_rows(int(b.panel / Vec::width)));
+  soon.plan(blocks * panels * full), also.plan(blocks * panels * full);
   for (int64_t block = 0; block < blocks; ++block) {
-    const int64_t p0 = block * kb, kc = min(kb, k - p0);
+    const int64_t p0 = block * kb, kc = max(0, min(kb, k - p0));
     const int64_t* col = columns(p0, kc, buffer);
-    for (int64_t panel = 0; panel < panels; ++panel) {
-      const int64_t j = panel * kPanel, cols = min(kPanel, n - j), nv = ceil_div(cols, Vec::width);
+    const bool final = block == blocks - 1;
+    for (int64_t j = 0; j < n; j += b.panel) {
+      const int64_t cols = min(b.panel, n - j), nv = ceil_div(cols, Vec::width);
       TileArgs t;
       t.k = kc, t.col = col, t.c = to.c + j, t.last = cols - (nv - 1) * Vec::width;
-      t.add = to.add || block, t.bias = nullptr, t.relu = false;
-      if (block == blocks - 1) {
-        t.relu = to.activation == kActivationRelu;
-        if (to.bias) {
-          for_each_vec(nv * Vec::width, [&](int64_t i, int64_t) { Vec::zero().store(bias + i); });
-          copy(to.bias + j, bias, cols);
-          t.bias = bias;
-        }
+      t.add = to.add || block, t.bias = nullptr, t.relu = final && to.activation == kActivationRelu;
+      if (final && to.bias) {
+        zero(bias, kPanel);
+        copy(to.bias + j, bias, cols);
+        t.bias = bias;
       }
+      const bool same = j + b.panel < n;  // the next panel is of the same block
+      const int64_t j1 = same ? j + b.panel : 0, p1 = same ? p0 : p0 + kb, k1 = max(0, min(kb, k - p1)),
+                    cols1 = min(b.panel, n - j1);
       Ahead next;
-      const int64_t j1 = panel + 1 < panels ? j + kPanel : 0, p1 = panel + 1 < panels ? p0 : p0 + kb;
-      const int64_t k1 = min(kb, k - p1), cols1 = min(kPanel, n - j1);
       if (b.packed) {
         t.ldb = nv * Vec::width, t.b = b.data + j * b.k + p0 * t.ldb;
         const int64_t ld1 = round_up(cols1, Vec::width);
-        if (k1 > 0) next = {b.data + j1 * b.k + p1 * ld1, 1, k1 * ld1, 0};
+        next = {b.data + j1 * b.k + p1 * ld1, k1, ld1, ld1};
       } else {
         t.ldb = b.ld, t.b = b.data + p0 * b.ld + j;
         if (copies) {
           pack_rows(t.b, b.ld, kc, cols, panel_copy);
           t.b = panel_copy, t.ldb = nv * Vec::width;
         }
-        if (k1 > 0) next = {b.data + p1 * b.ld + j1, k1, cols1, b.ld};
+        next = {b.data + p1 * b.ld + j1, k1, cols1, b.ld};
       }
-      const int64_t tiles = ceil_div(a.count, most_rows(int(nv)));
-      int64_t chosen = 0;
-      ConvTile kernel = nullptr;
-      for (int64_t tile = 0; tile < tiles; ++tile) {
-        // Tiles differ by one row at most.
-        const int64_t i0 = a.count * tile / tiles, rows = a.count * (tile + 1) / tiles - i0;
+      // Tiles differ by one row at most.
+      const int64_t tiles = ceil_div(a.count, most_rows(int(nv))), fewer = a.count / tiles, more = a.count % tiles;
+      const ConvTile kernel_fewer = choose_tile(fewer, nv, a.runs), kernel_more = choose_tile(fewer + (more > 0), nv, a.runs);
+      next.plan(tiles);
+      for (int64_t tile = 0, i0 = 0, rows; tile < tiles; ++tile, i0 += rows) {
+        rows = fewer + (tile < more);
         const float* row[kMostRows];
         for (int64_t r = 0; r < rows; ++r) row[r] = a.data + a.offset[i0 + r];
-        next.fetch(tile, tiles);
-        soon.fetch((block * panels + panel) * tiles + tile, blocks * panels * tiles);
-        if (rows != chosen) kernel = choose_tile(rows, nv), chosen = rows;
+        next.step();
+        soon.step(), also.step();
         t.a = row, t.place = to.place + i0;
-        kernel(t);
-        if (block == blocks - 1 && to.activation > kActivationRelu)
-          for (int64_t r = 0; r < rows; ++r)
-            apply_epilogue(t.c + t.place[r], 0, 1, cols, nullptr, to.activation);
+        (tile < more ? kernel_more : kernel_fewer)(t);
+        if (final && to.activation > kActivationRelu)
+          for (int64_t r = 0; r < rows; ++r) apply_epilogue(t.c + t.place[r], 0, 1, cols, nullptr, to.activation);
       }
     }
   }

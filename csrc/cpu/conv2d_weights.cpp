@@ -11,7 +11,7 @@ struct Tasks {
   int64_t parts, per_part, fb, nb, f_blocks, col_blocks;
 };
 Tasks cut_tasks(const Patches& p, int64_t n) {
-  const int64_t k = p.k(), count = p.count();
+  const int64_t k = p.k(), count = p.count(), panel = panel_width(n);
   Tasks t;
   t.cut = cut_patches(p, max(min(count, 2 * kDepth), min(100000 / (k * n), 4096)));
   const int64_t chunks = t.cut.count();
@@ -24,7 +24,7 @@ Tasks cut_tasks(const Patches& p, int64_t n) {
   // if they are padded.
   const int64_t work = count / t.parts;
   while (t.parts * ceil_div(k, t.fb) * ceil_div(n, t.nb) < 12 && t.fb * t.nb * work > 400000) {
-    if (t.nb > kPanel && (t.nb >= t.fb || t.nb > 2 * kPanel || t.fb <= 96)) t.nb = round_up(t.nb / 2, kPanel);
+    if (t.nb > panel && (t.nb >= t.fb || t.nb > 2 * panel || t.fb <= 96)) t.nb = round_up(t.nb / 2, panel);
     else if (t.fb > 48) t.fb = round_up(ceil_div(t.fb, 2), 24);
     else break;
   }
@@ -38,7 +38,8 @@ void conv2d_backward_weights(const float* x, const float* gy, float* gw, Conv2dS
   const int64_t icg = s.ic / s.groups, ocg = s.oc / s.groups, k = s.kh * s.kw * icg;
   Scratch<int64_t> offsets(s.kh + s.kw);
   for (int64_t g = 0; g < s.groups; ++g) {
-    const Patches p = forward_patches(s, x + g * icg, offsets);
+    Patches p = forward_patches(s, x + g * icg, offsets);
+    p.spread = true;
     float* out = gw + g * ocg;
     if (p.count() == 0) {
       for (int64_t i = 0; i < k; ++i) zero(out + i * s.oc, ocg);
@@ -50,8 +51,12 @@ void conv2d_backward_weights(const float* x, const float* gy, float* gw, Conv2dS
     // (parts, k, ocg)
     Scratch<float> partial(tasks.parts > 1 ? tasks.parts * k * ocg : 0);
     const int64_t ld = tasks.parts > 1 ? ocg : s.oc;
+    // With one tap a block of rows is a range of channels.
+    const bool one_tap = s.kh * s.kw == 1;
+    Patches widest = p;
+    if (one_tap) widest.channels = tasks.fb + 16;  // a copy may leave a gap
     parallel_for(tasks.parts * blocks, 1, [&](int64_t begin, int64_t end) {
-      Scratch<float> buffer(Chunk::buffer_size(p, cut));
+      Scratch<float> buffer(Chunk::buffer_size(widest, cut));
       Scratch<int64_t> ints(Chunk::max_count(cut) + 2 * tasks.fb);
       int64_t *rows = ints + Chunk::max_count(cut), *place = rows + tasks.fb;
       for (int64_t t = begin; t < end; ++t) {
@@ -60,13 +65,16 @@ void conv2d_backward_weights(const float* x, const float* gy, float* gw, Conv2dS
         float* sum = (tasks.parts > 1 ? partial.get() + part * k * ocg : out) + f0 * ld + j0;
         for (int64_t i = 0; i < fb; ++i) place[i] = i * ld;
         const int64_t first = part * tasks.per_part, last = min(chunks, first + tasks.per_part);
+        Patches q = p;
+        if (one_tap) q.x += f0, q.channels = fb;
         for (int64_t index = first; index < last; ++index) {
-          const Chunk chunk(p, cut, index, buffer, ints);
-          chunk.taps(p, f0, fb, rows);
+          const Chunk chunk(q, cut, index, buffer, ints);
+          chunk.taps(q, one_tap ? 0 : f0, fb, rows);
           const float* b = gy + chunk.first * s.oc + g * ocg + j0;
-          Ahead soon{b + chunk.count * s.oc, index + 1 < last ? chunk.count : 0, nb, s.oc};
-          multiply({chunk.data, rows, fb}, [&](int64_t p0, int64_t, int64_t*) { return chunk.offset + p0; }, chunk.count,
-                   {b, chunk.count, s.oc, false}, nb, {sum, place, index > first, nullptr, kActivationLinear}, soon);
+          const bool more = index + 1 < last;
+          multiply({chunk.data, rows, fb, false}, [&](int64_t p0, int64_t, int64_t*) { return chunk.offset + p0; }, chunk.count,
+                   {b, chunk.count, s.oc, panel_width(ocg), false}, nb, {sum, place, index > first, nullptr, kActivationLinear},
+                   Ahead(b + chunk.count * s.oc, more ? chunk.count : 0, nb, s.oc), more ? chunk.following : Ahead());
         }
       }
     });

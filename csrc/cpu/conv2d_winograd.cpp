@@ -32,9 +32,6 @@ struct Problem {
 // multiples of a page would share one set of the cache.
 inline int64_t apart(int64_t size) { return round_up(size, 16) + 16; }
 
-// The transformed kernel: for each panel of filters, 16 matrices (channels, panel).
-inline int64_t panel_size(int64_t channels) { return 16 * apart(channels * kPanel); }
-
 // 4 x 4 values B^T d B of a 4 x 4 tile d.
 inline void transform_tile(const Vec d[4][4], Vec v[4][4]) {
   Vec t[4][4];
@@ -90,8 +87,9 @@ inline void transform_output(const float* m, int64_t step, Vec y[2][2]) {
   }
 }
 
-// Tiles [first, first + count) of filters [j0, j0 + cols) from m: 16 matrices (count, kPanel).
-void store_output(const Problem& p, int64_t first, int64_t count, int64_t j0, int64_t cols, const float* m, int64_t step) {
+// Tiles [first, first + count) of filters [j0, j0 + cols) from m: 16 matrices (count, ld).
+void store_output(const Problem& p, int64_t first, int64_t count, int64_t j0, int64_t cols, const float* m, int64_t ld,
+                  int64_t step) {
   const bool is_relu = p.activation == kActivationRelu, more = p.activation > kActivationRelu;
   for (int64_t t = 0; t < count; ++t) {
     const int64_t tile = first + t, image = tile / (p.down() * p.across()), i0 = tile / p.across() % p.down() * 2,
@@ -100,7 +98,7 @@ void store_output(const Problem& p, int64_t first, int64_t count, int64_t j0, in
     const bool below = i0 + 1 < p.oh, right = j + 1 < p.ow;
     for_each_vec(cols, [&](int64_t c, int64_t n) {
       Vec y[2][2];
-      transform_output(m + t * kPanel + c, step, y);
+      transform_output(m + t * ld + c, step, y);
       const Vec bias = p.bias ? Vec::load(p.bias + j0 + c, n) : Vec::zero();
       FASTNN_UNROLL for (int i = 0; i < 4; ++i) {
         if (p.bias) y[i / 2][i % 2] = y[i / 2][i % 2] + bias;
@@ -134,87 +132,114 @@ inline void transform_kernel(const Vec g[9], float* to, int64_t step) {
   }
 }
 
-// w (3, 3, ic, oc) -> u, panels of 16 matrices (ic, panel of oc).
-void transform_weights(const float* w, int64_t ic, int64_t oc, int64_t ld, float* u) {
-  const int64_t panels = ceil_div(oc, kPanel), block = 16, blocks = ceil_div(ic, block);
-  parallel_for(panels * blocks, max(1, 16384 / (block * kPanel * 9)), [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t) {
-      const int64_t j0 = t / blocks * kPanel, cols = min(kPanel, oc - j0), width = round_up(cols, Vec::width);
-      for (int64_t c = t % blocks * block; c < min(ic, (t % blocks + 1) * block); ++c)
-        for_each_vec(cols, [&](int64_t j, int64_t n) {
-          Vec g[9];
-          FASTNN_UNROLL for (int tap = 0; tap < 9; ++tap) g[tap] = Vec::load(w + (tap * ic + c) * ld + j0 + j, n);
-          transform_kernel(g, u + t / blocks * panel_size(ic) + c * width + j, apart(ic * kPanel));
-        });
-    }
-  });
-}
+// The transformed kernel in blocks of `depth` channels by `wide` filters, 16 matrices each.
+struct Kernel {
+  const float* w;  // (3, 3, ic, oc) with rows of length ld
+  int64_t ic, ld;
+  bool turned;  // the gradient of the input has filters for channels, and the taps backwards
+  int64_t channels, filters, depth, wide;
+  int64_t panel() const { return panel_width(filters); }
+  int64_t depth_blocks() const { return ceil_div(channels, depth); }
+  int64_t wide_blocks() const { return ceil_div(filters, wide); }
+  int64_t step() const { return apart(depth * wide); }
+  int64_t block_size() const { return 16 * step(); }
 
-// The same of the kernel turned around, for the gradient of the input: panels of (oc, panel of ic).
-void transform_turned_weights(const float* w, int64_t ic, int64_t oc, int64_t ld, float* u) {
-  const int64_t panels = ceil_div(ic, kPanel), block = 16, blocks = ceil_div(oc, block);
-  parallel_for(panels * blocks, max(1, 16384 / (block * kPanel * 9)), [&](int64_t begin, int64_t end) {
-    Scratch<float> turned(9 * block * kPanel);
-    for (int64_t t = begin; t < end; ++t) {
-      const int64_t j0 = t / blocks * kPanel, cols = min(kPanel, ic - j0), width = round_up(cols, Vec::width);
-      const int64_t c0 = t % blocks * block, rows = min(block, oc - c0);
-      if (cols < width) zero(turned, 9 * block * kPanel);
+  // Block (d, f) -> u: in panels of filters, each (channels of the block, filters padded to vectors).
+  void transform(int64_t d, int64_t f, float* u) const {
+    const int64_t c0 = d * depth, rows = min(depth, channels - c0), j0 = f * wide, end = min(filters, j0 + wide);
+    for (int64_t j = j0; j < end; j += panel()) {
+      const int64_t cols = min(panel(), end - j), width = round_up(cols, Vec::width);
+      if (turned) transform_panel_turned(c0, rows, j, cols, width, u + (j - j0) * rows);
+      else transform_panel(c0, rows, j, cols, width, u + (j - j0) * rows);
+    }
+  }
+
+ private:
+  void transform_panel(int64_t c0, int64_t rows, int64_t j0, int64_t cols, int64_t width, float* u) const {
+    for (int64_t c = 0; c < rows; ++c)
+      for_each_vec(cols, [&](int64_t j, int64_t n) {
+        Vec g[9];
+        FASTNN_UNROLL for (int tap = 0; tap < 9; ++tap) g[tap] = Vec::load(w + (tap * ic + c0 + c) * ld + j0 + j, n);
+        transform_kernel(g, u + c * width + j, step());
+      });
+  }
+  void transform_panel_turned(int64_t c0, int64_t rows, int64_t j0, int64_t cols, int64_t width, float* u) const {
+    constexpr int64_t kBlock = 16;
+    Scratch<float> turned_taps(9 * kBlock * kPanel);
+    if (cols < width) zero(turned_taps, 9 * kBlock * kPanel);
+    for (int64_t c = 0; c < rows; c += kBlock) {
+      const int64_t block = min(kBlock, rows - c);
       for (int64_t tap = 0; tap < 9; ++tap)
-        transpose_tile<float>((const char*)(w + ((8 - tap) * ic + j0) * ld + c0), ld * 4,
-                              (char*)(turned.get() + tap * block * kPanel), kPanel * 4, cols, rows);
-      for (int64_t c = 0; c < rows; ++c)
+        transpose_tile<float>((const char*)(w + ((8 - tap) * ic + j0) * ld + c0 + c), ld * 4,
+                              (char*)(turned_taps.get() + tap * kBlock * kPanel), kPanel * 4, cols, block);
+      for (int64_t i = 0; i < block; ++i)
         for (int64_t j = 0; j < width; j += Vec::width) {
           Vec g[9];
-          FASTNN_UNROLL for (int tap = 0; tap < 9; ++tap) g[tap] = Vec::load(turned.get() + (tap * block + c) * kPanel + j);
-          transform_kernel(g, u + t / blocks * panel_size(oc) + (c0 + c) * width + j, apart(oc * kPanel));
+          FASTNN_UNROLL for (int tap = 0; tap < 9; ++tap) g[tap] = Vec::load(turned_taps.get() + (tap * kBlock + i) * kPanel + j);
+          transform_kernel(g, u + (c + i) * width + j, step());
         }
     }
-  });
-}
-
-// Products and output of the tiles [first, first + count) for panels [panel0, panel1) of filters.
-void multiply_tiles(const Problem& p, const float* u, const float* v, int64_t v_step, int64_t first, int64_t count,
-                    int64_t panel0, int64_t panel1) {
-  const int64_t m_step = apart(count * kPanel), u_step = apart(p.channels * kPanel);
-  Scratch<float> m(16 * m_step);
-  Scratch<int64_t> ints(2 * count + p.channels);
-  int64_t *row = ints, *place = row + count, *col = place + count;
-  for (int64_t i = 0; i < count; ++i) row[i] = i * p.channels, place[i] = i * kPanel;
-  for (int64_t c = 0; c < p.channels; ++c) col[c] = c;
-  for (int64_t panel = panel0; panel < panel1; ++panel) {
-    const int64_t j0 = panel * kPanel, cols = min(kPanel, p.filters - j0), width = round_up(cols, Vec::width);
-    const float* matrix = u + panel * panel_size(p.channels);
-    for (int64_t i = 0; i < 16; ++i, matrix += u_step)
-      multiply({v + i * v_step, row, count}, [&](int64_t p0, int64_t, int64_t*) { return col + p0; }, p.channels,
-               {matrix, p.channels, 0, true}, width, {m.get() + i * m_step, place, false, nullptr, kActivationLinear},
-               {matrix + u_step, 1, p.channels * width, 0});
-    store_output(p, first, count, j0, cols, m, m_step);
   }
+};
+
+// Products and output of the tiles [first, first + count), transformed in v, for block f of filters.
+// u: the transformed kernel, or null to transform what is needed here.
+void multiply_tiles(const Problem& p, const Kernel& kernel, const float* u, const float* v, int64_t v_step,
+                    int64_t first, int64_t count, int64_t f) {
+  const int64_t m_step = apart(count * kernel.wide), j0 = f * kernel.wide, cols = min(kernel.wide, p.filters - j0);
+  Scratch<float> m(16 * m_step), own(u ? 0 : kernel.block_size());
+  Scratch<int64_t> ints(2 * count + kernel.depth);
+  int64_t *row = ints, *place = row + count, *col = place + count;
+  for (int64_t i = 0; i < count; ++i) row[i] = i * p.channels, place[i] = i * kernel.wide;
+  for (int64_t c = 0; c < kernel.depth; ++c) col[c] = c;
+  for (int64_t d = 0; d < kernel.depth_blocks(); ++d) {
+    const int64_t c0 = d * kernel.depth, depth = min(kernel.depth, p.channels - c0);
+    if (!u) kernel.transform(d, f, own);
+    const float* matrix = u ? u + (f * kernel.depth_blocks() + d) * kernel.block_size() : own.get();
+    for (int64_t i = 0; i < 16; ++i, matrix += kernel.step()) {
+      const float* from = v + i * v_step + c0;
+      multiply({from, row, count, depth % 4 == 0}, [&](int64_t p0, int64_t, int64_t*) { return col + p0; }, depth,
+               {matrix, depth, 0, kernel.panel(), true}, round_up(cols, Vec::width),
+               {m.get() + i * m_step, place, d > 0, nullptr, kActivationLinear},
+               Ahead(matrix + kernel.step(), u ? 1 : 0, depth * kernel.wide, 0),
+               Ahead(from + v_step, i < 15 ? count : 0, depth, p.channels));
+    }
+  }
+  store_output(p, first, count, j0, cols, m, kernel.wide, m_step);
 }
 
-// How many tiles are worked on together: their transforms take half a second-level cache, and the
-// kernel, which streams by where it is large, serves many of them.
-int64_t tiles_at_once(const Problem& p) {
-  return min(p.tiles(), min(96, max(24, (int64_t(1) << 14) / p.channels)));
-}
-
-void run(const Problem& p, const float* u) {
-  const int64_t tiles = p.tiles(), panels = ceil_div(p.filters, kPanel);
-  int64_t count = tiles_at_once(p), blocks = ceil_div(tiles, count);
+void run(const Problem& p, const float* w, const Conv2dShape& s, bool turned) {
+  const int64_t tiles = p.tiles();
+  // Tiles that are worked on together: their transforms take half a second-level cache, and the kernel,
+  // which streams by where it is large, serves many of them.
+  int64_t count = min(tiles, min(96, max(24, (int64_t(1) << 14) / p.channels)));
+  const bool few = tiles < 16 * count && p.filters > kPanel;
+  if (few) count = min(tiles, 128);
+  int64_t blocks = ceil_div(tiles, count);
   count = ceil_div(tiles, blocks), blocks = ceil_div(tiles, count);
-  const int64_t v_step = apart(count * p.channels);
-  if (blocks >= 8 || panels == 1) {
+
+  Kernel kernel{w, s.ic / s.groups, s.oc, turned, p.channels, p.filters, 0, 0};
+  kernel.depth = ceil_div(p.channels, ceil_div(p.channels, 128));
+  kernel.wide = kernel.panel() * (few && blocks * ceil_div(p.filters, kernel.panel()) >= 16 ? 2 : 1);
+  const int64_t wides = kernel.wide_blocks(), depths = kernel.depth_blocks(), v_step = apart(count * p.channels);
+  const bool on_the_way = few && blocks == 1;
+  Scratch<float> u(on_the_way ? 0 : wides * depths * kernel.block_size());
+  if (!on_the_way)
+    parallel_for(wides * depths, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) kernel.transform(t % depths, t / depths, u.get() + t * kernel.block_size());
+    });
+  if (!few) {
     parallel_for(blocks, 1, [&](int64_t begin, int64_t end) {
       Scratch<float> v(16 * v_step);
       for (int64_t b = begin; b < end; ++b) {
         const int64_t first = b * count, n = min(count, tiles - first);
         transform_input(p, first, n, v, v_step);
-        multiply_tiles(p, u, v, v_step, first, n, 0, panels);
+        for (int64_t f = 0; f < wides; ++f) multiply_tiles(p, kernel, u, v, v_step, first, n, f);
       }
     });
     return;
   }
-  // Few tiles: threads share them out for the transform, and panels of filters for the products.
+  // Few tiles: threads share them out for the transform, and blocks of filters for the products.
   Scratch<float> v(blocks * 16 * v_step);
   const int64_t part = max(1, 16384 / (16 * p.channels)), parts = ceil_div(count, part);
   parallel_for(blocks * parts, 1, [&](int64_t begin, int64_t end) {
@@ -223,10 +248,11 @@ void run(const Problem& p, const float* u) {
       if (first < last) transform_input(p, first, last - first, v.get() + b * 16 * v_step + t0 * p.channels, v_step);
     }
   });
-  parallel_for(blocks * panels, 1, [&](int64_t begin, int64_t end) {
+  parallel_for(blocks * wides, 1, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
-      const int64_t b = t / panels, panel = t % panels, first = b * count;
-      multiply_tiles(p, u, v.get() + b * 16 * v_step, v_step, first, min(count, tiles - first), panel, panel + 1);
+      const int64_t b = t % blocks, first = b * count;
+      multiply_tiles(p, kernel, on_the_way ? nullptr : u.get(), v.get() + b * 16 * v_step, v_step, first,
+                     min(count, tiles - first), t / blocks);
     }
   });
 }
@@ -249,11 +275,9 @@ bool winograd_forward(const float* x, const float* w, const float* bias, float* 
   const int64_t icg = s.ic / s.groups, ocg = s.oc / s.groups;
   Problem p{x, s.n, s.ih, s.iw, s.ic, icg, y, s.oh, s.ow, s.oc, ocg, s.ph, s.pw, bias, activation};
   if (!pays(s, p)) return false;
-  Scratch<float> u(ceil_div(ocg, kPanel) * panel_size(icg));
   for (int64_t g = 0; g < s.groups; ++g) {
     p.x = x + g * icg, p.out = y + g * ocg, p.bias = bias ? bias + g * ocg : nullptr;
-    transform_weights(w + g * ocg, icg, ocg, s.oc, u);
-    run(p, u);
+    run(p, w + g * ocg, s, false);
   }
   return true;
 }
@@ -263,11 +287,9 @@ bool winograd_backward_input(const float* gy, const float* w, const float* bias,
   const int64_t icg = s.ic / s.groups, ocg = s.oc / s.groups;
   Problem p{gy, s.n, s.oh, s.ow, s.oc, ocg, gx, s.ih, s.iw, s.ic, icg, 2 - s.ph, 2 - s.pw, bias, activation};
   if (!pays(s, p)) return false;
-  Scratch<float> u(ceil_div(icg, kPanel) * panel_size(ocg));
   for (int64_t g = 0; g < s.groups; ++g) {
     p.x = gy + g * ocg, p.out = gx + g * icg, p.bias = bias ? bias + g * icg : nullptr;
-    transform_turned_weights(w + g * ocg, icg, ocg, s.oc, u);
-    run(p, u);
+    run(p, w + g * ocg, s, true);
   }
   return true;
 }
