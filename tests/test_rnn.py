@@ -162,6 +162,16 @@ def test_large_weights(name, options, go_backwards):
     Case(name, 7, 14, features, 65, return_sequences=True, go_backwards=go_backwards, **options).check()
 
 
+# Recurrent weights that threads share by units, few rows and many; simple_rnn has one gate only.
+@pytest.mark.parametrize("name, options", OPS[:4], ids=ids[:4])
+@pytest.mark.parametrize("batch, units", [(1, 150), (3, 150), (26, 330)])
+def test_shared_by_units(name, options, batch, units):
+    units *= 2 if name == "simple_rnn" else 1
+    mask = np.random.default_rng(2).random((batch, 5)) < 0.7
+    Case(name, batch, 5, 9, units, return_sequences=True, **options).check()
+    Case(name, batch, 5, 9, units, return_sequences=True, go_backwards=True, mask=mask, **options).check()
+
+
 @pytest.mark.parametrize("name, options", OPS, ids=ids)
 def test_without_bias_and_state(name, options):
     case = Case(name, 3, 4, 5, 6, **options)
@@ -173,7 +183,8 @@ def test_without_bias_and_state(name, options):
 
 
 @pytest.mark.parametrize("name, options", OPS[:4], ids=ids[:4])
-@pytest.mark.parametrize("batch, time, features, units", [(37, 30, 20, 24), (64, 5, 300, 260), (1, 2000, 8, 8)])
+@pytest.mark.parametrize("batch, time, features, units", [(37, 30, 20, 24), (64, 5, 300, 260), (1, 2000, 8, 8), (1, 9, 7, 150),
+                                                          (5, 9, 7, 150), (20, 3, 30, 330)])
 def test_threads(name, options, batch, time, features, units):
     case = Case(name, batch, time, features, units, return_sequences=True, **options)
     weights = [case.rng.normal(size=s) for s in [(batch, time, units)] + case.states * [(batch, units)]]
@@ -188,8 +199,9 @@ def test_threads(name, options, batch, time, features, units):
 
 
 @pytest.mark.parametrize("name, options", OPS, ids=ids)
-def test_rows_do_not_depend_on_each_other(name, options):
-    case = Case(name, 13, 6, 9, 20, return_sequences=True, **options)
+@pytest.mark.parametrize("units", [20, 150])
+def test_rows_do_not_depend_on_each_other(name, options, units):
+    case = Case(name, 13, 6, 9, units, return_sequences=True, **options)
     whole = [y.numpy() for y in case.run()]
     for row in (0, 5, 12):
         arrays = [a if i in (1, 2, 3) else a[row:row + 1] for i, a in enumerate(case.arrays)]

@@ -1,8 +1,10 @@
-// What lstm, gru and simple_rnn share: packed weights and the register tile of one timestep.
+// What lstm, gru and simple_rnn share: packed weights, the register tile of one timestep, and how a
+// sequence is shared out.
 //
 // Units are cut into blocks of one vector. The panel of a block holds, for every row p of the
 // weights, one vector per gate, so that a tile of z has all gates of its units and the gate
-// functions run on it at once. A thread owns rows of the batch and walks through all timesteps.
+// functions run on it at once. Every element of z is one chain of fma over x, then h: its bits do
+// not depend on how rows and blocks are shared out.
 #pragma once
 #include "cpu/math.h"
 #include "cpu/parallel.h"
@@ -14,9 +16,8 @@ namespace {
 // MR * 4 accumulators, 4 panel vectors and a broadcast: 29 of 32 registers with AVX-512. With 16
 // registers 3 * 4 accumulators leave the panel vectors to memory operands.
 constexpr int kRnnRows = Vec::width == 16 ? 6 : 3;
-// Weights of at most this size are walked through at every step of a few rows (they stay in L2).
-constexpr int64_t kRnnSmallWeights = int64_t(1) << 18;  // floats
-
+// Rows whose tiles of one block are computed before their gate functions: both stay in L1.
+constexpr int64_t kRnnGroup = 24;
 
 // Rows of a batch lie far apart, so that no hardware prefetch follows a step of many of them: asks
 // for the n floats at p, which this row needs in its next step.
@@ -112,7 +113,7 @@ inline void for_each_tile(int64_t rows, F f) {
 }
 
 // A panel longer than this is used in pieces, each for all rows, which stay in the first-level cache.
-constexpr int64_t kRnnPiece = 128;
+constexpr int64_t kRnnPiece = 96;
 
 // z (rows, ldz) = the tiles of `rows` rows of one block of units; tile_of(row) is the tile that
 // starts there.
@@ -133,86 +134,147 @@ inline void rnn_tiles(int64_t rows, F tile_of, float* z, int64_t ldz) {
   } while (p < k1);
 }
 
-// Rows of the batch per chunk. Small weights stay in the cache of whoever uses them: eight or more
-// chunks balance the threads. Large ones are read from L3 at every step, for as many rows as the
-// problem gives to two threads.
-inline int64_t rnn_chunk_rows(int64_t batch, int64_t weights, int64_t steps) {
-  const bool small = weights <= kRnnSmallWeights;
-  int64_t rows = small ? (batch + 7) / 8 : (batch + 1) / 2;
-  const int64_t most = small ? 16 : 32, work = 100000 / (weights * steps + 1) + 1;
-  if (rows > most) rows = most;
-  return rows < work ? work : rows;  // at least ~0.2 MFLOP
+// How the steps of a layer are shared out: by rows of the batch, each chunk walking through all
+// steps, or by units, all threads meeting after every step.
+struct RnnPlan {
+  bool by_units;
+  int64_t chunk;  // rows, or units
+};
+// weights: floats read at every step; width: units are cut at its multiples.
+//
+// Walking alone needs no meeting, but streams all weights for few rows. A core's L2 of 1 MB or more
+// gives a line in two cycles, in which a core multiplies it with 4 rows; L3 takes ten. A meeting of
+// two threads costs 0.6 us, in which 80 KB come from L2.
+inline RnnPlan rnn_plan(int64_t batch, int64_t steps, int64_t units, int64_t width, int64_t weights) {
+  constexpr int64_t kSmall = int64_t(1) << 16, kL2 = int64_t(5) << 16;  // 256 KB, 1.25 MB
+  const int64_t blocks = (units + width - 1) / width;
+  if (weights > kL2 || (batch < 16 && weights >= kSmall)) {
+    // Few rows are bound by the weights: two chunks tend to stay with their threads, and in their L2.
+    int64_t chunks = 8;
+    if (batch < 8) chunks = weights < int64_t(1) << 20 ? 2 : weights >> 19;
+    return {true, (blocks + chunks - 1) / chunks * width};
+  }
+  // Two tiles high where the batch is large enough, in an even number of chunks.
+  int64_t chunks = (batch + 2 * kRnnRows - 1) / (2 * kRnnRows);
+  chunks += chunks % 2;
+  if (batch <= 32) chunks = batch <= 16 ? 2 : 4;
+  const int64_t rows = (batch + chunks - 1) / chunks, work = 100000 / (weights * steps + 1) + 1;
+  return {false, rows < work ? work : rows};  // at least ~0.2 MFLOP
+}
+
+// Calls step(row, rows, unit, units, s, phase) for all rows, units and phases of every step.
+template <class F>
+inline void rnn_run(const RnnPlan& plan, int64_t batch, int64_t steps, int64_t units, int phases, F step) {
+  if (plan.by_units) {
+    for (int64_t s = 0; s < steps; ++s)
+      for (int phase = 0; phase < phases; ++phase)
+        parallel_for(units, plan.chunk, [&](int64_t begin, int64_t end) { step(int64_t(0), batch, begin, end - begin, s, phase); });
+    return;
+  }
+  parallel_for(batch, plan.chunk, [&](int64_t begin, int64_t end) {
+    for (int64_t s = 0; s < steps; ++s)
+      for (int phase = 0; phase < phases; ++phase) step(begin, end - begin, int64_t(0), units, s, phase);
+  });
+}
+
+// Calls f(row, n, block) for the blocks of a step and groups of at most kRnnGroup rows. Back and
+// forth, as the weights that were used last are in the cache.
+template <class F>
+inline void rnn_for_each_group(int64_t row0, int64_t rows, int64_t block0, int64_t blocks, int64_t s, F f) {
+  for (int64_t i = 0; i < blocks; ++i) {
+    const int64_t block = block0 + (s % 2 ? blocks - 1 - i : i);
+    for (int64_t row = 0; row < rows; row += kRnnGroup)
+      f(row0 + row, rows - row < kRnnGroup ? rows - row : kRnnGroup, block);
+  }
 }
 
 // The weights of a layer as panels, one after the other for every block of units.
 // nv: vectors of a tile of z; nb0, nb1: vectors per row of the input's and of the state's panel.
 struct RnnWeights {
-  const int64_t k0, k1, nv, nb0, nb1, block_units, blocks, floats;
+  const int64_t k0, k1, nv, nb0, nb1, block_units, blocks;
   Scratch<float> packed;
 
   RnnWeights(const RnnForward& a, int64_t gates, int64_t nv, int64_t nb0, int64_t nb1)
       : k0(a.features), k1(a.units), nv(nv), nb0(nb0), nb1(nb1), block_units((gates == 1 ? nv : 1) * Vec::width),
-        blocks((a.units + block_units - 1) / block_units), floats(blocks * stride()), packed(floats) {
+        blocks((a.units + block_units - 1) / block_units), packed(blocks * stride()) {
     const int64_t ld = gates * a.units;
+    const bool one_gate = gates == 1;
     parallel_for(blocks, 1 + 65536 / stride(), [&](int64_t begin, int64_t end) {
+      // Row by row of all blocks: rows of large weights are pages apart.
+      for (int64_t p = 0; p < k0; ++p)
+        for (int64_t block = begin; block < end; ++block)
+          rnn_pack(a.kernel + p * ld, 1, ld, a.units, nb0, one_gate, block * block_units, panel0(block) + p * nb0 * Vec::width);
+      for (int64_t p = 0; p < k1; ++p)
+        for (int64_t block = begin; block < end; ++block)
+          rnn_pack(a.recurrent + p * ld, 1, ld, a.units, nb1, one_gate, block * block_units, panel1(block) + p * nb1 * Vec::width);
       for (int64_t block = begin; block < end; ++block) {
-        const int64_t unit = block * block_units;
-        rnn_pack(a.kernel, k0, ld, a.units, nb0, gates == 1, unit, panel0(block));
-        rnn_pack(a.recurrent, k1, ld, a.units, nb1, gates == 1, unit, panel1(block));
         for (int64_t i = 0; i < nv * Vec::width; ++i) start(block)[i] = 0;
-        if (a.bias) rnn_pack(a.bias, 1, ld, a.units, nb0, gates == 1, unit, start(block));
+        if (a.bias) rnn_pack(a.bias, 1, ld, a.units, nb0, one_gate, block * block_units, start(block));
       }
     });
   }
   int64_t stride() const { return (nv + k0 * nb0 + k1 * nb1) * Vec::width; }
   int64_t ld() const { return blocks * block_units; }  // of a row of the state
+  RnnPlan plan(const RnnForward& a) const {
+    return rnn_plan(a.batch, a.steps, ld(), block_units, blocks * k1 * nb1 * Vec::width);
+  }
   float* start(int64_t block) const { return packed + block * stride(); }
   float* panel0(int64_t block) const { return start(block) + nv * Vec::width; }
   float* panel1(int64_t block) const { return panel0(block) + k0 * nb0 * Vec::width; }
 };
 
-// The part of z that comes from x, for rows [row0, row0 + rows) of the batch. Small weights: each
-// step computes its own. Large ones: computed for a few steps at once, as one GEMM.
+// The part of z that comes from x. Few rows with small weights: each step computes its own.
+// Otherwise for some steps at once, so that weights are read less often, and by whole tiles.
 template <int NV, int NB0>
 class RnnInput {
  public:
-  RnnInput(const RnnForward& a, const RnnWeights& w, int64_t row0, int64_t rows)
-      : a_(a), w_(w), row0_(row0), rows_(rows),
-        steps_(w.floats > kRnnSmallWeights && w.k0 > 0 && a.steps > 1 ? 2 * kRnnRows : 0),
-        ld_(w.blocks * NV * Vec::width), z_(rows * steps_ * ld_) {}
+  RnnInput(const RnnForward& a, const RnnWeights& w, const RnnPlan& plan)
+      : a_(a), w_(w), steps_(steps_ahead(a, w, plan)), row_(NV * Vec::width), z_(steps_ * w.blocks * a.batch * row_) {}
 
-  // Before the step of order s, at time t.
-  void step(int64_t s, int64_t t) {
+  // Before step s of the given rows and blocks.
+  void step(int64_t row0, int64_t rows, int64_t block0, int64_t blocks, int64_t s) const {
     if (steps_ == 0 || s % steps_ != 0) return;
     const int64_t left = a_.steps - s, n = left < steps_ ? left : steps_;
-    first_ = a_.go_backwards ? t - n + 1 : t;
-    for (int64_t block = 0; block < w_.blocks; ++block)
-      for (int64_t p = 0; p < w_.k0; p += kRnnPiece)
-        for (int64_t r = 0; r < rows_; ++r)
-          for_each_tile(n, [&](int64_t k, int64_t tile) {
-            const float* x = a_.x + ((row0_ + r) * a_.steps + first_ + k) * a_.features + p;
-            float* z = at(r, first_ + k, block);
-            const int64_t kc = w_.k0 - p < kRnnPiece ? w_.k0 - p : kRnnPiece;
-            const float* panel = w_.panel0(block) + p * NB0 * Vec::width;
-            rnn_tile<NV, NB0, NB0>(tile, {p ? z : w_.start(block), p ? ld_ : 0, x, a_.features, kc, panel, x, 0, 0, x}, z, ld_);
-          });
+    const int64_t next_row = a_.steps * a_.features, next_step = a_.go_backwards ? -a_.features : a_.features;
+    for (int64_t block = block0; block < block0 + blocks; ++block)
+      for (int64_t p = 0; p < w_.k0; p += kRnnPiece) {
+        const int64_t kc = w_.k0 - p < kRnnPiece ? w_.k0 - p : kRnnPiece;
+        const float* panel = w_.panel0(block) + p * NB0 * Vec::width;
+        const auto tile = [&](int64_t r, int64_t k, int64_t count, int64_t ldx, int64_t ldz) {
+          const float* x = a_.x + r * next_row + time(s + k) * a_.features + p;
+          float* z = at(r, s + k, block);
+          rnn_tile<NV, NB0, NB0>(count, {p ? z : w_.start(block), p ? ldz : 0, x, ldx, kc, panel, x, 0, 0, x}, z, ldz);
+        };
+        if (rows >= kRnnRows)
+          for (int64_t k = 0; k < n; ++k)
+            for_each_tile(rows, [&](int64_t r, int64_t count) { tile(row0 + r, k, count, next_row, row_); });
+        else
+          for (int64_t r = row0; r < row0 + rows; ++r)
+            for_each_tile(n, [&](int64_t k, int64_t count) { tile(r, k, count, next_step, w_.blocks * a_.batch * row_); });
+      }
   }
-  // The tile of rows row0 + r... at time t, whose state is h (rows, ldh).
-  RnnTile tile(int64_t r, int64_t t, int64_t block, const float* h, int64_t ldh) const {
-    const float* x = a_.x + ((row0_ + r) * a_.steps + t) * a_.features;
-    if (steps_) return {at(r, t, block), steps_ * ld_, x, 0, 0, x, h, ldh, w_.k1, w_.panel1(block)};
+  // The tile of rows r... at step s, whose state is h (rows, ldh).
+  RnnTile tile(int64_t r, int64_t s, int64_t block, const float* h, int64_t ldh) const {
+    const float* x = a_.x + (r * a_.steps + time(s)) * a_.features;
+    if (steps_) return {at(r, s, block), row_, x, 0, 0, x, h, ldh, w_.k1, w_.panel1(block)};
     return {w_.start(block), 0, x, a_.steps * a_.features, w_.k0, w_.panel0(block), h, ldh, w_.k1, w_.panel1(block)};
   }
 
  private:
-  float* at(int64_t r, int64_t t, int64_t block) const {
-    return z_ + (r * steps_ + t - first_) * ld_ + block * NV * Vec::width;
+  static int64_t steps_ahead(const RnnForward& a, const RnnWeights& w, const RnnPlan& plan) {
+    const int64_t rows = plan.by_units ? a.batch : plan.chunk;
+    if (w.k0 == 0 || a.steps == 1 || (!plan.by_units && rows >= kRnnRows && w.blocks * w.stride() <= int64_t(1) << 18)) return 0;
+    const int64_t steps = 192 / (rows < a.batch ? rows : a.batch);  // ~32 tiles share a panel
+    return steps < 4 ? 4 : steps > 60 ? 60 : steps;
+  }
+  int64_t time(int64_t s) const { return a_.go_backwards ? a_.steps - 1 - s : s; }
+  float* at(int64_t r, int64_t s, int64_t block) const {
+    return z_ + ((s % steps_ * w_.blocks + block) * a_.batch + r) * row_;
   }
   const RnnForward& a_;
   const RnnWeights& w_;
-  const int64_t row0_, rows_, steps_, ld_;
-  Scratch<float> z_;
-  int64_t first_ = 0;
+  const int64_t steps_, row_;
+  Scratch<float> z_;  // (steps_, blocks, batch, NV * width)
 };
 
 // Rows of a state: `ld` apart and padded with zeros in the kernel, (batch, units) or null (zeros)
@@ -231,25 +293,21 @@ inline void rnn_store_state(const float* state, int64_t ld, int64_t row0, int64_
       Vec::load(state + r * ld + i, n).store(to + (row0 + r) * units + i, n);
     });
 }
+// Where the state before step s of a row is in hs and cs: rows (batch, time), then those after the
+// last step.
+inline int64_t rnn_before(int64_t batch, int64_t steps, int64_t row, int64_t s, bool go_backwards) {
+  return s == steps ? batch * steps + row : row * steps + (go_backwards ? steps - 1 - s : s);
+}
 // The state before the first step, in its place in the workspace.
-inline void rnn_save_initial(const RnnForward& a, const float* state, int64_t ld, int64_t row0, int64_t rows, float* saved) {
+inline void rnn_save_initial(const RnnForward& a, const float* state, int64_t ld, float* saved) {
   if (!saved) return;
-  for (int64_t r = 0; r < rows; ++r)
-    rnn_store_state(state + r * ld, ld, (row0 + r) * (a.steps + 1) + (a.go_backwards ? a.steps : 0), 1, a.units, saved);
+  for (int64_t r = 0; r < a.batch; ++r)
+    rnn_store_state(state + r * ld, ld, rnn_before(a.batch, a.steps, r, 0, a.go_backwards), 1, a.units, saved);
 }
 
-// Where the state after time t of a row is in hs and cs (batch, steps + 1, units): the row after t,
-// or before it when time runs backwards. The state before t is at the other one.
-inline int64_t rnn_after(int64_t row, int64_t steps, int64_t t, bool go_backwards) {
-  return row * (steps + 1) + (go_backwards ? t : t + 1);
-}
-inline int64_t rnn_before(int64_t row, int64_t steps, int64_t t, bool go_backwards) {
-  return row * (steps + 1) + (go_backwards ? t + 1 : t);
-}
-
-// The state `h` after a step of one block of units: workspace and output.
-inline void rnn_emit(const RnnForward& a, Vec h, bool on, int64_t row, int64_t t, int64_t s, int64_t unit, int64_t n) {
-  if (a.hs) h.store(a.hs + rnn_after(row, a.steps, t, a.go_backwards) * a.units + unit, n);
+// The state `h` of a row after step s at time t of one block of units: workspace and output.
+inline void rnn_emit(const RnnForward& a, Vec h, bool on, int64_t row, int64_t s, int64_t unit, int64_t n) {
+  if (a.hs) h.store(a.hs + rnn_before(a.batch, a.steps, row, s + 1, a.go_backwards) * a.units + unit, n);
   if (a.y) (on || !a.zero_output ? h : Vec::zero()).store(a.y + (row * a.steps + s) * a.units + unit, n);
 }
 

@@ -1,8 +1,7 @@
 // What the backward passes of lstm, gru and simple_rnn share.
 //
-// A pass has three phases: back through time (threads own rows of the batch) gives gz, the gradient
-// of the arguments of the gates for all steps; then the weights' gradients are products over batch
-// and time, and the input's is one product more.
+// A pass has two phases: back through time gives gz, the gradient of the arguments of the gates for
+// all steps, and its sum, the bias's gradient; then the gradients of weights and input are products.
 #pragma once
 #include "cpu/gemm.h"
 #include "cpu/rnn.h"
@@ -18,109 +17,137 @@ inline void rnn_zero(float* p, int64_t n) {
 // numbers, which is a hundred times slower on many CPUs, can start.
 inline Vec rnn_flush(Vec g) { return select(abs(g) < Vec::set(7.9e-31f), Vec::zero(), g); }
 
-// gh (units) += gy of the step. Returns whether the step was computed, not masked.
-inline bool rnn_add_gy(const RnnBackward& a, int64_t row, int64_t t, int64_t s, float* gh) {
+// gh (units) += gy of step s. Returns whether the step was computed, not masked.
+inline bool rnn_add_gy(const RnnBackward& a, int64_t row, int64_t t, int64_t s, int64_t unit0, int64_t units, float* gh) {
   const bool on = !a.mask || a.mask[row * a.steps + t];
   if (a.gy && (on || !a.zero_output)) {
     const float* gy = a.gy + (row * a.steps + s) * a.units;
-    for_each_vec(a.units, [&](int64_t i, int64_t n) { (Vec::load(gh + i, n) + Vec::load(gy + i, n)).store(gh + i, n); });
+    for_each_vec(units, [&](int64_t i, int64_t n) {
+      float* to = gh + unit0 + i;
+      (Vec::load(to, n) + Vec::load(gy + unit0 + i, n)).store(to, n);
+    });
   }
   return on;
 }
 
-// Columns of the recurrent weights, transposed and packed for gh += gz @ w^T.
-struct RnnWeightsT {
-  const int64_t units, k;
-  Scratch<float> packed;
-  // w (units, k), rows ld apart
-  RnnWeightsT(const float* w, int64_t units, int64_t k, int64_t ld)
-      : units(units), k(k), packed(packed_size(k, units)) {
-    pack_b_parallel(true, k, units, w, ld, packed);
+// The recurrent weights w (units, k), rows ld apart, for gh += gz @ w^T: packed, each chunk of units
+// for itself. A single row is dot products with the rows as they stand.
+class RnnWeightsT {
+ public:
+  RnnWeightsT(const float* w, int64_t units, int64_t k, int64_t ld, int64_t batch, const RnnPlan& plan)
+      : w_(w), k_(k), ld_(ld), packs_(batch > 1), chunk_(plan.by_units ? min(plan.chunk, units) : units),
+        packed_(packs_ ? ceil_div(units, chunk_) * packed_size(k, chunk_) : 0) {
+    if (packs_)
+      for (int64_t unit = 0; unit < units; unit += chunk_)
+        pack_b_parallel(true, k, min(chunk_, units - unit), w + unit * ld, ld, packed(unit));
   }
-  // gh (rows, units) += gz (rows, k) @ w^T
-  void add_product(int64_t rows, const float* gz, int64_t ldgz, float* gh, int64_t ldgh) const {
-    gemm_packed_serial(false, rows, units, k, gz, ldgz, packed, gh, ldgh, true);
+  // gh (rows, units) += gz (rows, k) @ w^T, for a chunk of units
+  void add_product(int64_t rows, int64_t unit0, int64_t units, const float* gz, int64_t ldgz, float* gh, int64_t ldgh) const {
+    if (packs_) gemm_packed_serial(false, rows, units, k_, gz, ldgz, packed(unit0), gh + unit0, ldgh, true);
+    else gemm_serial(false, true, rows, units, k_, gz, ldgz, w_ + unit0 * ld_, ld_, gh + unit0, ldgh, true);
   }
+
+ private:
+  float* packed(int64_t unit) const { return packed_ + unit / chunk_ * packed_size(k_, chunk_); }
+  const float* w_;
+  const int64_t k_, ld_;
+  const bool packs_;
+  const int64_t chunk_;
+  Scratch<float> packed_;
 };
 
-// c (m, n) = sum over batch and time of a[row, t, :m] (outer) gz[row, t, col : col + n]
+// Where the gradients of a step go. One row of the batch: gz (columns) of the workspace and of the
+// step, which is multiplied with the recurrent weights, and the bias's (columns), which is added to.
+struct RnnStepGradients {
+  float *gz, *step, *gb, *gh;
+};
+
+// Back through time: gates(row, t, s, unit0, units, g) computes the gradients of a row at step s
+// from g.gh and leaves in g.gh what does not pass through the recurrent weights. finish(row0, rows,
+// t, s, g_of_row) follows it for all rows of a chunk.
+// wide: columns of a step that are multiplied with them; columns: of gz and of gb.
+template <class F, class G>
+inline void rnn_through_time(const RnnBackward& a, const RnnPlan& plan, const RnnWeightsT& recurrent, int64_t wide,
+                             int64_t columns, float* gbias, F gates, G finish) {
+  const int64_t u = a.units, chunks = plan.by_units ? 1 : max(1, ceil_div(a.batch, plan.chunk));
+  // gh (batch, units), step (2, batch, wide), gb (chunks, columns)
+  Scratch<float> scratch(a.batch * (u + 2 * wide) + chunks * columns);
+  float *const gh = scratch, *const step = gh + a.batch * u, *const gb = step + 2 * a.batch * wide;
+  rnn_load_state(a.gh_last, 0, a.batch, u, gh, u);
+  rnn_zero(gb, chunks * columns);
+  rnn_run(plan, a.batch, a.steps + 1, u, 1, [&](int64_t row0, int64_t rows, int64_t unit0, int64_t units, int64_t i, int) {
+    // Chunks of units meet between steps: what they read and write must be apart.
+    float* const last = step + (plan.by_units ? (i + 1) % 2 : 0) * a.batch * wide;
+    float* const next = step + (plan.by_units ? i % 2 : 0) * a.batch * wide;
+    if (i > 0) recurrent.add_product(rows, unit0, units, last + row0 * wide, wide, gh + row0 * u, u);
+    if (i == a.steps) return;
+    const int64_t s = a.steps - 1 - i, t = a.go_backwards ? a.steps - 1 - s : s;
+    float* const gb_chunk = gb + (plan.by_units ? 0 : row0 / plan.chunk) * columns;
+    const auto of_row = [=, &a](int64_t r) {
+      return RnnStepGradients{a.gz + (r * a.steps + t) * columns, next + r * wide, gb_chunk, gh + r * a.units};
+    };
+    for (int64_t r = row0; r < row0 + rows; ++r) gates(r, t, s, unit0, units, of_row(r));
+    finish(row0, rows, t, s, of_row);
+  });
+  rnn_store_state(gh, u, 0, a.batch, u, a.gh0);
+  if (!gbias) return;
+  for (int64_t c = 1; c < chunks; ++c)
+    for_each_vec(columns, [&](int64_t k, int64_t n) { (Vec::load(gb + k, n) + Vec::load(gb + c * columns + k, n)).store(gb + k, n); });
+  for_each_vec(columns, [&](int64_t k, int64_t n) { Vec::load(gb + k, n).store(gbias + k, n); });
+}
+
+// c (m, n) = sum over batch and time of a[i, :m] (outer) gz[i, col : col + n]
 struct RnnProduct {
-  const float* a;
-  int64_t stride, lda, m;  // of a: between rows of the batch, between times; columns
-  int64_t col, n;
+  const float* a;  // (batch * steps, m)
+  int64_t lda, m, col, n;
   float* c;
   int64_t ldc;
 };
 
-// The product of the states before each step.
-inline RnnProduct rnn_state_product(const RnnBackward& a, int64_t col, int64_t n, float* c, int64_t ldc) {
-  const float* before = a.hs + (a.go_backwards ? a.units : 0);
-  return {before, (a.steps + 1) * a.units, a.units, a.units, col, n, c, ldc};
-}
-
-// All products, and gbias (bias_columns) = sum of gz over batch and time, or null.
-//
-// Batch and time are cut into a few slices, fixed by the problem; each gives a partial result, and
-// these are added in order. Columns are cut as well when there are many.
-inline void rnn_weight_gradients(const RnnBackward& a, int64_t ldgz, const RnnProduct* products,
-                                 int64_t count, float* gbias, int64_t bias_columns) {
-  constexpr int64_t kColumns = 256, kSteps = 512;
+// All products with gz (batch * steps, columns), and gx = gz[:, col : col + wide] @ kernel^T. Products with the
+// same columns of gz stand next to each other: gz is packed once for them.
+inline void rnn_products(const RnnBackward& a, int64_t columns, int64_t col, int64_t wide, const RnnProduct* products, int64_t count) {
+  constexpr int64_t kSlice = 256;  // rows of gz that stay in L2 until all products have used them
   const int64_t total = a.batch * a.steps;
-  int64_t tasks = 1, floats = bias_columns;  // task 0 of a slice is the bias
-  for (int64_t i = 0; i < count; ++i) {
-    tasks += ceil_div(products[i].n, kColumns);
-    floats += products[i].m * products[i].n;
+  int64_t floats = 0, widest = 0;
+  for (int64_t i = 0; i < count; ++i) floats += products[i].m * products[i].n, widest = max(widest, products[i].n);
+  if (floats > int64_t(1) << 17) {  // partial sums would be read from L3
+    Scratch<float> packed(packed_size(total, widest));
+    for (const RnnProduct* p = products; p < products + count; ++p) {
+      if (p == products || p[-1].col != p->col || p[-1].n != p->n) pack_b_parallel(false, total, p->n, a.gz + p->col, columns, packed);
+      gemm_packed(true, p->m, p->n, total, p->a, p->lda, packed, p->c, p->ldc);
+    }
+    if (a.gx) gemm(false, true, total, a.features, wide, a.gz + col, columns, a.kernel, wide, a.gx, a.features);
+    return;
   }
-  const int64_t slices = max(1, min(min(8, ceil_div(total, 256)), ceil_div(16, tasks)));
-  const int64_t slice_rows = ceil_div(total, slices);
-  Scratch<float> partial(slices * floats);
-  parallel_for(slices * tasks, total * floats > 200000 ? 1 : slices * tasks, [&](int64_t begin, int64_t end) {
-    for (int64_t task = begin; task < end; ++task) {
-      const int64_t slice = task / tasks, first = slice * slice_rows, last = min(total, first + slice_rows);
-      float* c = partial + slice * floats;
-      int64_t part = task % tasks;
-      if (part == 0) {
-        rnn_zero(c, bias_columns);
-        if (gbias)
-          for (int64_t i = first; i < last; ++i)
-            for_each_vec(bias_columns, [&](int64_t k, int64_t n) {
-              (Vec::load(c + k, n) + Vec::load(a.gz + i * ldgz + k, n)).store(c + k, n);
-            });
-        continue;
+  const int64_t chunks = max(1, min(8, total * floats / 400000)), rows = ceil_div(total, chunks);
+  Scratch<float> partial(chunks * floats), kernel(a.gx ? packed_size(wide, a.features) : 0);
+  if (a.gx) pack_b_parallel(true, wide, a.features, a.kernel, wide, kernel);
+  parallel_for(chunks, 1, [&](int64_t chunk, int64_t) {
+    const int64_t first = min(total, chunk * rows), end = min(total, first + rows);
+    Scratch<float> packed(packed_size(kSlice, widest));
+    if (first == end) rnn_zero(partial + chunk * floats, floats);
+    for (int64_t i = first; i < end; i += kSlice) {
+      const int64_t n = min(kSlice, end - i);
+      const float* gz = a.gz + i * columns;
+      float* c = partial + chunk * floats;
+      for (const RnnProduct* p = products; p < products + count; c += p->m * p->n, ++p) {
+        if (p == products || p[-1].col != p->col || p[-1].n != p->n) pack_b(false, n, p->n, gz + p->col, columns, packed);
+        gemm_packed_serial(true, p->m, p->n, n, p->a + i * p->lda, p->lda, packed, c, p->n, i > first);
       }
-      --part;
-      c += bias_columns;
-      const RnnProduct* p = products;
-      for (; part >= ceil_div(p->n, kColumns); ++p) part -= ceil_div(p->n, kColumns), c += p->m * p->n;
-      const int64_t col = part * kColumns, n = min(kColumns, p->n - col);
-      if (first >= last)
-        for (int64_t i = 0; i < p->m; ++i) rnn_zero(c + i * p->n + col, n);
-      // Pieces of rows that lie at one distance: within a row of the batch, or all.
-      const bool flat = a.steps == 1 || p->stride == a.steps * p->lda;
-      const int64_t steps = flat ? total : a.steps, lda = a.steps == 1 ? p->stride : p->lda;
-      for (int64_t i = first; i < last;) {
-        const int64_t row = i / steps, t = i % steps, k = min(min(kSteps, steps - t), last - i);
-        gemm_serial(true, false, p->m, n, k, p->a + row * p->stride + t * lda, lda, a.gz + i * ldgz + p->col + col, ldgz,
-                    c + col, p->n, i != first);
-        i += k;
-      }
+      if (a.gx) gemm_packed_serial(false, n, a.features, wide, gz + col, columns, kernel, a.gx + i * a.features, a.features);
     }
   });
-  // c = partial[0] + partial[1] + ...
-  const auto combine = [&](int64_t offset, int64_t m, int64_t n, float* c, int64_t ldc) {
-    parallel_for(m, 1 + 16384 / (n * slices + 1), [&](int64_t begin, int64_t end) {
+  const float* from = partial;
+  for (const RnnProduct* p = products; p < products + count; from += p->m * p->n, ++p)
+    parallel_for(p->m, 1 + 16384 / (p->n * chunks), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i)
-        for_each_vec(n, [&](int64_t j, int64_t w) {
-          const float* from = partial + offset + i * n + j;
-          Vec sum = Vec::load(from, w);
-          for (int64_t slice = 1; slice < slices; ++slice) sum = sum + Vec::load(from + slice * floats, w);
-          sum.store(c + i * ldc + j, w);
+        for_each_vec(p->n, [&](int64_t j, int64_t w) {
+          Vec sum = Vec::load(from + i * p->n + j, w);
+          for (int64_t chunk = 1; chunk < chunks; ++chunk) sum = sum + Vec::load(from + chunk * floats + i * p->n + j, w);
+          sum.store(p->c + i * p->ldc + j, w);
         });
     });
-  };
-  if (gbias) combine(0, 1, bias_columns, gbias, bias_columns);
-  for (int64_t i = 0, offset = bias_columns; i < count; offset += products[i].m * products[i].n, ++i)
-    combine(offset, products[i].m, products[i].n, products[i].c, products[i].ldc);
 }
 
 }  // namespace

@@ -13,35 +13,33 @@ constexpr int W = Vec::width;
 template <int NV, class F>
 void simple_rnn_blocks(const RnnForward& a, F activation) {
   const RnnWeights w(a, 1, NV, NV, NV);
-  const int64_t u = a.units, ld = w.ld();
-  parallel_for(a.batch, rnn_chunk_rows(a.batch, w.floats, a.steps), [&](int64_t begin, int64_t end) {
-    const int64_t rows = end - begin;
-    RnnInput<NV, NV> input(a, w, begin, rows);
-    Scratch<float> scratch(2 * rows * ld);
-    float *h = scratch, *h_next = h + rows * ld;
-    rnn_load_state(a.h0, begin, rows, u, h, ld);
-    rnn_save_initial(a, h, ld, begin, rows, a.hs);
-    for (int64_t s = 0; s < a.steps; ++s) {
-      const int64_t t = a.go_backwards ? a.steps - 1 - s : s;
-      input.step(s, t);
-      for (int64_t block = 0; block < w.blocks; ++block) {
-        const int64_t unit = block * NV * W;
-        rnn_tiles<NV>(rows, [&](int64_t r) { return input.tile(r, t, block, h + r * ld, ld); }, h_next + unit, ld);
-        for (int64_t r = 0; r < rows; ++r) {
-          const bool on = !a.mask || a.mask[(begin + r) * a.steps + t];
-          for (int64_t i = unit; i < unit + NV * W && i < u; i += W) {
-            float* to = h_next + r * ld + i;
-            const Vec v = on ? activation(Vec::load(to)) : Vec::load(h + r * ld + i);
-            v.store(to);
-            rnn_emit(a, v, on, begin + r, t, s, i, u - i < W ? u - i : W);
-          }
+  const RnnPlan plan = w.plan(a);
+  const RnnInput<NV, NV> input(a, w, plan);
+  const int64_t u = a.units, ld = w.ld(), state = a.batch * ld;
+  Scratch<float> scratch(2 * state);  // h before and after even steps
+  rnn_load_state(a.h0, 0, a.batch, u, scratch, ld);
+  rnn_save_initial(a, scratch, ld, a.hs);
+  rnn_run(plan, a.batch, a.steps, ld, 1, [&](int64_t row0, int64_t rows, int64_t unit0, int64_t units, int64_t s, int) {
+    const int64_t t = a.go_backwards ? a.steps - 1 - s : s, block0 = unit0 / w.block_units, blocks = units / w.block_units;
+    const float* h = scratch + s % 2 * state;
+    float* h_next = scratch + (s + 1) % 2 * state;
+    input.step(row0, rows, block0, blocks, s);
+    rnn_for_each_group(row0, rows, block0, blocks, s, [&](int64_t first, int64_t n, int64_t block) {
+      const int64_t unit = block * NV * W;
+      rnn_tiles<NV>(n, [&](int64_t r) { return input.tile(first + r, s, block, h + (first + r) * ld, ld); },
+                    h_next + first * ld + unit, ld);
+      for (int64_t row = first; row < first + n; ++row) {
+        const bool on = !a.mask || a.mask[row * a.steps + t];
+        for (int64_t i = unit; i < unit + NV * W && i < u; i += W) {
+          float* to = h_next + row * ld + i;
+          const Vec v = on ? activation(Vec::load(to)) : Vec::load(h + row * ld + i);
+          v.store(to);
+          rnn_emit(a, v, on, row, s, i, u - i < W ? u - i : W);
         }
       }
-      float* last = h;
-      h = h_next, h_next = last;
-    }
-    rnn_store_state(h, ld, begin, rows, u, a.h_last);
+    });
   });
+  rnn_store_state(scratch + a.steps % 2 * state, ld, 0, a.batch, u, a.h_last);
 }
 
 template <class F>
@@ -55,36 +53,26 @@ void simple_rnn_units(const RnnForward& a, F activation) {
 template <class F>
 void simple_rnn_through_time(const RnnBackward& a, F derivative) {
   const int64_t u = a.units;
-  const RnnWeightsT recurrent(a.recurrent, u, u, u);
-  parallel_for(a.batch, rnn_chunk_rows(a.batch, u * u, a.steps), [&](int64_t begin, int64_t end) {
-    const int64_t rows = end - begin;
-    Scratch<float> scratch(rows * 2 * u);
-    float *gh = scratch, *step = gh + rows * u;
-    rnn_load_state(a.gh_last, begin, rows, u, gh, u);
-    for (int64_t s = a.steps - 1; s >= 0; --s) {
-      const int64_t t = a.go_backwards ? a.steps - 1 - s : s;
-      for (int64_t r = 0; r < rows; ++r) {
-        float *out = a.gz + ((begin + r) * a.steps + t) * u, *st = step + r * u, *gh_r = gh + r * u;
-        const float* h = a.hs + rnn_after(begin + r, a.steps, t, a.go_backwards) * u;
-        if (s > 0) {
-          const int64_t next = a.go_backwards ? 1 : -1;
-          rnn_prefetch(h + next * u, u);
-          rnn_prefetch_to_write(out + next * u, u);
-        }
-        if (!rnn_add_gy(a, begin + r, t, s, gh_r)) {
-          rnn_zero(out, u), rnn_zero(st, u);
-          continue;
-        }
-        for_each_vec(u, [&](int64_t k, int64_t n) {
-          const Vec g = rnn_flush(derivative(Vec::load(h + k, n), Vec::load(gh_r + k, n)));
-          g.store(out + k, n), g.store(st + k, n);
-          Vec::zero().store(gh_r + k, n);
-        });
-      }
-      recurrent.add_product(rows, step, u, gh, u);
+  const RnnPlan plan = rnn_plan(a.batch, a.steps, u, W, u * u);
+  const RnnWeightsT recurrent(a.recurrent, u, u, u, a.batch, plan);
+  rnn_through_time(a, plan, recurrent, u, u, a.gbias, [&](int64_t row, int64_t t, int64_t s, int64_t unit0, int64_t units, RnnStepGradients to) {
+    const float* h = a.hs + rnn_before(a.batch, a.steps, row, s + 1, a.go_backwards) * u;
+    if (s > 0) {
+      rnn_prefetch(a.hs + rnn_before(a.batch, a.steps, row, s, a.go_backwards) * u + unit0, units);
+      rnn_prefetch_to_write(to.gz + (a.go_backwards ? u : -u) + unit0, units);
     }
-    rnn_store_state(gh, u, begin, rows, u, a.gh0);
-  });
+    if (!rnn_add_gy(a, row, t, s, unit0, units, to.gh)) {
+      rnn_zero(to.gz + unit0, units), rnn_zero(to.step + unit0, units);
+      return;
+    }
+    for_each_vec(units, [&](int64_t i, int64_t n) {
+      const int64_t k = unit0 + i;
+      const Vec g = rnn_flush(derivative(Vec::load(h + k, n), Vec::load(to.gh + k, n)));
+      g.store(to.gz + k, n), g.store(to.step + k, n);
+      (Vec::load(to.gb + k, n) + g).store(to.gb + k, n);
+      Vec::zero().store(to.gh + k, n);
+    });
+  }, [](auto...) {});
 }
 
 }  // namespace
@@ -106,12 +94,8 @@ void simple_rnn_backward(RnnBackward a) {
     case kRnnLinear: simple_rnn_through_time(a, [](Vec, Vec gh) { return gh; }); break;
     default: simple_rnn_through_time(a, [](Vec h, Vec gh) { return gh * (Vec::set(1) - h * h); });
   }
-  const RnnProduct products[] = {
-      {a.x, a.steps * a.features, a.features, a.features, 0, u, a.gkernel, u},
-      rnn_state_product(a, 0, u, a.grecurrent, u),
-  };
-  rnn_weight_gradients(a, u, products, 2, a.gbias, u);
-  if (a.gx) gemm(false, true, a.batch * a.steps, a.features, u, a.gz, u, a.kernel, u, a.gx, a.features);
+  const RnnProduct products[] = {{a.x, a.features, a.features, 0, u, a.gkernel, u}, {a.hs, u, u, 0, u, a.grecurrent, u}};
+  rnn_products(a, u, 0, u, products, 2);
 }
 
 }  // namespace fastnn::FASTNN_TARGET
