@@ -136,7 +136,7 @@ class PyProgram {
   }
   py::list calls() const {
     py::list found;
-    for (const Step& s : program_->steps) found.append(py::make_tuple(s.name, program_->labels[s.label]));
+    for (const Step& s : program_->steps) found.append(py::make_tuple(s.name, s.label));
     return found;
   }
 
@@ -160,6 +160,74 @@ class PyProgram {
   int64_t runs_ = 0;
   bool cleared_ = false;  // by the collector
 };
+
+// ---- steps that NumPy computes ----
+
+PyObject* python_runner = nullptr;  // runner(number, list of tensors) -> list of arrays
+
+// One array of such a step, behind its pointer.
+struct Described {
+  int64_t dtype, rank;
+  int64_t size[Shape::kMaxRank];
+};
+
+// args: number, count of inputs, count of outputs, their Described, then their pointers.
+void run_python_step(void (*)(), const std::byte* args) {
+  int64_t head[3];
+  std::memcpy(head, args, sizeof head);
+  const auto* described = reinterpret_cast<const Described*>(args + sizeof head);
+  void* const* pointers = reinterpret_cast<void* const*>(described + head[1] + head[2]);
+  const auto tensor = [&](int64_t i) {
+    auto* storage = new Storage;
+    storage->data = pointers[i];
+    storage->borrowed = true;
+    storage->release = [](void*) {};
+    const Shape shape(described[i].size, int(described[i].rank));
+    storage->bytes = shape.numel() * itemsize(DType(described[i].dtype));
+    return Tensor(storage, pointers[i], shape, DType(described[i].dtype));
+  };
+  py::gil_scoped_acquire gil;
+  py::list inputs;
+  for (int64_t i = 0; i < head[1]; ++i) inputs.append(py::reinterpret_steal<py::object>(wrap(tensor(i))));
+  const py::list results = py::reinterpret_borrow<py::object>(python_runner)(head[0], inputs);
+  check(int64_t(results.size()) == head[2], "[capture] a step of NumPy gave another number of arrays than when it was recorded");
+  for (int64_t i = 0; i < head[2]; ++i) {
+    Tensor y = tensor(head[1] + i);
+    const py::buffer_info info = py::reinterpret_borrow<py::buffer>(results[i]).request();
+    check(info.size * info.itemsize == y.bytes(), "[capture] a step of NumPy gave another size than when it was recorded");
+    std::memcpy(y.raw(), info.ptr, y.bytes());
+  }
+}
+
+// Notes that NumPy has computed `arrays` from `inputs` by step `number`; returns them as tensors.
+py::list record_python(int64_t number, const std::vector<Tensor>& inputs, const py::list& arrays,
+                       const std::vector<DType>& dtypes) {
+  std::vector<Tensor> all = inputs;
+  py::list results;
+  for (size_t i = 0; i < arrays.size(); ++i) {
+    const py::buffer_info info = py::reinterpret_borrow<py::buffer>(arrays[i]).request();
+    Shape shape;
+    for (const auto n : info.shape) shape.push_back(n);
+    Tensor y(shape, dtypes[i]);
+    std::memcpy(y.raw(), info.ptr, y.bytes());
+    all.push_back(y);
+    results.append(py::reinterpret_steal<py::object>(wrap(y)));
+  }
+  const int64_t head[3] = {number, int64_t(inputs.size()), int64_t(arrays.size())};
+  std::vector<std::byte> args(sizeof head + all.size() * (sizeof(Described) + sizeof(void*)));
+  std::memcpy(args.data(), head, sizeof head);
+  std::vector<PointerUse> uses;
+  for (size_t i = 0; i < all.size(); ++i) {
+    Described d{int64_t(all[i].dtype()), all[i].rank(), {}};
+    for (int a = 0; a < all[i].rank(); ++a) d.size[a] = all[i].size(a);
+    std::memcpy(args.data() + sizeof head + i * sizeof d, &d, sizeof d);
+    const int64_t at = int64_t(sizeof head + all.size() * sizeof d + i * sizeof(void*));
+    if (all[i].numel()) uses.push_back({at, all[i].raw(), i >= inputs.size()});
+  }
+  if (hooks.recorder)
+    hooks.recorder->add({"numpy", -1, run_python_step, nullptr, args.data(), int64_t(args.size()), &uses});
+  return results;
+}
 
 class PyRecorder {
  public:
@@ -187,8 +255,6 @@ class PyRecorder {
   void stop() { recorder_->stop(); }
   void fail(const std::string& why) { recorder_->fail(why); }
   std::string why() const { return recorder_->why(); }
-  int label(const std::string& text) { return recorder_->label(text); }
-  void set_label(int label) { recorder_->set_label(label); }
 
   py::object finish(const std::vector<Tensor>& results) {
     std::vector<std::pair<int64_t, Tensor>> moved;
@@ -251,10 +317,30 @@ void bind_program(py::module_& m) {
       .def("stop", &PyRecorder::stop)
       .def("fail", &PyRecorder::fail)
       .def("why", &PyRecorder::why)
-      .def("label", &PyRecorder::label)
-      .def("set_label", &PyRecorder::set_label)
       .def("finish", &PyRecorder::finish);
   m.def("recording_calls", [] { return hooks.recorder != nullptr; }, "Whether calls of this thread are being recorded.");
+  py::class_<Profiler>(m, "Profiler", "Times the calls of this thread.")
+      .def(py::init<>())
+      .def("start", &Profiler::start)
+      .def("stop", &Profiler::stop)
+      .def("events", [](const Profiler& p) {
+        py::list found;
+        for (const Event& e : p.events)
+          found.append(py::make_tuple(e.name, e.label, e.start, e.seconds, e.flops, e.bytes));
+        return found;
+      });
+  m.def("set_python_runner", [](py::object runner) { python_runner = runner.release().ptr(); }, "runner"_a);
+  m.def("record_python", &record_python, "number"_a, "inputs"_a, "arrays"_a, "dtypes"_a);
+  m.def("pause_recording", [](bool pause) {
+    static thread_local Recorder* paused = nullptr;
+    if (pause) paused = std::exchange(hooks.recorder, nullptr);
+    else hooks.recorder = std::exchange(paused, nullptr);
+  }, "pause"_a, "What Python reads between pause and continuation is not noted.");
+  m.def("set_label", [](const std::string& label) {
+    const char* before = hooks.label;
+    hooks.label = intern(Text{label.c_str()}).chars;
+    return before;
+  }, "label"_a, "Calls of this thread belong to this layer from now on; returns the label before.");
   m.def("generation", [] { return generation.load(std::memory_order_relaxed); });
   m.def("changed", [] { generation.fetch_add(1, std::memory_order_relaxed); },
         "Recorded steps must be recorded again: something that they may depend on has changed.");

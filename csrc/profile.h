@@ -2,7 +2,6 @@
 #pragma once
 #include <chrono>
 #include <cstddef>
-#include <string>
 #include <vector>
 
 #include "record.h"
@@ -12,7 +11,7 @@ namespace fastnn {
 struct Event {
   const char* name;
   int kernel;
-  std::string label;
+  const char* label;
   double start, seconds;  // from the start of the profile
   double flops, bytes;
 };
@@ -21,19 +20,16 @@ class Profiler {
  public:
   bool start();  // false if another profile is taken in this thread
   void stop();
-  void set_label(std::string label) { label_ = std::move(label); }
-  const std::string& label() const { return label_; }
-  void note(const char* name, int kernel, const std::string& label, const std::byte* args,
+  void note(const char* name, int kernel, const char* label, const std::byte* args,
             std::chrono::steady_clock::time_point begin, std::chrono::steady_clock::time_point end);
   std::vector<Event> events;
 
  private:
   std::chrono::steady_clock::time_point zero_;
-  std::string label_;
 };
 
 template <class F>
-void profile_call(Profiler& profiler, const char* name, int kernel, const std::string& label, const std::byte* args, F run) {
+void profile_call(Profiler& profiler, const char* name, int kernel, const char* label, const std::byte* args, F run) {
   const auto begin = std::chrono::steady_clock::now();
   run();
   profiler.note(name, kernel, label, args, begin, std::chrono::steady_clock::now());

@@ -22,7 +22,7 @@ std::string Program::difference(const Program& other) const {
   const size_t n = std::min(steps.size(), other.steps.size());
   for (size_t k = 0; k < n; ++k) {
     const Step &a = steps[k], &b = other.steps[k];
-    const auto at = [&] { return message("call ", k, " (", a.name, labels[a.label].empty() ? "" : " in ", labels[a.label], ")"); };
+    const auto at = [&] { return message("call ", k, " (", a.name, *a.label ? " in " : "", a.label, ")"); };
     if (a.function != b.function) return message(at(), ": before it was ", b.name);
     if (a.bytes != b.bytes || std::memcmp(args.data() + a.args, other.args.data() + b.args, a.bytes))
       return message(at(), ": another size or number is passed");
@@ -51,7 +51,7 @@ std::string Program::difference(const Program& other) const {
         for (const Step& s : steps)
           if (int64_t(i) >= s.first_operand && int64_t(i) < s.first_operand + s.operands)
             return message("the values of an array that the host gives to ", s.name,
-                           labels[s.label].empty() ? "" : " in ", labels[s.label]);
+                           *s.label ? " in " : "", s.label);
     return "the values of an array that the host gives";
   }
   for (size_t k = 0; k < results.size(); ++k)
@@ -210,7 +210,7 @@ void Program::bind_results() {
 void Program::run() {
   if (hooks.profiler) {
     for (const Step& s : steps)
-      profile_call(*hooks.profiler, s.name, s.kernel, labels[s.label], args.data() + s.args,
+      profile_call(*hooks.profiler, s.name, s.kernel, s.label, args.data() + s.args,
                    [&] { s.run(s.function, args.data() + s.args); });
     return;
   }

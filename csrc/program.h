@@ -32,7 +32,7 @@ struct Operand {
 struct Step {
   const char* name;
   int kernel;
-  int label;  // an index of labels
+  const char* label;  // of the layer that made the call
   Thunk run;
   void (*function)();
   int64_t args, bytes;         // in the program's arguments
@@ -89,7 +89,6 @@ class Program {
   std::vector<Result> results;
   std::vector<int64_t> variables;         // what each variable is, a number of the recorder's list
   std::vector<bool> variable_written;
-  std::vector<std::string> labels;
   std::vector<std::byte> args;
   int64_t block_bytes = 0;  // of all values
   int64_t live_bytes = 0;   // the most that must live at once
@@ -126,8 +125,6 @@ class Recorder {
   std::unique_ptr<Program> finish(const std::vector<Tensor>& results, const std::vector<std::pair<int64_t, Tensor>>& moved);
   const std::string& why() const { return why_; }
   void fail(std::string why);
-  int label(const std::string& text);  // calls from now on belong to this layer; returns the label before
-  void set_label(int label) { label_ = label; }
 
   void add(const Call& call);
   void created(Storage* storage);
@@ -155,8 +152,6 @@ class Recorder {
   std::map<uintptr_t, std::pair<int64_t, int64_t>> variables_;  // start -> (bytes, number)
   std::map<int64_t, int64_t> variable_index_;                   // number -> index in the program
   std::map<uintptr_t, int64_t> pinned_;
-  std::map<std::string, int> label_index_;
-  int label_ = 0;
 };
 
 }  // namespace fastnn

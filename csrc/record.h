@@ -46,6 +46,7 @@ class Profiler;
 // What listens to the calls of this thread; all null nearly always.
 struct Hooks {
   bool any = false;
+  const char* label = "";  // the layer that runs, interned; kept up while somebody listens
   Recorder* recorder = nullptr;
   Profiler* profiler = nullptr;
 };

@@ -28,7 +28,7 @@ void run_hooked(const Call& call) {
   if (hooks.recorder) hooks.recorder->add(call);
   const auto run = [&] { call.run(call.function, call.args); };
   if (!hooks.profiler) return run();
-  profile_call(*hooks.profiler, call.name, call.kernel, hooks.profiler->label(), call.args, run);
+  profile_call(*hooks.profiler, call.name, call.kernel, hooks.label, call.args, run);
 }
 
 namespace {
@@ -61,7 +61,6 @@ Recorder::Recorder(std::vector<Tensor> inputs, std::vector<Range> variables)
   for (const Tensor& x : inputs_) program_->inputs.push_back({x.shape(), x.dtype()});
   for (size_t k = 0; k < variables.size(); ++k)
     variables_[address(variables[k].data)] = {variables[k].bytes, int64_t(k)};
-  program_->labels.push_back("");
 }
 
 bool Recorder::start() {
@@ -80,14 +79,6 @@ void Recorder::stop() {
 void Recorder::fail(std::string why) {
   if (why_.empty()) why_ = std::move(why);
   stop();
-}
-
-int Recorder::label(const std::string& text) {
-  const int before = label_;
-  const auto [found, fresh] = label_index_.try_emplace(text, int(program_->labels.size()));
-  if (fresh) program_->labels.push_back(text);
-  label_ = found->second;
-  return before;
 }
 
 void Recorder::created(Storage* storage) {
@@ -218,7 +209,7 @@ void Recorder::add(const Call& call) {
     std::memset(program.args.data() + args + u.at, 0, sizeof(void*));
     program.operands.push_back({args + u.at, ref, u.written});
   }
-  program.steps.push_back({call.name, call.kernel, label_, call.run, call.function, args, call.bytes, first,
+  program.steps.push_back({call.name, call.kernel, hooks.label, call.run, call.function, args, call.bytes, first,
                            int64_t(program.operands.size()) - first});
 }
 
@@ -253,7 +244,7 @@ std::unique_ptr<Program> Recorder::finish(const std::vector<Tensor>& results,
     const Thunk thunk = [](void (*f)(), const std::byte* packed) {
       call_packed(reinterpret_cast<Copy>(f), packed, std::make_index_sequence<3>());
     };
-    program.steps.push_back({"copy_bytes", -1, 0, thunk, reinterpret_cast<void (*)()>(copy), args, 24, first, 2});
+    program.steps.push_back({"copy_bytes", -1, "", thunk, reinterpret_cast<void (*)()>(copy), args, 24, first, 2});
   }
   if (!why_.empty()) return nullptr;
   stop();

@@ -98,6 +98,9 @@ ROWS = {
 }
 
 
+STAY_EAGER = ("spectral_norm",)  # it looks whether its kernel is all zeros
+
+
 @pytest.mark.parametrize("name", ROWS)
 def test_every_layer_replayed_is_bitwise_the_layer(name):
     make_layer, x = ROWS[name]
@@ -108,7 +111,7 @@ def test_every_layer_replayed_is_bitwise_the_layer(name):
         model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
         return model
 
-    check(make, x, LABELS, replays=0 if name == "spectral_norm" else 5)
+    check(make, x, LABELS, replays=0 if name in STAY_EAGER else 5)
 
 
 OPTIMIZERS = {
@@ -116,10 +119,6 @@ OPTIMIZERS = {
     for name in ("SGD", "RMSprop", "Adam", "AdamW", "Adamax", "Nadam", "Adagrad", "Adadelta", "Adafactor", "Ftrl", "Lion",
                  "Lamb", "Muon", "ScheduleFreeAdamW")
 }
-
-
-# Their step count is an integer, which NumPy computes with.
-BY_NUMPY = ("Adamax", "Nadam", "Adafactor", "Lamb", "Muon", "ScheduleFreeAdamW")
 
 
 def mlp(optimizer="adam", **compiled):
@@ -131,7 +130,7 @@ def mlp(optimizer="adam", **compiled):
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_replayed_is_bitwise_the_optimizer(name):
-    check(lambda: mlp(OPTIMIZERS[name]()), VECTOR, LABELS, replays=0 if name in BY_NUMPY else 5)
+    check(lambda: mlp(OPTIMIZERS[name]()), VECTOR, LABELS)
 
 
 @pytest.mark.parametrize("options", [
@@ -140,7 +139,7 @@ def test_every_optimizer_replayed_is_bitwise_the_optimizer(name):
     {"use_ema": True, "ema_overwrite_frequency": 3}, {"gradient_accumulation_steps": 2},
 ], ids=str)  # fmt: skip
 def test_options_of_optimizers(options):
-    eager = "use_ema" in options or "gradient_accumulation_steps" in options
+    eager = "ema_overwrite_frequency" in options or "gradient_accumulation_steps" in options
     check(lambda: mlp(fastnn.optimizers.SGD(0.1, **options)), VECTOR, LABELS, replays=0 if eager else 5)
 
 

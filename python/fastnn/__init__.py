@@ -19,7 +19,7 @@ _NAMES = {
     "Model": "models", "Sequential": "models", "Input": "layers", "InputSpec": "layers", "Layer": "layers",
     "Operation": "layers.operation", "Optimizer": "optimizers", "Loss": "losses", "Metric": "metrics",
     "Initializer": "initializers", "Regularizer": "regularizers", "DTypePolicy": "dtype_policies",
-    "ModelFormatError": "saving", "capture": "capturing",
+    "ModelFormatError": "saving", "capture": "capturing", "profile": "profiling",
 }
 
 

@@ -12,7 +12,7 @@ import weakref
 
 import numpy as np
 
-from . import _core
+from . import _core, labels
 from ._core import Tensor, record  # noqa: F401  (record is the ops' door to the tape)
 
 # Tapes that are recording or may still be asked for a gradient: while another one is open, a
@@ -24,7 +24,7 @@ _numbers = itertools.count(1)  # next() is atomic: threads share the numbers
 class Node:
     """What made a tensor: ``vjp(*gradients of the outputs)`` gives the gradients of ``parents``."""
 
-    __slots__ = ("parents", "vjp", "number", "outputs", "shape", "dtype", "owner", "__weakref__")
+    __slots__ = ("parents", "vjp", "number", "outputs", "shape", "dtype", "owner", "label", "__weakref__")
 
     def __init__(self, parents, vjp, outputs=1, shape=None, dtype=None, owner=None):
         self.number = next(_numbers)
@@ -34,6 +34,7 @@ class Node:
         self.shape = shape  # of the only output, for zeros of unconnected gradients
         self.dtype = dtype
         self.owner = owner  # the Variable of a leaf
+        self.label = labels.backward() if labels.listeners else None
 
     def __lt__(self, other):
         return self.number > other.number
@@ -208,7 +209,8 @@ class GradientTape:
         release = not self._persistent and len(_open_tapes) <= (self in _open_tapes)
         if not self._persistent:
             _open_tapes.discard(self)
-        found = self._walk(targets, seeds, keep, release)
+        with labels.named("gradients"):
+            found = self._walk(targets, seeds, keep, release)
         result = []
         for s, w in zip(flat, wanted):
             g = found.get(w) if w[0] is not None else None
@@ -257,6 +259,8 @@ class GradientTape:
                 continue
             if not self._covers(node.number):
                 continue
+            if node.label is not None:
+                _core.set_label(node.label)
             if node.outputs == 1:
                 g = grads[node, 0] if (node, 0) in keep else grads.pop((node, 0))
                 parts = node.vjp(g)

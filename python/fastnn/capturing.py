@@ -11,7 +11,7 @@ counter), is never replayed; one line of the log of "fastnn" says why.
 """
 import logging
 
-from . import _core
+from . import _core, labels
 from ._core import Tensor
 from .tensor import Variable, as_tensor
 from .tree import flatten, is_nested, map_structure, pack_sequence_as
@@ -102,7 +102,8 @@ class Capture:
         self.recorded += 1
         _watch.recorder = recorder
         try:
-            value = fn(*args)
+            with labels.on():
+                value = fn(*args)
             tensors, structure, static = _unpack(value)
             program = recorder.finish(tensors)
         finally:

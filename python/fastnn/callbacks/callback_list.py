@@ -23,6 +23,7 @@ class CallbackList(Callback):
 
     def __init__(self, callbacks=None, add_history=False, add_progbar=False, model=None, **params):
         super().__init__()
+        self._asked = {}  # mode -> (number of callbacks, whether one looks at batches, those to ask)
         self.callbacks = [c for c in tree.flatten(callbacks) if c is not None] if callbacks else []
         for callback in self.callbacks:
             if isinstance(callback, type) or not hasattr(callback, "set_model"):
@@ -64,7 +65,13 @@ class CallbackList(Callback):
 
     def wants_batches(self, mode):
         """Return whether any callback looks at batches; objects that cannot say so do."""
-        return any(getattr(c, "wants_batches", lambda mode: True)(mode) for c in self.callbacks)
+        asked = self._asked.get(mode)
+        if asked is None or asked[0] != len(self.callbacks):
+            # What a class says of its hooks stays; who answers for itself is asked each time.
+            own = [c for c in self.callbacks if getattr(type(c), "wants_batches", None) is not Callback.wants_batches]
+            always = any(c.wants_batches(mode) for c in self.callbacks if not any(c is o for o in own))
+            asked = self._asked[mode] = (len(self.callbacks), always, own)
+        return asked[1] or any([getattr(c, "wants_batches", lambda mode: True)(mode) for c in asked[2]])
 
     def _call(self, hook, *args):
         *position, logs = args

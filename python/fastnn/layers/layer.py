@@ -10,7 +10,7 @@ import warnings
 
 import numpy as np
 
-from .. import _core, ops, tree
+from .. import _core, labels, ops, tree
 from .. import regularizers as regularizers_module
 from ..dtype_policies import get as get_policy
 from ..dtype_policies import serialize as serialize_policy
@@ -291,10 +291,10 @@ class Layer(LayerState):
             if symbolic:
                 with name_scope(self.name, caller=self):
                     outputs = self.compute_output_spec(*args, **kwargs)
-            elif self._settled:
+            elif self._settled and not labels.listeners:
                 outputs = self.call(*args, **kwargs)
             else:
-                with name_scope(self.name, caller=self):
+                with labels.named(self.name), name_scope(self.name, caller=self):
                     outputs = self.call(*args, **kwargs)
                 self.built = True
                 self.__dict__["_settled"] = all(layer.built for layer in self._layers)

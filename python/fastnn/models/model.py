@@ -1,11 +1,18 @@
 """Model: a layer that can be trained, saved and summarised."""
 import json
 
+import numpy as np
+
 from .. import _core, tree
+from ..layers.calling import context
 from ..layers.layer import Layer
+from ..layers.layer_state import LayerState
 from ..symbolic import KerasTensor, infer
+from ..tensor import Tensor, as_tensor
 from ..trainer import Trainer
 
+_LIBRARY = __name__.partition(".")[0] + "."
+_INFERENCE = {"training": False}
 # What the trainer keeps on the model is not part of the model's state.
 _TRAINER_ATTRIBUTES = frozenset((
     "optimizer", "loss", "history", "_loss_tracker", "_compile_loss", "_compile_metrics", "_compile_config",
@@ -56,6 +63,37 @@ class Model(Trainer, Layer):
             object.__setattr__(self, name, value)
         else:
             Layer.__setattr__(self, name, value)
+
+    def __call__(self, *args, **kwargs):
+        """The outputs for inputs; see `Layer.__call__`. The inference of a model that is made of this
+        library's layers alone is recorded and replayed, as `predict` is."""
+        if (not kwargs or kwargs == _INFERENCE) and len(args) == 1 and self._replays():
+            x = args[0]
+            if type(x) is np.ndarray:
+                x = as_tensor(x)
+            elif type(x) in (list, tuple, dict):
+                x = tree.map_structure(lambda leaf: as_tensor(leaf) if type(leaf) is np.ndarray else leaf, x)
+            elif type(x) is not Tensor:
+                return Layer.__call__(self, *args, **kwargs)
+            return self._replay("inference", self._infer, x) if kwargs else self._replay("call", self._call_eagerly, x)
+        return Layer.__call__(self, *args, **kwargs)
+
+    def _call_eagerly(self, x):
+        return Layer.__call__(self, x)
+
+    def _infer(self, x):
+        return Layer.__call__(self, x, training=False)
+
+    def _replays(self):
+        """Whether a call is one that nobody can tell from its replay: inference, outermost, of known layers."""
+        if not self.built or self.run_eagerly or context.state.entry is not None or _core.recording():
+            return False
+        known = self.__dict__.get("_only_ours")
+        if known is None or known[0] != LayerState._changes:
+            ours = all(type(layer).__module__.startswith(_LIBRARY) and type(layer).__name__ != "Lambda"
+                       and layer.activity_regularizer is None for layer in self._flatten_layers())
+            known = self.__dict__["_only_ours"] = (LayerState._changes, ours)
+        return known[1]
 
     def call(self, *args, **kwargs):
         """The computation of the model; subclasses write it."""

@@ -1,5 +1,7 @@
 """The long tail: functions that are not worth a kernel are computed by NumPy."""
 
+import types
+
 import numpy as np
 
 from .. import _core, dtypes
@@ -19,6 +21,10 @@ def numpy_op(f, *args, dtype=None, **kwargs):
         dtype: the dtype of the results; that of NumPy's by default.
     """
     meta = any(type(a) is Tensor and a.device == "meta" for a in args)
+    if not meta and _core.recording_calls():
+        recorded = _recorded(f, args, kwargs, dtype)
+        if recorded is not None:
+            return recorded
     arrays = [_array(a, meta) if type(a) is Tensor else a for a in args]
     with np.errstate(all="ignore"):
         result = f(*arrays, **kwargs)
@@ -48,6 +54,10 @@ def elementwise_numpy(f, dtype, *args):
             return _core.meta(np.broadcast_shapes(*shapes), dtype)
         except ValueError:
             raise ValueError(f"[broadcast] the shapes must broadcast. Received: shapes {shapes}") from None
+    if _core.recording_calls():
+        recorded = _recorded(f, args, {}, dtype)
+        if recorded is not None:
+            return recorded
     arrays = [to_numpy(a) if type(a) is Tensor else a for a in args]
     try:
         with np.errstate(all="ignore"):
@@ -55,6 +65,93 @@ def elementwise_numpy(f, dtype, *args):
     except ValueError as e:
         raise ValueError(f"[broadcast] {e}. Received: shapes {[np.shape(a) for a in arrays]}") from None
     return from_numpy(y)
+
+
+# ---- NumPy's part of a recorded step: computed again at each replay ----
+
+_steps, _numbers = [], {}  # what each step computes; the number of a step by its description
+
+
+class _NotPlain(Exception):
+    """A function depends on more than numbers and names: two recordings of it cannot be compared."""
+
+
+_PLAIN = (int, float, bool, str, bytes, complex, type(None))
+_NAMED = (np.ufunc, np.dtype, type, types.BuiltinFunctionType)
+
+
+def _described(x):
+    """A hashable description that is equal for what computes the same."""
+    if isinstance(x, _PLAIN):
+        return type(x), x
+    if type(x) is Tensor:
+        return Tensor
+    if isinstance(x, (tuple, list)):
+        return (type(x), *[_described(v) for v in x])
+    if isinstance(x, dict):
+        return (dict, *[(k, _described(v)) for k, v in x.items()])
+    if isinstance(x, slice):
+        return slice, _described(x.start), _described(x.stop), _described(x.step)
+    if isinstance(x, _NAMED) or getattr(x, "__module__", None) in ("numpy", "numpy.linalg", "numpy.fft"):
+        return x
+    if isinstance(x, (np.ndarray, np.generic)) and x.nbytes <= 4096:
+        return np.ndarray, x.dtype.str, x.shape, x.tobytes()
+    if isinstance(x, types.FunctionType) and Tensor not in map(type, x.__defaults__ or ()):
+        cells = [cell.cell_contents for cell in x.__closure__ or ()]
+        if not any(type(c) is Tensor for c in cells):
+            return x.__code__, _described(x.__defaults__), _described(x.__kwdefaults__), _described(cells)
+    raise _NotPlain
+
+
+def _step(f, args, kwargs, dtype):
+    """The function from the tensors among ``args`` to (type of the result, list of arrays)."""
+    holes = [type(a) is Tensor for a in args]
+    static = [None if hole else a for hole, a in zip(holes, args)]  # a step must not keep tensors
+
+    def compute(tensors):
+        given = iter(tensors)
+        arrays = [to_numpy(next(given)) if hole else a for hole, a in zip(holes, static)]
+        with np.errstate(all="ignore"):
+            result = f(*arrays, **kwargs)
+            several = isinstance(result, (tuple, list))
+            parts = [np.asarray(r) for r in (result if several else [result])]
+            if dtype is not None:
+                parts = [r.astype(dtypes.numpy_dtype(dtype), copy=False) for r in parts]
+        return type(result) if several else None, [np.ascontiguousarray(r).reshape(r.shape) for r in parts]
+
+    return compute
+
+
+def _recorded(f, args, kwargs, dtype):
+    """The result of ``f`` as a step of the recording; None if it cannot be one, or an array is of a rare kind."""
+    try:
+        description = (_described(f), _described(args), _described(kwargs), dtype)
+    except _NotPlain:
+        return None
+    number = _numbers.get(description)
+    if number is None:
+        number = _numbers[description] = len(_steps)
+        _steps.append(_step(f, args, kwargs, dtype))
+    tensors = [a for a in args if type(a) is Tensor]
+    _core.pause_recording(True)
+    try:
+        kind, arrays = _steps[number](tensors)
+    except Exception:
+        return None  # told again, in the words of the op
+    finally:
+        _core.pause_recording(False)
+    names = [a.dtype.name for a in arrays]
+    if "bfloat16" in names or any(name not in dtypes.ALLOWED_DTYPES for name in names):
+        return None
+    results = _core.record_python(number, tensors, arrays, names)
+    return results[0] if kind is None else kind(results)
+
+
+def _run_again(number, tensors):
+    return _steps[number](tensors)[1]
+
+
+_core.set_python_runner(_run_again)
 
 
 def operands(*xs):

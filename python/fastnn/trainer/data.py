@@ -6,7 +6,7 @@ Every source has ``epoch(shuffle)``, an iterator over (x, y, sample_weight) nest
 
 import numpy as np
 
-from .. import dtypes
+from .. import _core, dtypes
 from .._core import Tensor
 from ..tensor import Variable, convert_to_tensor, from_numpy, to_numpy
 from ..tree import flatten, map_structure
@@ -157,7 +157,7 @@ class ArrayData:
         else:
             starts = range(0, self.size, self.batch_size)
             if self._shuffle:
-                order = np.random.permutation(self.size)
+                order = np.random.permutation(self.size).astype(np.int64, copy=False)
         x, y, w = self._nests
         for start in starts:
             stop = min(start + self.batch_size, self.size)
@@ -166,10 +166,10 @@ class ArrayData:
                 def rows(a, start=start, stop=stop):
                     return None if a is None else from_numpy(a[start:stop], borrow=True)
             else:
-                index = order[start:stop]
+                index = from_numpy(order[start:stop], borrow=True)
 
                 def rows(a, index=index):
-                    return None if a is None else from_numpy(a.take(index, axis=0), borrow=True)
+                    return None if a is None else _core.gather(from_numpy(a, borrow=True), index, 0)
             yield (rows(x) if type(x) is np.ndarray else map_structure(rows, x),
                    rows(y) if type(y) is np.ndarray else map_structure(rows, y),
                    None if w is None else map_structure(rows, w))

@@ -7,10 +7,8 @@ import warnings
 
 import numpy as np
 
-from .. import ops
-from .._core import Tensor
+from .. import labels, ops
 from ..autograd import GradientTape
-from ..capturing import Capture, structure_of
 from ..config import max_epochs
 from ..layers.calling import signature_of
 from ..tensor import Variable, to_numpy
@@ -19,9 +17,10 @@ from .common import Steps, check_count, is_due, limit_steps, pack, rows_of, to_l
 from .compiled import CompiledLoss, CompiledMetrics
 from .data import (ArrayData, check_batch_size, check_finite, make_data, to_arrays, to_tensors,
                    unpack_x_y_sample_weight)
+from .replaying import Replaying
 
 
-class Trainer:
+class Trainer(Replaying):
     """Training and inference of a model. Layers and weights come from the class it is mixed into."""
 
     def __init__(self):
@@ -170,7 +169,8 @@ class Trainer:
 
     def _update_metrics(self, x, y, y_pred, sample_weight):
         if self._compile_metrics is not None:
-            self._compile_metrics.update_state(y, y_pred, sample_weight)
+            with labels.named("metrics"):
+                self._compile_metrics.update_state(y, y_pred, sample_weight)
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """The total loss of a batch, a scalar Tensor. May be overridden.
@@ -219,21 +219,19 @@ class Trainer:
     def _train_on(self, x, y, sample_weight):
         with GradientTape() as tape:
             y_pred = self._call_model(x, True)
-            loss = self._compute_loss(x, y, y_pred, sample_weight, True)
-            scaled = self.optimizer.scale_loss(loss) if self.optimizer is not None else loss
-        self._loss_tracker.update_state(loss, sample_weight=rows_of(x))
+            with labels.named("loss"):
+                loss = self._compute_loss(x, y, y_pred, sample_weight, True)
+                scaled = self.optimizer.scale_loss(loss) if self.optimizer is not None else loss
+        with labels.named("metrics"):
+            self._loss_tracker.update_state(loss, sample_weight=rows_of(x))
         weights = self.trainable_weights
         if weights and self.optimizer is not None:
             gradients = tape.gradient(scaled, weights)
-            self.optimizer.apply(gradients, weights)
+            with labels.named("optimizer"):
+                self.optimizer.apply(gradients, weights)
         elif not weights:
             warnings.warn("The model does not have any trainable weights.", stacklevel=2)
         return y_pred
-
-    def _train_once(self, x, y, sample_weight):
-        """A step of training whose metrics nobody looks at yet."""
-        y_pred = self._train_on(x, y, sample_weight)
-        self._update_metrics(x, y, y_pred, sample_weight)
 
     def test_step(self, data):
         """One step of evaluation on a batch: returns {name: value} of the metrics."""
@@ -248,25 +246,6 @@ class Trainer:
         """The model's outputs for a batch."""
         x, _, _ = unpack_x_y_sample_weight(data)
         return self._call_model(x, False)
-
-    def _replay(self, name, step, *args):
-        """``step(*args)``, replayed where it was recorded before: see capturing.py."""
-        if self.run_eagerly:
-            return step(*args)
-        capture = self._captures.get(name)
-        if capture is None:
-            capture = self._captures[name] = Capture(f"{self.name}.{name}")
-        leaves = flatten(args)
-        inputs = tuple([leaf for leaf in leaves if leaf is not None])
-        for x in inputs:
-            if type(x) is not Tensor or getattr(x, "_keras_mask", None) is not None:
-                return step(*args)
-        return capture.call(step, structure_of(args), inputs, args)
-
-    @property
-    def captured(self):
-        """The recordings of this model's steps, {"train", "test" or "predict": `Capture`}: what was replayed, and why not."""
-        return dict(self._captures)
 
     def make_train_function(self, force=False):
         """The function that ``fit`` calls with each batch, kept in ``train_function``."""
@@ -510,6 +489,9 @@ class Trainer:
         self.stop_evaluating = False
         results, step = None, 0
         batches = Steps(data)
+        cls = type(self)
+        standard = (cls.test_step is Trainer.test_step and cls.compute_metrics is Trainer.compute_metrics
+                    and cls.make_test_function is Trainer.make_test_function)
         while steps is None or step < steps:
             batch = batches.next()
             if batch is None:
@@ -519,7 +501,10 @@ class Trainer:
             watched = callbacks.wants_batches("test")
             if watched:
                 callbacks.on_test_batch_begin(step)
-            results = self.test_function(pack(batch))
+            if standard:
+                self._replay("test", self._test_once, *batch)  # metrics are read when somebody looks at them
+            else:
+                results = self.test_function(pack(batch))
             if watched:
                 callbacks.on_test_batch_end(step, self._logs(results))
             step += 1
@@ -544,6 +529,10 @@ class Trainer:
 
         steps = check_count(steps, "steps", "predict")
         verbose = self._verbosity(verbose)
+        if verbose != 1 and callbacks is None and steps is None and type(self).make_predict_function is Trainer.make_predict_function:
+            done = self._predict_at_once(x, 32 if batch_size is None else check_batch_size(batch_size))
+            if done is not None:
+                return done
         data = make_data(x, batch_size=batch_size, op="predict")
         steps = limit_steps(steps, data)
         if not isinstance(callbacks, CallbackList):
