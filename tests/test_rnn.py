@@ -272,13 +272,34 @@ def test_unknown_activation():
         ops.simple_rnn(np.zeros((1, 1, 1)), np.zeros((1, 1)), np.zeros((1, 1)), activation="gelu")
 
 
-def test_second_order_is_refused():
-    x, k, r = fastnn.convert_to_tensor(np.ones((1, 2, 1), "f4")), np.ones((1, 4), "f4"), np.ones((1, 4), "f4")
+# u^T H v against the float64 reference: along v by a complex step, along u by a difference.
+@pytest.mark.parametrize("name, options", OPS[:4], ids=ids[:4])
+@pytest.mark.parametrize("return_sequences", [False, True])
+@pytest.mark.parametrize("zero_output_for_mask", [False, True])
+def test_second_order(name, options, return_sequences, zero_output_for_mask):
+    mask = np.array([[True, False, True, True], [True, True, True, False], [True] * 4])
+    case = Case(name, 3, 4, 2, 5, mask=mask, go_backwards=zero_output_for_mask, return_sequences=return_sequences,
+                zero_output_for_mask=zero_output_for_mask, **options)
+    weights = [case.rng.normal(size=e.shape) for e in case.expected()]
+    u, v = ([case.rng.normal(size=a.shape) for a in case.arrays] for _ in range(2))
+
+    def slope(delta, eps=1e-20):
+        arrays = [a + delta * d + 1j * eps * w for a, d, w in zip(case.arrays, u, v)]
+        return sum((y * w).sum() for y, w in zip(case.expected(arrays), weights)).imag / eps
+
+    xs = [fastnn.convert_to_tensor(a, "float32") for a in case.arrays]
+    ws = [fastnn.convert_to_tensor(w, "float32") for w in weights]
     with GradientTape() as outer:
-        outer.watch(x)
+        outer.watch(xs + ws)
         with GradientTape() as inner:
-            inner.watch(x)
-            y = ops.lstm(x, k, r)[0]
-        g = inner.gradient(y, x)
-    with pytest.raises(ValueError, match="second-order"):
-        outer.gradient(g, x)
+            inner.watch(xs)
+            outputs = case.run(xs)
+        g = inner.gradient(outputs, xs, output_gradients=ws)
+        total = sum(ops.sum(a * d.astype("float32")) for a, d in zip(g, u))
+    *h, gw = outer.gradient(total, xs + ws[:1])
+    product = sum((a.numpy().astype("float64") * d).sum() for a, d in zip(h, v))
+    numeric = (slope(1e-5) - slope(-1e-5)) / 2e-5
+    norms = [np.sqrt(sum((a.astype("float64") ** 2).sum() for a in t)) for t in ([a.numpy() for a in h], v)]
+    assert abs(product - numeric) <= 3e-5 * norms[0] * norms[1]
+    ahead, behind = (case.expected([a + s * 1e-6 * d for a, d in zip(case.arrays, u)])[0] for s in (1, -1))
+    np.testing.assert_allclose(gw.numpy(), (ahead - behind) / 2e-6, rtol=1e-4, atol=1e-4)

@@ -5,9 +5,14 @@ gates * units), with gates i f c o for lstm and z r h for gru.
 """
 
 from .. import _core
-from ..autograd import record
+from ..autograd import GradientTape, record
 from ..symbolic import op
 from ..tensor import as_tensor
+from .activation import sigmoid
+from .array import split, stack
+from .elementwise import add, maximum, multiply, tanh, where
+from .indexing import get_item
+from .matmul import matmul
 
 __all__ = ["lstm", "gru", "simple_rnn"]
 
@@ -37,15 +42,79 @@ def _mask(name, mask):
     return mask
 
 
-def _second_order(name):
-    def vjp(*_):
-        raise ValueError(f"[{name}] second-order gradients need the layer RNN over a cell: the whole-sequence kernel "
-                         f"has first-order gradients only. Received: a gradient of the gradient of {name}")
+# One step by ops, for gradients of gradients: z is the input's part, with the bias.
+
+def _lstm_step(z, states, recurrent, bias):
+    h, c = states
+    i, f, g, o = split(add(z, matmul(h, recurrent)), 4, axis=-1)
+    c = add(multiply(sigmoid(f), c), multiply(sigmoid(i), tanh(g)))
+    return [multiply(sigmoid(o), tanh(c)), c]
+
+
+def _gru_step(z, states, recurrent, bias, variant):
+    h, = states
+    zx, rx, gx = split(z, 3, axis=-1)
+    units = h.shape[-1]
+    if variant:
+        zh, rh, gh = split(matmul(h, recurrent) if bias is None else add(matmul(h, recurrent), bias), 3, axis=-1)
+    else:
+        zh, rh = split(matmul(h, get_item(recurrent, (slice(None), slice(2 * units)))), 2, axis=-1)
+    z, r = sigmoid(add(zx, zh)), sigmoid(add(rx, rh))
+    if not variant:
+        gh = matmul(multiply(r, h), get_item(recurrent, (slice(None), slice(2 * units, None))))
+    g = tanh(add(gx, multiply(r, gh) if variant else gh))
+    return [add(multiply(z, h), multiply(1.0 - z, g))]
+
+
+def _simple_rnn_step(z, states, recurrent, bias, variant):
+    z = add(z, matmul(states[0], recurrent))
+    return [tanh(z) if variant == _ACTIVATIONS["tanh"] else maximum(z, 0.0) if variant == _ACTIVATIONS["relu"] else z]
+
+
+def _compose(step, x, kernel, recurrent, bias, states, mask, return_sequences, go_backwards, zero_output, **options):
+    """The outputs of a recurrent op, by ops that have gradients of every order."""
+    batch, steps, units = x.shape[0], x.shape[1], recurrent.shape[0]
+    states = [_core.full((batch, units), 0.0, "float32") if s is None else s for s in states]
+    z = matmul(x, kernel)
+    if bias is not None:
+        z = add(z, get_item(bias, 0) if len(bias.shape) == 2 else bias)
+    bias = get_item(bias, 1) if bias is not None and len(bias.shape) == 2 else None
+    ys = []
+    for t in reversed(range(steps)) if go_backwards else range(steps):
+        new = step(get_item(z, (slice(None), t)), states, recurrent, bias, **options)
+        if mask is None:
+            states, y = new, new[0]
+        else:
+            on = get_item(mask, (slice(None), slice(t, t + 1)))
+            states = [where(on, n, s) for n, s in zip(new, states)]
+            y = where(on, states[0], 0.0) if zero_output else states[0]
+        ys.append(y)
+    return (stack(ys, axis=1), *states) if return_sequences else tuple(states)
+
+
+def _second_order(step, parents, gs, mask, return_sequences, options):
+    """The gradient of a recurrent op's gradient: that of the same function, composed of ops."""
+    def vjp(*ggs):
+        known = [i for i, p in enumerate(parents) if p is not None]
+        given = [i for i, g in enumerate(gs) if g is not None]
+        with GradientTape() as outer:
+            # Copies: a tensor may stand in several places.
+            xs = [None if p is None else add(p, 0.0) for p in parents]
+            seeds = [None if g is None else add(g, 0.0) for g in gs]
+            sources = [xs[i] for i in known] + [seeds[i] for i in given]
+            outer.watch(sources)
+            with GradientTape() as inner:
+                inner.watch([xs[i] for i in known])
+                ys = _compose(step, *xs[:4], xs[4:], mask, return_sequences, **options)
+            grads = inner.gradient([ys[i] for i in given], [xs[i] for i in known], [seeds[i] for i in given])
+        pairs = [(g, ggs[i]) for g, i in zip(grads, known) if g is not None and ggs[i] is not None]
+        found = iter(outer.gradient([g for g, _ in pairs], sources, [gg for _, gg in pairs]))
+        return tuple(None if t is None else next(found) for t in parents + tuple(gs))
 
     return vjp
 
 
-def _run(name, forward, backward, x, kernel, recurrent_kernel, bias, states, mask, return_sequences, options):
+def _run(forward, backward, step, x, kernel, recurrent_kernel, bias, states, mask, return_sequences, options):
     """Call ``forward(*states, mask, options)``; record its gradient by ``backward``."""
     parents = (x, kernel, recurrent_kernel, bias, *states)
     keep = _core.recording() > 0 and any(p is not None and p.node is not None for p in parents)
@@ -59,7 +128,8 @@ def _run(name, forward, backward, x, kernel, recurrent_kernel, bias, states, mas
         def vjp(*gs):
             gy, glast = (gs[0], gs[1:]) if return_sequences else (None, gs)
             grads = backward(x, kernel, recurrent_kernel, mask, result, gy, *glast, back)[: 4 + len(states)]
-            return record(tuple(grads), parents + tuple(gs), _second_order(name))
+            again = _second_order(step, parents, gs, mask, return_sequences, options)
+            return record(tuple(grads), parents + tuple(gs), again)
 
         outputs = record(outputs, parents, vjp)
     return (outputs[0], *outputs[-len(states):])
@@ -94,7 +164,7 @@ def lstm(x, kernel, recurrent_kernel, bias=None, initial_state=None, mask=None, 
     Source: Hochreiter and Schmidhuber 1997; forget gate, Gers et al. 2000.
     """
     options = {"go_backwards": bool(go_backwards), "zero_output": bool(zero_output_for_mask)}
-    return _run("lstm", _core.lstm_forward, _core.lstm_backward, as_tensor(x, "float32"), as_tensor(kernel, "float32"),
+    return _run(_core.lstm_forward, _core.lstm_backward, _lstm_step, as_tensor(x, "float32"), as_tensor(kernel, "float32"),
                 as_tensor(recurrent_kernel, "float32"), _optional(bias), _states("lstm", initial_state, 2),
                 _mask("lstm", mask), bool(return_sequences), options)
 
@@ -128,7 +198,7 @@ def gru(x, kernel, recurrent_kernel, bias=None, initial_state=None, mask=None, *
     """
     options = {"go_backwards": bool(go_backwards), "zero_output": bool(zero_output_for_mask),
                "variant": int(bool(reset_after))}
-    return _run("gru", _core.gru_forward, _core.gru_backward, as_tensor(x, "float32"), as_tensor(kernel, "float32"),
+    return _run(_core.gru_forward, _core.gru_backward, _gru_step, as_tensor(x, "float32"), as_tensor(kernel, "float32"),
                 as_tensor(recurrent_kernel, "float32"), _optional(bias), _states("gru", initial_state, 1),
                 _mask("gru", mask), bool(return_sequences), options)
 
@@ -161,6 +231,6 @@ def simple_rnn(x, kernel, recurrent_kernel, bias=None, initial_state=None, mask=
                          f"Received: activation={activation!r}")
     options = {"go_backwards": bool(go_backwards), "zero_output": bool(zero_output_for_mask),
                "variant": _ACTIVATIONS[activation]}
-    return _run("simple_rnn", _core.simple_rnn_forward, _core.simple_rnn_backward, as_tensor(x, "float32"),
+    return _run(_core.simple_rnn_forward, _core.simple_rnn_backward, _simple_rnn_step, as_tensor(x, "float32"),
                 as_tensor(kernel, "float32"), as_tensor(recurrent_kernel, "float32"), _optional(bias),
                 _states("simple_rnn", initial_state, 1), _mask("simple_rnn", mask), bool(return_sequences), options)
