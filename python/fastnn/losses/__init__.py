@@ -1,6 +1,7 @@
 """Losses: functions `f(y_true, y_pred)` -> one value per sample, and classes that weight and reduce them."""
 from ..saving.serialization import resolve, serialize_keras_object
 from .base import Loss, LossFunctionWrapper
+from .ctc import CTC, ctc
 from .hinge import CategoricalHinge, Hinge, SquaredHinge, categorical_hinge, hinge, squared_hinge
 from .overlap import Circle, Dice, Tversky, circle, dice, tversky
 from .probabilistic import (
@@ -47,6 +48,7 @@ kld = KLD = kullback_leibler_divergence = kl_divergence
 logcosh = log_cosh
 
 _CLASSES = (
+    CTC,
     BinaryCrossentropy, BinaryFocalCrossentropy, CategoricalCrossentropy, CategoricalFocalCrossentropy,
     CategoricalGeneralizedCrossEntropy, CategoricalHinge, Circle, CosineSimilarity, Dice, Hinge, Huber,
     KLDivergence, LogCosh, LossFunctionWrapper, MeanAbsoluteError, MeanAbsolutePercentageError,
@@ -54,6 +56,7 @@ _CLASSES = (
     Tversky,
 )  # fmt: skip
 FUNCTIONS = (
+    ctc,
     binary_crossentropy, binary_focal_crossentropy, categorical_crossentropy,
     categorical_focal_crossentropy, categorical_generalized_cross_entropy, categorical_hinge, circle,
     cosine_similarity, dice, hinge, huber, kl_divergence, log_cosh, mean_absolute_error,

@@ -21,4 +21,15 @@ from .matmul import *  # noqa: F401,F403
 from .attention import *  # noqa: F401,F403
 from .derived import *  # noqa: F401,F403
 from .linalg import *  # noqa: F401,F403
+from .spectral import *  # noqa: F401,F403
+from .ctc import *  # noqa: F401,F403
+from .folding import *  # noqa: F401,F403
 from . import operators  # noqa: F401  (the last: gives the tensor types their operators)
+
+
+def __getattr__(name):
+    if name in ("image", "nn", "numpy"):  # loaded when first used
+        import importlib
+
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

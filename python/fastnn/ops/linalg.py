@@ -529,3 +529,12 @@ def matrix_rank(x, tol=None):
         return (s > cut).sum(-1)
 
     return _compute("matrix_rank", "x must be finite", rank, x.shape[:-2], x, names=["int32"])
+
+
+def __getattr__(name):
+    # `ops.linalg` also shows these two, which live elsewhere.
+    if name in ("jvp", "norm"):
+        from .. import ops
+
+        return getattr(ops, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

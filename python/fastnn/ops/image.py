@@ -1,0 +1,533 @@
+"""The functions of keras.ops.image: colours, sizes, geometry and filters of images.
+
+An image is (h, w, c), a batch (n, h, w, c); with data_format "channels_first" (c, h, w) and (n, c, h, w).
+"""
+
+import numpy as np
+
+from .. import _core, dtypes
+from ..config import standardize_data_format
+from ..symbolic import op
+from ..tensor import as_tensor, from_numpy
+from . import sampling
+from .array import cast, expand_dims, moveaxis, reshape, split, squeeze, stack, transpose
+from .conv2d import conv
+from .depthwise_conv import depthwise_conv
+from .elementwise import (abs, add, clip, divide, equal, exp, greater, less, maximum, minimum, multiply, round, square,
+                          subtract, where)
+from .indexing import take
+from .long_tail import mod
+from .matmul import _matmul, matmul, outer
+from .numpy_op import float_dtype, numpy_op
+from .reduction import max as max_
+from .reduction import mean
+from .reduction import min as min_
+from .reduction import sum as sum_
+from .repetition import pad
+
+
+def _batch(name, images, data_format, ranks=(3, 4)):
+    """The images as (n, h, w, c), and the function that gives a result of that form the form of the argument."""
+    x = as_tensor(images)
+    first = standardize_data_format(data_format, name) == "channels_first"
+    if x.ndim not in ranks:
+        raise ValueError(f"[{name}] Invalid images rank: expected rank 3 (single image) or rank 4 (batch of images). "
+                         f"Received: images.shape={x.shape}")
+    single = x.ndim == ranks[0]
+    x = expand_dims(x, 0) if single else x
+    x = moveaxis(x, 1, -1) if first else x
+
+    def back(y):
+        y = moveaxis(y, -1, 1) if first else y
+        return squeeze(y, 0) if single else y
+
+    return x, back
+
+
+def _float(name, x):
+    if x.dtype not in dtypes.FLOAT_DTYPES:
+        raise ValueError(f"[{name}] Invalid images dtype: expected float dtype. Received: images.dtype={x.dtype}")
+    return x
+
+
+# ---- colours ----
+
+@op
+def rgb_to_grayscale(images, data_format=None):
+    """The luminance 0.2989 r + 0.5870 g + 0.1140 b, with one channel, in the dtype of images.
+
+    Raises:
+        ValueError: there are neither 1 nor 3 channels.
+    """
+    x, back = _batch("rgb_to_grayscale", images, data_format)
+    if x.shape[-1] not in (1, 3):
+        raise ValueError("[rgb_to_grayscale] Invalid channel size: expected 3 (RGB) or 1 (Grayscale). "
+                         f"Received: images.shape={as_tensor(images).shape}")
+    if x.shape[-1] == 1:
+        return as_tensor(images)
+    dtype = x.dtype
+    x = cast(x, float_dtype(dtype))
+    y = matmul(x, cast(from_numpy(np.array([[0.2989], [0.5870], [0.1140]], "float32")), x.dtype))
+    return back(cast(y, dtype))
+
+
+@op
+def rgb_to_hsv(images, data_format=None):
+    """Hue, saturation and value, in [0, 1], of float images with values in [0, 1]."""
+    x, back = _batch("rgb_to_hsv", images, data_format)
+    _float("rgb_to_hsv", x)
+    epsilon = 2.0**-7 if x.dtype == "bfloat16" else float(np.finfo(x.dtype).eps)
+    x = where(less(abs(x), epsilon), 0.0, x)
+    r, g, b = (squeeze(v, -1) for v in split(x, 3, -1))
+    value = maximum(maximum(r, g), b)
+    span = subtract(value, minimum(minimum(r, g), b))
+    colour, bright = greater(span, 0), greater(value, 0)
+    saturation = where(bright, divide(span, where(bright, value, 1.0)), 0.0)
+    norm = divide(1 / 6, where(colour, span, 1.0))
+    hue = where(equal(value, g), add(multiply(norm, subtract(b, r)), 2 / 6), add(multiply(norm, subtract(r, g)), 4 / 6))
+    hue = where(equal(value, r), multiply(norm, subtract(g, b)), hue)
+    hue = add(where(colour, hue, 0.0), cast(less(hue, 0), hue.dtype))
+    return back(stack([hue, saturation, value], -1))
+
+
+@op
+def hsv_to_rgb(images, data_format=None):
+    """Red, green and blue of hue, saturation and value; the inverse of ``rgb_to_hsv``."""
+    x, back = _batch("hsv_to_rgb", images, data_format)
+    _float("hsv_to_rgb", x)
+    hue, saturation, value = (squeeze(v, -1) for v in split(x, 3, -1))
+    h = multiply(mod(hue, 1.0), 6.0)
+
+    def plane(share):
+        return multiply(value, add(subtract(1.0, saturation), multiply(saturation, clip(share, 0.0, 1.0))))
+
+    red = plane(subtract(abs(subtract(h, 3.0)), 1.0))
+    green = plane(subtract(2.0, abs(subtract(h, 2.0))))
+    blue = plane(subtract(2.0, abs(subtract(h, 4.0))))
+    return back(stack([red, green, blue], -1))
+
+
+# ---- sizes ----
+
+def _keys(x):
+    y = np.where(x >= 1, ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0, ((1.5 * x - 2.5) * x) * x + 1.0)
+    return np.where(x >= 2, 0.0, y)
+
+
+def _lanczos(radius):
+    def kernel(x):
+        y = np.where(x > 1e-3, radius * np.sin(np.pi * x) * np.sin(np.pi * x / radius) / np.where(
+            x > 1e-3, np.pi**2 * x**2, 1), 1)
+        return np.where(x > radius, 0.0, y)
+
+    return kernel
+
+
+_KERNELS = {"linear": lambda x: np.maximum(0, 1 - x), "cubic": _keys, "lanczos3": _lanczos(3.0), "lanczos5": _lanczos(5.0)}
+_METHODS = {name: name.removeprefix("bi").removeprefix("tri") for name in (
+    "linear", "bilinear", "trilinear", "cubic", "bicubic", "tricubic", "lanczos3", "lanczos5")}
+
+
+def _weights(size, out, scale, translation, method, antialias):
+    """(out, size) float64: output i is a weighted sum of the inputs around (i + 0.5 - translation) / scale - 0.5."""
+    place = (np.arange(out) + 0.5 - translation) / scale - 0.5
+    distance = np.abs(place[:, None] - np.arange(size)) / (max(1 / scale, 1.0) if antialias else 1.0)
+    weights = _KERNELS[method](distance)
+    total = weights.sum(1, keepdims=True)
+    weights = np.where(np.abs(total) > 1000 * np.finfo("float32").eps, weights / np.where(total != 0, total, 1), 0)
+    return np.where(((place >= -0.5) & (place <= size - 0.5))[:, None], weights, 0.0)
+
+
+def _mix_axis(x, weights, axis):
+    """Each output a weighted sum along an axis; weights (outputs, inputs)."""
+    shape = x.shape
+    inner = int(np.prod(shape[axis + 1:], dtype=np.int64))
+    y = _matmul(cast(weights, x.dtype), reshape(x, (*shape[:axis], shape[axis], inner)))
+    return reshape(y, (*shape[:axis], weights.shape[0], *shape[axis + 1:]))
+
+
+def _rounded(y, x):
+    """A result computed in floats, in the integer dtype of x and within its values."""
+    if x.dtype in dtypes.FLOAT_DTYPES:
+        return cast(y, x.dtype)
+    if not x.size:
+        return cast(y, x.dtype)
+    return cast(clip(round(y), cast(min_(x), y.dtype), cast(max_(x), y.dtype)), x.dtype)
+
+
+@op
+def scale_and_translate(images, output_shape, scale, translation, spatial_dims, method, antialias=True):
+    """Enlarged by ``scale`` and moved by ``translation`` along the axes ``spatial_dims``.
+
+    Args:
+        images: tensor of any rank.
+        output_shape: the shape of the result.
+        scale, translation: one number for each of spatial_dims.
+        method: "linear", "cubic", "lanczos3" or "lanczos5" (also "bilinear", "trilinear", "bicubic", "tricubic").
+        antialias: widen the filter where the image shrinks.
+    """
+    if method not in _METHODS:
+        raise ValueError(f"[scale_and_translate] Invalid value for argument `method`. Expected of one {set(_METHODS)}. "
+                         f"Received: method={method}")
+    x = as_tensor(images)
+    dims = [d % x.ndim for d in spatial_dims]
+    scale, translation = as_tensor(scale, "float32"), as_tensor(translation, "float32")
+    y = cast(x, float_dtype(x.dtype))
+    for i, d in enumerate(dims):
+        size, out = x.shape[d], output_shape[d]
+        weights = numpy_op(lambda s, t: _weights(size, out, float(s[i]) or 1.0, float(t[i]), _METHODS[method], antialias),
+                           scale, translation, dtype=y.dtype)
+        y = _mix_axis(y, weights, d)
+    return _rounded(y, x)
+
+
+@op
+def resize(images, size, interpolation="bilinear", antialias=False, crop_to_aspect_ratio=False,
+           pad_to_aspect_ratio=False, fill_mode="constant", fill_value=0.0, data_format=None):
+    """Images of another size, in their dtype; pixel centres are at i + 0.5.
+
+    Args:
+        images: (h, w, c) or (n, h, w, c).
+        size: (height, width).
+        interpolation: "nearest", "bilinear", "bicubic", "lanczos3" or "lanczos5".
+        antialias: widen the filter where the image shrinks.
+        crop_to_aspect_ratio: cut the middle with the proportions of ``size`` out first.
+        pad_to_aspect_ratio: fill the images up to the proportions of ``size`` first.
+        fill_mode: "constant".
+        fill_value: what to fill with.
+        data_format: "channels_last", "channels_first" or None, the global setting.
+
+    Raises:
+        ValueError: the rank is another one, or an argument is unknown.
+    """
+    if interpolation not in ("nearest", "bilinear", "bicubic", "lanczos3", "lanczos5"):
+        raise ValueError("[resize] Invalid value for argument `interpolation`. Expected of one ('nearest', 'bilinear', "
+                         f"'bicubic', 'lanczos3', 'lanczos5'). Received: interpolation={interpolation}")
+    if fill_mode != "constant":
+        raise ValueError("[resize] Invalid value for argument `fill_mode`. Only `'constant'` is supported. "
+                         f"Received: fill_mode={fill_mode}")
+    if pad_to_aspect_ratio and crop_to_aspect_ratio:
+        raise ValueError("[resize] Only one of `pad_to_aspect_ratio` & `crop_to_aspect_ratio` can be `True`. Received: both")
+    if not isinstance(size, (tuple, list)) or len(size) != 2:
+        raise ValueError(f"[resize] Argument `size` must be a tuple of two elements (height, width). Received: size={size}")
+    x, back = _batch("resize", images, data_format)
+    oh, ow = (int(v) for v in size)
+    h, w = x.shape[1:3]
+    if crop_to_aspect_ratio:
+        ch, cw = max(min(h, w * oh // ow), 1), max(min(w, h * ow // oh), 1)
+        x = x[:, (h - ch) // 2:(h - ch) // 2 + ch, (w - cw) // 2:(w - cw) // 2 + cw]
+    elif pad_to_aspect_ratio:
+        # The same on both sides, so an odd rest is left out; one axis only.
+        ph, pw = (max(h, w * oh // ow) - h) // 2, (max(w, h * ow // oh) - w) // 2
+        pw = 0 if ph else pw
+        if ph or pw:
+            x = pad(x, ((0, 0), (ph, ph), (pw, pw), (0, 0)), constant_values=fill_value)
+    y = x
+    for axis, out in ((1, oh), (2, ow)):
+        n = x.shape[axis]
+        if n == out:
+            continue
+        if interpolation == "nearest":
+            y = take(y, np.floor((np.arange(out, dtype="float32") + 0.5) * n / out).astype("int32"), axis=axis)
+        else:
+            weights = _weights(n, out, out / n, 0.0, _METHODS[interpolation], antialias)
+            y = _mix_axis(cast(y, float_dtype(y.dtype)), from_numpy(weights.astype("float32")), axis)
+    return back(y if y.dtype == x.dtype else _rounded(y, x))
+
+
+def _third(name, before, after, target, size, cropping):
+    """(before, after) from two of before, after and the size wanted."""
+    values = {f"{name[0]}": before, f"{name[1]}": after, f"target_{name[2]}": target}
+    if [*values.values()].count(None) != 1:
+        raise ValueError(f"[images] Must specify exactly two of {', '.join(values)}. Received: {values}")
+    for key, value in values.items():
+        if value is not None and value < 0:
+            raise ValueError(f"[images] {key} must be >= 0. Received: {key}={value}")
+    if target is not None:
+        rest = (size - target) if cropping else (target - size)
+        before, after = (rest - after, after) if before is None else (before, rest - before)
+    if before < 0 or after < 0:
+        raise ValueError(f"[images] {name[0]} and {name[1]} must be >= 0. Received: {before} and {after}")
+    return before, after
+
+
+@op
+def pad_images(images, top_padding=None, left_padding=None, bottom_padding=None, right_padding=None, target_height=None,
+               target_width=None, data_format=None):
+    """Images with zeros around them: of top, bottom and target height two are given, and so for the width.
+
+    Raises:
+        ValueError: more or fewer are given, or a size is negative.
+    """
+    x, back = _batch("pad_images", images, data_format)
+    top, bottom = _third(("top_padding", "bottom_padding", "height"), top_padding, bottom_padding, target_height, x.shape[1], False)
+    left, right = _third(("left_padding", "right_padding", "width"), left_padding, right_padding, target_width, x.shape[2], False)
+    return back(pad(x, ((0, 0), (top, bottom), (left, right), (0, 0))))
+
+
+@op
+def crop_images(images, top_cropping=None, left_cropping=None, bottom_cropping=None, right_cropping=None,
+                target_height=None, target_width=None, data_format=None):
+    """A part of the images: of top, bottom and target height two are given, and so for the width.
+
+    Raises:
+        ValueError: more or fewer are given, or a size is negative.
+    """
+    x, back = _batch("crop_images", images, data_format)
+    h, w = x.shape[1:3]
+    top, bottom = _third(("top_cropping", "bottom_cropping", "height"), top_cropping, bottom_cropping, target_height, h, True)
+    left, right = _third(("left_cropping", "right_cropping", "width"), left_cropping, right_cropping, target_width, w, True)
+    return back(x[:, top:h - bottom, left:w - right])
+
+
+def _patches(name, x, size, strides, dilation_rate, padding, rank):
+    size = (size,) * rank if hasattr(size, "__index__") else tuple(size)
+    if len(size) != rank:
+        raise TypeError(f"[{name}] Invalid `size` argument. Expected an int or a tuple of length {rank}. Received: size={size}")
+    strides = size if strides is None else strides
+    n = int(np.prod(size)) * x.shape[-1]
+    kernel = np.eye(n, dtype="float32").reshape(*size, x.shape[-1], n)
+    return conv(x, cast(from_numpy(kernel), x.dtype), strides, padding, "channels_last", dilation_rate)
+
+
+@op
+def extract_patches(images, size, strides=None, dilation_rate=1, padding="valid", data_format=None):
+    """All windows of the images as vectors: (n, rows, columns, size[0] * size[1] * c).
+
+    Args:
+        size: int or (height, width); with three sizes the images are volumes, see ``extract_patches_3d``.
+        strides: int or a pair; ``size`` by default.
+        dilation_rate: distance of the pixels of a window.
+        padding: "valid" or "same".
+    """
+    if isinstance(size, (tuple, list)) and len(size) == 3:
+        return extract_patches_3d(images, size, strides, dilation_rate, padding, data_format)
+    x, back = _batch("extract_patches", images, data_format)
+    return back(_patches("extract_patches", x, size, strides, dilation_rate, padding, 2))
+
+
+@op
+def extract_patches_3d(volumes, size, strides=None, dilation_rate=1, padding="valid", data_format=None):
+    """All windows of volumes (n, d, h, w, c) as vectors; arguments as for ``extract_patches``."""
+    x, back = _batch("extract_patches_3d", volumes, data_format, (4, 5))
+    return back(_patches("extract_patches_3d", x, size, strides, dilation_rate, padding, 3))
+
+
+# ---- geometry ----
+
+@op
+def map_coordinates(inputs, coordinates, order, fill_mode="constant", fill_value=0):
+    """The values of ``inputs`` at given places.
+
+    Args:
+        inputs: tensor of rank r.
+        coordinates: (r, ...): the place along each axis.
+        order: 0, the nearest value, or 1, linear between the values.
+        fill_mode: what lies outside: "constant", fill_value; "nearest", the value at the border; "wrap", the inputs
+            again; "mirror", mirrored at the border's values; "reflect", mirrored at the border's edges.
+
+    Returns:
+        Of the shape coordinates.shape[1:] and the dtype of inputs.
+    """
+    x = as_tensor(inputs)
+    places = coordinates if not isinstance(coordinates, (list, tuple)) else stack([as_tensor(c, "float32") for c in coordinates])
+    places = as_tensor(places)
+    if places.ndim < 2 or places.shape[0] != x.ndim:
+        raise ValueError("[map_coordinates] First dim of `coordinates` must be the same as the rank of `inputs`, and its rank "
+                         f"at least 2. Received: inputs.shape={x.shape}, coordinates.shape={places.shape}")
+    if order not in (0, 1):
+        raise ValueError(f"[map_coordinates] Invalid value for argument `order`. Expected one of [0, 1]. Received: order={order}")
+    sampling.check_mode("map_coordinates", fill_mode)
+    y = sampling.sample(cast(reshape(x, (-1,)), float_dtype(x.dtype)), x.shape, [places[i] for i in range(x.ndim)], None,
+                        order, fill_mode, fill_value)
+    return cast(y if x.dtype in dtypes.FLOAT_DTYPES else round(y), x.dtype)
+
+
+def _grid(x):
+    """The rows (h, 1) and columns (1, w) of the pixels of x."""
+    h, w = x.shape[1:3]
+    return from_numpy(np.arange(h, dtype="float32")[:, None]), from_numpy(np.arange(w, dtype="float32")[None])
+
+
+def _at(x, rows, columns, interpolation, fill_mode, fill_value):
+    """The images x (n, h, w, c) at places (n, oh, ow)."""
+    n, h, w, c = x.shape
+    first = reshape(from_numpy(np.arange(n, dtype="int32") * (h * w)), (n, 1, 1))
+    table = cast(reshape(x, (n * h * w, c)), float_dtype(x.dtype))
+    y = sampling.sample(table, (h, w), [rows, columns], first, 0 if interpolation == "nearest" else 1, fill_mode, fill_value)
+    return cast(y if x.dtype in dtypes.FLOAT_DTYPES else round(y), x.dtype)
+
+
+def _projected(x, t):
+    """The places (n, h, w) of the pixels under transforms t (n, 8)."""
+    y, x = _grid(x)
+    t = reshape(t, (t.shape[0], 8, 1, 1))
+    scale = add(add(multiply(t[:, 6], x), multiply(t[:, 7], y)), 1.0)
+    columns = divide(add(add(multiply(t[:, 0], x), multiply(t[:, 1], y)), t[:, 2]), scale)
+    rows = divide(add(add(multiply(t[:, 3], x), multiply(t[:, 4], y)), t[:, 5]), scale)
+    return rows, columns
+
+
+@op
+def affine_transform(images, transform, interpolation="bilinear", fill_mode="constant", fill_value=0, data_format=None):
+    """The image whose pixel (x, y) is that of ``images`` at ((a0 x + a1 y + a2) / k, (b0 x + b1 y + b2) / k).
+
+    Args:
+        images: (h, w, c) or (n, h, w, c).
+        transform: (8,) or (n, 8): a0, a1, a2, b0, b1, b2, c0, c1, with k = c0 x + c1 y + 1.
+        interpolation: "nearest" or "bilinear".
+        fill_mode, fill_value: see ``map_coordinates``.
+    """
+    sampling.check_interpolation("affine_transform", interpolation)
+    sampling.check_mode("affine_transform", fill_mode)
+    x, back = _batch("affine_transform", images, data_format)
+    t = as_tensor(transform, "float32")
+    if t.ndim not in (1, 2) or t.shape[-1] != 8:
+        raise ValueError("[affine_transform] Invalid transform rank: expected rank 1 (single transform) or rank 2 (batch of "
+                         f"transforms), of 8 numbers. Received: transform.shape={t.shape}")
+    t = expand_dims(t, 0) if t.ndim == 1 else t
+    rows, columns = _projected(x, t)
+    return back(_at(x, rows, columns, interpolation, fill_mode, fill_value))
+
+
+def homography(start_points, end_points):
+    """The eight numbers (n, 8) of the transform that takes each of four end points (n, 4, 2) to its start point."""
+    def solve(start, end):
+        rows = []
+        for (sx, sy), (ex, ey) in zip(np.moveaxis(start, 0, -1), np.moveaxis(end, 0, -1)):
+            zero, one = np.zeros_like(ex), np.ones_like(ex)
+            rows.append([ex, ey, one, zero, zero, zero, -sx * ex, -sx * ey])
+            rows.append([zero, zero, zero, ex, ey, one, -sy * ex, -sy * ey])
+        a = np.moveaxis(np.array(rows, "float64"), -1, 0)
+        b = start.reshape(len(start), 8, 1).astype("float64")
+        singular = np.abs(np.linalg.det(a)) < 1e-12
+        a[singular], b[singular] = np.eye(8), np.array([1, 0, 0, 0, 1, 0, 0, 0.0])[:, None]
+        return np.linalg.solve(a, b)[..., 0]
+
+    return numpy_op(solve, start_points, end_points, dtype="float32")
+
+
+@op
+def perspective_transform(images, start_points, end_points, interpolation="bilinear", fill_value=0, data_format=None):
+    """The images seen such that four points (x, y) ``start_points`` of them appear at ``end_points``.
+
+    Args:
+        images: (h, w, c) or (n, h, w, c).
+        start_points, end_points: (4, 2) or (n, 4, 2).
+        interpolation: "nearest" or "bilinear".
+        fill_value: of what lies outside.
+    """
+    sampling.check_interpolation("perspective_transform", interpolation)
+    x, back = _batch("perspective_transform", images, data_format)
+    start, end = as_tensor(start_points, "float32"), as_tensor(end_points, "float32")
+    if start.shape != end.shape or start.ndim not in (2, 3) or start.shape[-2:] != (4, 2):
+        raise ValueError("[perspective_transform] start_points and end_points must have the same shape, (4, 2) for a single "
+                         f"image or (n, 4, 2) for a batch. Received: start_points.shape={start.shape}, "
+                         f"end_points.shape={end.shape}")
+    if start.ndim == 2:
+        start, end = expand_dims(start, 0), expand_dims(end, 0)
+    rows, columns = _projected(x, homography(start, end))
+    return back(_at(x, rows, columns, interpolation, "constant", fill_value))
+
+
+@op
+def elastic_transform(images, alpha=20.0, sigma=5.0, interpolation="bilinear", fill_mode="reflect", fill_value=0.0,
+                      seed=None, data_format=None):
+    """The images with their pixels moved by smooth random distances.
+
+    Args:
+        alpha: strength. sigma: smoothness, the deviation of the blur in pixels.
+        interpolation, fill_mode, fill_value: see ``affine_transform``.
+        seed: int, SeedGenerator or None.
+    """
+    from .. import random
+
+    sampling.check_interpolation("elastic_transform", interpolation)
+    sampling.check_mode("elastic_transform", fill_mode)
+    x, back = _batch("elastic_transform", images, data_format)
+    n, h, w, _ = x.shape
+    size = int(6 * float(sigma)) | 1
+    noise = multiply(random.normal((n, h, w, 2), seed=seed), float(sigma)) if x.device != "meta" else _core.meta(
+        (n, h, w, 2), "float32")
+    moved = multiply(gaussian_blur(noise, (size, size), (sigma, sigma), "channels_last"), float(alpha))
+    rows, columns = _grid(x)
+    return back(_at(x, add(rows, moved[..., 1]), add(columns, moved[..., 0]), interpolation, fill_mode, fill_value))
+
+
+# ---- filters ----
+
+def gaussian(size, sigma):
+    """(size,) weights of a normal distribution around the middle, with sum 1; sigma may be a tensor."""
+    x = from_numpy(np.arange(size, dtype="float32") - (size - 1) / 2)
+    weights = exp(multiply(square(divide(x, as_tensor(sigma, "float32"))), -0.5))
+    return divide(weights, sum_(weights))
+
+
+@op
+def gaussian_blur(images, kernel_size=(3, 3), sigma=(1.0, 1.0), data_format=None):
+    """Images blurred by normal distributions.
+
+    Args:
+        kernel_size: (width, height) of the window. sigma: the two deviations, in pixels.
+    """
+    x, back = _batch("gaussian_blur", images, data_format)
+    dtype = x.dtype
+    x = cast(x, float_dtype(dtype))
+    if not isinstance(sigma, (tuple, list)):
+        sigma = as_tensor(sigma)
+    kernel = outer(gaussian(int(kernel_size[1]), sigma[1]), gaussian(int(kernel_size[0]), sigma[0]))
+    kernel = multiply(reshape(kernel, (*kernel.shape, 1, 1)), from_numpy(np.ones((x.shape[-1], 1), "float32")))
+    return back(cast(depthwise_conv(x, cast(kernel, x.dtype), 1, "same", "channels_last"), dtype))
+
+
+@op
+def sobel_edges(images, data_format=None):
+    """The Sobel derivatives: images.shape + (2,), along the height, then along the width. Zeros lie around the images."""
+    x = as_tensor(images)
+    if x.ndim != 4:
+        raise ValueError(f"[sobel_edges] images must have 4 axes. Received: images.shape={x.shape}")
+    x, back = _batch("sobel_edges", x, data_format)
+    across = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], "float32")
+    edges = []
+    for kernel in (across.T, across):
+        kernel = np.repeat(kernel[:, :, None, None], x.shape[-1], axis=2)
+        edges.append(back(depthwise_conv(x, cast(from_numpy(kernel), x.dtype), 1, "same", "channels_last")))
+    return stack(edges, -1)
+
+
+@op
+def ssim(image1, image2, max_val=1.0, filter_size=11, filter_sigma=1.5, k1=0.01, k2=0.03, data_format=None):
+    """The structural similarity of two images, or of each pair in two batches: 1 for equal images.
+
+    Args:
+        max_val: the span of the values. filter_size, filter_sigma: of the Gaussian window.
+        k1, k2: small numbers that keep the quotients finite.
+
+    Source: Wang et al. 2004.
+    """
+    a, back = _batch("ssim", image1, data_format)
+    b, _ = _batch("ssim", image2, data_format)
+    dtype, n, c = a.dtype, a.shape[0], a.shape[-1]
+    a, b = cast(a, float_dtype(a.dtype)), cast(b, float_dtype(b.dtype))
+    window = gaussian(filter_size, filter_sigma)
+    kernel = cast(reshape(outer(window, window), (filter_size, filter_size, 1, 1)), a.dtype)
+    a, b = (reshape(transpose(v, (0, 3, 1, 2)), (n * c, *v.shape[1:3], 1)) for v in (a, b))
+
+    def local(v):
+        return conv(v, kernel, 1, "valid", "channels_last")
+
+    c1, c2 = (k1 * max_val) ** 2, (k2 * max_val) ** 2
+    ma, mb = local(a), local(b)
+    va, vb = subtract(local(square(a)), square(ma)), subtract(local(square(b)), square(mb))
+    both = subtract(local(multiply(a, b)), multiply(ma, mb))
+    top = multiply(add(multiply(multiply(ma, mb), 2.0), c1), add(multiply(both, 2.0), c2))
+    bottom = multiply(add(add(square(ma), square(mb)), c1), add(add(va, vb), c2))
+    y = mean(reshape(mean(divide(top, bottom), (1, 2, 3)), (n, c)), -1)
+    return cast(squeeze(y, 0) if as_tensor(image1).ndim == 3 else y, dtype)
+
+
+__all__ = [
+    "affine_transform", "crop_images", "elastic_transform", "extract_patches", "extract_patches_3d", "gaussian_blur",
+    "hsv_to_rgb", "map_coordinates", "pad_images", "perspective_transform", "resize", "rgb_to_grayscale", "rgb_to_hsv",
+    "scale_and_translate", "sobel_edges", "ssim",
+]
