@@ -4,6 +4,8 @@ A case of tests/fixtures/*.npz is one test: build it from its description, set t
 Outputs agree within 1e-5 and gradients within 1e-4. Nothing here needs Keras.
 """
 
+import operator
+
 import numpy as np
 import pytest
 
@@ -85,6 +87,30 @@ def test_layer_shape_without_data(name):
         ys, shapes = ys[:1], shapes[:1]
     computed = list(computed) if len(ys) > 1 else [computed]
     assert [tuple(s) for s in computed] == shapes
+
+
+OPS = Fixtures("ops")
+
+
+@cases(OPS)
+def test_op(name):
+    spec, a = OPS.spec(name), OPS.arrays(name)
+    xs = as_tensors(several(a, "x"))
+    moving = [i for i in range(len(xs)) if f"g{i}" in a]
+    args, used = list(spec["args"]), 0
+    for place, count in spec["places"]:
+        args[place] = xs[used] if count == 1 else tuple(xs[used : used + count])
+        used += count
+    with keras.GradientTape() as tape:
+        tape.watch([xs[i] for i in moving])
+        y = operator.attrgetter(spec["function"])(keras.ops)(*args, **spec["kwargs"])
+        ys = list(y) if isinstance(y, (list, tuple)) else [y]
+        total = sum(keras.ops.sum(v * c) for v, c in zip(ys, several(a, "v")))
+    assert len(ys) == len(several(a, "y"))
+    for i, y in enumerate(several(a, "y")):
+        close(ys[i], y, 3 * FORWARD, f"result {i}")
+    for i, g in zip(moving, tape.gradient(total, [xs[i] for i in moving]) if moving else []):
+        close(np.zeros_like(a[f"g{i}"]) if g is None else g, a[f"g{i}"], GRADIENT, f"gradient {i}")
 
 
 ACTIVATIONS = Fixtures("activations")

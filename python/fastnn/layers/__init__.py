@@ -44,6 +44,16 @@ from .lookup import IntegerLookup, StringLookup
 from .text_vectorization import TextVectorization
 from .small import ActivityRegularization, Identity, Normalization, Rescaling
 from .drop_connect import DropConnectDense
+from .image_color import (
+    AutoContrast, ContrastLimitedAdaptiveHistogramEqualization, Equalization, RandomBrightness, RandomColorDegeneration,
+    RandomColorJitter, RandomContrast, RandomGaussianBlur, RandomGrayscale, RandomHue, RandomInvert,
+    RandomPosterization, RandomSaturation, RandomSharpness, Solarization,
+)
+from .image_geometry import (
+    CenterCrop, RandomCrop, RandomElasticTransform, RandomFlip, RandomPerspective, RandomRotation, RandomShear,
+    RandomTranslation, RandomZoom, Resizing,
+)
+from .image_mixing import AugMix, CutMix, MixUp, Pipeline, RandAugment, RandomErasing
 from .reshaping import Flatten, Permute, RepeatVector, Reshape
 from .bidirectional import Bidirectional
 from .conv_lstm import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
@@ -53,4 +63,22 @@ from .masking import Masking
 from .rnn import RNN, StackedRNNCells
 from .simple_rnn import SimpleRNN, SimpleRNNCell
 from .time_distributed import TimeDistributed
+from .spectrogram import MelSpectrogram, STFTSpectrogram
 from .wrapper import Wrapper
+
+
+def serialize(layer):
+    """The config of a layer, as a dict."""
+    from ..saving.serialization import serialize_keras_object
+
+    return serialize_keras_object(layer)
+
+
+def deserialize(config, custom_objects=None):
+    """A layer from its config."""
+    from ..saving.serialization import deserialize_keras_object
+
+    layer = deserialize_keras_object(config, custom_objects=custom_objects)
+    if not isinstance(layer, Layer):
+        raise ValueError(f"[layers.deserialize] the config must be that of a layer. Received: {config}")
+    return layer

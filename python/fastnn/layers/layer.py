@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import _core, labels, ops, tree
 from .. import regularizers as regularizers_module
+from ..dtype_policies import DTypePolicyMap
 from ..dtype_policies import get as get_policy
 from ..dtype_policies import serialize as serialize_policy
 from ..symbolic import KerasTensor, infer, owned
@@ -44,6 +45,8 @@ def _build_once(build):
         try:
             with name_scope(self.name, caller=self):
                 self._path = current_path()
+                if self._policy_map is not None:
+                    self.dtype_policy = self._policy_map
                 build(self, *args, **kwargs)
         except Exception:
             for group, old in zip(groups, before):  # a failed build leaves nothing behind
@@ -133,8 +136,13 @@ class Layer(LayerState):
 
     @dtype_policy.setter
     def dtype_policy(self, value):
-        self._dtype_policy = get_policy(value)
-        self._compute_dtype = self._dtype_policy.compute_dtype
+        policy = get_policy(value)
+        self._policy_map = None
+        if isinstance(policy, DTypePolicyMap):  # which policy it is depends on the path, see `build`
+            self.__dict__["_policy_map"] = policy
+            policy = policy[self.path]
+        self._dtype_policy = policy
+        self._compute_dtype = policy.compute_dtype
 
     @property
     def compute_dtype(self):
@@ -485,7 +493,8 @@ class Layer(LayerState):
         A subclass whose constructor takes more overrides this, unless they are plain values or
         objects of this library.
         """
-        config = {"name": self.name, "trainable": self.trainable, "dtype": serialize_policy(self.dtype_policy)}
+        config = {"name": self.name, "trainable": self.trainable, "dtype": serialize_policy(
+            self.dtype_policy if self._policy_map is None else self._policy_map)}
         if self.activity_regularizer is not None:
             config["activity_regularizer"] = regularizers_module.serialize(self.activity_regularizer)
         if getattr(type(self).get_config, "by_constructor", False) and type(self).__init__ is not Layer.__init__:
