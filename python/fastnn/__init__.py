@@ -11,14 +11,15 @@ from .version import __version__
 
 # Loaded when first used, so that scripts that only want the ops start fast.
 _MODULES = (
-    "activations", "applications", "callbacks", "constraints", "datasets", "dtype_policies", "initializers", "keras",
-    "layers", "losses", "metrics", "mixed_precision", "models", "optimizers", "random", "regularizers",
+    "activations", "applications", "backend", "callbacks", "constraints", "datasets", "dtype_policies", "initializers", "keras",
+    "layers", "losses", "metrics", "mixed_precision", "models", "optimizers", "preprocessing", "random", "regularizers",
     "saving", "tree",
 )
 _NAMES = {
     "Model": "models", "Sequential": "models", "Input": "layers", "InputSpec": "layers", "Layer": "layers",
     "Operation": "layers.operation", "Optimizer": "optimizers", "Loss": "losses", "Metric": "metrics",
     "Initializer": "initializers", "Regularizer": "regularizers", "DTypePolicy": "dtype_policies",
+    "FloatDTypePolicy": "dtype_policies", "RematScope": "rematerialization", "remat": "rematerialization", "device": "scopes",
     "ModelFormatError": "saving", "capture": "capturing", "profile": "profiling",
 }
 

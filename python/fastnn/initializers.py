@@ -413,6 +413,13 @@ OrthogonalInitializer = Orthogonal
 STFTInitializer = STFT
 
 
+# Keras shows each class under the lower-case name, too.
+constant, identity, ones, zeros, orthogonal, stft = Constant, Identity, Ones, Zeros, Orthogonal, STFT
+random_normal, random_uniform, truncated_normal = RandomNormal, RandomUniform, TruncatedNormal
+variance_scaling, glorot_normal, glorot_uniform = VarianceScaling, GlorotNormal, GlorotUniform
+he_normal, he_uniform, lecun_normal, lecun_uniform = HeNormal, HeUniform, LecunNormal, LecunUniform
+
+
 def serialize(initializer):
     """Return the config of an initializer."""
     return serialize_keras_object(initializer)

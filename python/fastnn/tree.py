@@ -235,7 +235,8 @@ def map_shape_structure(func, structure):
 
 
 def traverse(func, structure, top_down=True):
-    """Replaces parts of a structure by `func(part)`; None from `func` keeps the part.
+    """Replaces parts of a structure by `func(part)`; None from `func` keeps the part, MAP_TO_NONE puts
+    None there.
 
     With `top_down`, a replaced part is not entered.
     """
@@ -243,7 +244,7 @@ def traverse(func, structure, top_down=True):
     if top_down:
         replaced = func(structure)
         if replaced is not None:
-            return replaced
+            return None if replaced is MAP_TO_NONE else replaced
         if children is None:
             return structure
         return _rebuild(structure, [key for key, _ in children],
@@ -252,4 +253,8 @@ def traverse(func, structure, top_down=True):
         structure = _rebuild(structure, [key for key, _ in children],
                              [traverse(func, child, False) for _, child in children])
     replaced = func(structure)
-    return structure if replaced is None else replaced
+    return structure if replaced is None else None if replaced is MAP_TO_NONE else replaced
+
+
+class MAP_TO_NONE:
+    """What the function of `traverse` returns to put None in a place."""

@@ -8,7 +8,9 @@ from .learning_rate import LearningRateScheduler, ReduceLROnPlateau
 from .model_checkpoint import ModelCheckpoint
 from .monitor import MonitorCallback
 from .progbar_logger import ProgbarLogger
+from .remote_monitor import RemoteMonitor
 from .simple import LambdaCallback, SwapEMAWeights, TerminateOnNaN
+from .tensorboard import TensorBoard
 
 __all__ = [
     "CSVLogger",
@@ -22,6 +24,8 @@ __all__ = [
     "MonitorCallback",
     "ProgbarLogger",
     "ReduceLROnPlateau",
+    "RemoteMonitor",
     "SwapEMAWeights",
+    "TensorBoard",
     "TerminateOnNaN",
 ]

@@ -58,6 +58,27 @@ from .regression import (
     RootMeanSquaredError,
 )
 
+_LOSSES = frozenset((
+    "binary_crossentropy", "binary_focal_crossentropy", "categorical_crossentropy", "categorical_focal_crossentropy",
+    "categorical_hinge", "hinge", "huber", "kl_divergence", "log_cosh", "mean_absolute_error",
+    "mean_absolute_percentage_error", "mean_squared_error", "mean_squared_logarithmic_error", "poisson",
+    "sparse_categorical_crossentropy", "squared_hinge", "KLD", "MAE", "MAPE", "MSE", "MSLE", "kld", "mae", "mape", "mse",
+    "msle",
+))
+
+
+def __getattr__(name):
+    if name in _LOSSES:  # the functions of losses are metrics, too
+        from .. import losses
+
+        return getattr(losses, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *_LOSSES})
+
+
 _CLASSES = (
     AUC, Accuracy, BLEU, BinaryAccuracy, BinaryCrossentropy, BinaryIoU, CategoricalAccuracy,
     CategoricalCrossentropy, CategoricalHinge, ConcordanceCorrelation, CosineSimilarity, F1Score, FBetaScore,

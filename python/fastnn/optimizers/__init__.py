@@ -11,6 +11,7 @@ from .ftrl import Ftrl
 from .lamb import Lamb
 from .lion import Lion
 from .loss_scale_optimizer import LossScaleOptimizer
+from .multi_optimizer import MultiOptimizer, OptimizerMap
 from .muon import Muon
 from .nadam import Nadam
 from .rmsprop import RMSprop
@@ -18,7 +19,7 @@ from .schedule_free_adamw import ScheduleFreeAdamW
 from .sgd import SGD
 
 _CLASSES = (
-    Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, Ftrl, Lamb, Lion, LossScaleOptimizer, Muon, Nadam, RMSprop,
+    Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, Ftrl, Lamb, Lion, LossScaleOptimizer, MultiOptimizer, Muon, Nadam, RMSprop,
     SGD, ScheduleFreeAdamW,
 )  # fmt: skip
 _OBJECTS = {cls.__name__: cls for cls in _CLASSES}

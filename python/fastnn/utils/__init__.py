@@ -8,7 +8,16 @@ from .session import clear_session, set_random_seed
 from .splitting import split_dataset
 from .timeseries import timeseries_dataset_from_array
 
-__all__ = ["CustomObjectScope", "Progbar", "PyDataset", "Sequence", "clear_session", "custom_object_scope",
+# Loaded when first used: image files, folders and pictures of models need more than a training does.
+_LAZY = {
+    "array_to_img": "image_utils", "img_to_array": "image_utils", "load_img": "image_utils", "save_img": "image_utils",
+    "audio_dataset_from_directory": "directories", "image_dataset_from_directory": "directories",
+    "text_dataset_from_directory": "directories", "model_to_dot": "plotting", "model_to_svg": "plotting",
+    "plot_model": "plotting", "Config": "settings", "get_source_inputs": "sources",
+    "AdversarialTraining": "adversarial", "adversarial_examples": "adversarial",
+}
+
+__all__ = [*_LAZY, "CustomObjectScope", "Progbar", "PyDataset", "Sequence", "clear_session", "custom_object_scope",
            "deserialize_keras_object", "get_custom_objects", "get_registered_name", "get_registered_object",
            "is_keras_tensor", "normalize", "pack_x_y_sample_weight", "pad_sequences",
            "register_keras_serializable", "serialize_keras_object", "set_random_seed", "split_dataset",
@@ -22,8 +31,21 @@ def __getattr__(name):
         from ..trainer import data
 
         return getattr(data, name)
+    if name in _LAZY:
+        import importlib
+
+        return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+    if name in ("disable_interactive_logging", "enable_interactive_logging", "is_interactive_logging_enabled"):
+        from .. import config
+
+        return getattr(config, name)
     if name in __all__:
         from .. import saving
 
         return getattr(saving, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *__all__, "disable_interactive_logging", "enable_interactive_logging",
+                   "is_interactive_logging_enabled"})

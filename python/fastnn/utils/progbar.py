@@ -1,8 +1,11 @@
 """The progress line of fit: a bar on a terminal, a line per epoch in a pipe."""
 
+import logging
 import os
 import sys
 import time
+
+from ..config import is_interactive_logging_enabled
 
 
 def is_interactive():
@@ -66,7 +69,7 @@ class Progbar:
         self._last = 0.0
         self._columns = 0
         self._title = title
-        if title and verbose == 1:
+        if title and verbose == 1 and is_interactive_logging_enabled():
             print(title, flush=True)
 
     def wants_update(self):
@@ -96,6 +99,10 @@ class Progbar:
             return
         self._last = now
         line = self._line(current, now, finalize)
+        if not is_interactive_logging_enabled():
+            if finalize:
+                logging.getLogger("fastnn").info(line)
+            return
         out = sys.stdout
         if self.verbose == 1 and self._dynamic:
             width = _terminal_width()
