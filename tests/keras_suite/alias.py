@@ -1,0 +1,198 @@
+"""Run keras's own *_test.py files against another package with Keras's public
+API.   KERAS_ALIAS_TARGET=fastnn  KERAS_ALIAS_TESTS=<dir holding keras/src>
+pytest -p keras_alias ... <dir>/layers/core/dense_test.py
+
+Every `keras` / `keras.*` / `keras.src.*` module becomes a synthetic module whose
+names are looked up ONLY in the target's public modules.  A name that cannot be
+found is recorded in MISSING (printed at the end) and raises AttributeError.
+Test files and keras/src/testing/*.py are exec'ed from KERAS_ALIAS_TESTS.
+"""
+import collections
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import os
+import sys
+import types
+
+TARGET = os.environ.get("KERAS_ALIAS_TARGET", "fastnn")
+TESTS = os.environ["KERAS_ALIAS_TESTS"]          # .../keras/src of a keras wheel
+T = importlib.import_module(TARGET)
+MISSING = collections.Counter()
+
+
+def pub(path):
+    o = T
+    for p in path.split("."):
+        if not p:
+            continue
+        if not hasattr(o, p):
+            try:
+                o = importlib.import_module(o.__name__ + "." + p)
+                continue
+            except Exception:
+                return None
+        o = getattr(o, p)
+    return o
+
+
+# Internal modules that tests use by module name -> public places to look in.
+WHERE = {
+    "": [""],
+    "backend": ["backend", "ops", "config", "", "utils", "random", "saving", "tree"],
+    "backend.config": ["config", "backend"],
+    "backend.common": ["backend", "utils", "config", ""],
+    "backend.common.keras_tensor": ["", "backend", "utils"],
+    "backend.common.variables": ["", "backend", "utils"],
+    "backend.common.global_state": ["utils", "backend"],
+    "backend.common.dtypes": ["backend", "utils"],
+    "saving.serialization_lib": ["saving", "utils", "config"],
+    "saving.object_registration": ["saving", "utils"],
+    "saving.saving_api": ["saving", "models"],
+    "utils.traceback_utils": ["config"],
+    "utils.rng_utils": ["utils"], "utils.numerical_utils": ["utils"],
+    "utils.io_utils": ["config", "utils"], "utils.file_utils": ["utils"],
+    "utils.image_utils": ["utils", "preprocessing.image"],
+    "random": ["random"], "random.seed_generator": ["random"], "random.random": ["random"],
+    "tree": ["tree"], "metrics.reduction_metrics": ["metrics"],
+    "trainers.data_adapters": ["utils"], "trainers.data_adapters.py_dataset_adapter": ["utils"],
+    "models": ["models", ""], "layers.core.input_layer": ["", "layers"],
+    "optimizers.schedules": ["optimizers.schedules"],
+    "optimizers.schedules.learning_rate_schedule": ["optimizers.schedules"],
+    "dtype_policies": ["dtype_policies", "mixed_precision"],
+    "dtype_policies.dtype_policy": ["dtype_policies", "mixed_precision", "config"],
+    "testing": [], "distribution.distribution_lib": ["distribution"],
+    "layers": ["layers", ""], "ops": ["ops"],
+}
+BACKEND_SUBS = {"backend." + x for x in ("random", "numpy", "nn", "math", "linalg", "core", "image")}
+WHERE.update({k: ["random" if k.endswith("random") else "ops", "ops"] for k in BACKEND_SUBS})
+OPS_TAILS = {"ops.numpy", "ops.core", "ops.nn", "ops.math", "ops.linalg", "ops.image"}
+# What Keras keeps in private modules and tests use all the same: one line each, on public names.
+GLUE = {}
+
+
+def _glue():
+    ops, utils, config, dtypes = pub("ops"), pub("utils"), pub("config"), importlib.import_module(TARGET + ".dtypes")
+    common = {
+        "backend": lambda: TARGET, "standardize_dtype": dtypes.standardize_dtype, "is_float_dtype": dtypes.is_float,
+        "is_int_dtype": lambda d: "int" in dtypes.standardize_dtype(d), "result_type": lambda *d: dtypes.result_type(*d),
+        "KerasTensor": T.KerasTensor, "Variable": T.Variable, "is_tensor": T.is_tensor, "name_scope": T.name_scope,
+        "convert_to_tensor": T.convert_to_tensor, "convert_to_numpy": T.convert_to_numpy, "cast": ops.cast, "shape": ops.shape,
+        "floatx": config.floatx, "set_floatx": config.set_floatx, "epsilon": config.epsilon, "set_epsilon": config.set_epsilon,
+        "image_data_format": config.image_data_format, "set_image_data_format": config.set_image_data_format,
+        "standardize_data_format": lambda f: f or config.image_data_format(), "numpy": ops, "nn": ops, "math": ops, "linalg": ops, "image": ops,
+        "core": ops, "SUPPORTS_SPARSE_TENSORS": False, "SUPPORTS_RAGGED_TENSORS": False, "SUPPORTS_COMPLEX_DTYPES": False,
+        "IS_THREAD_SAFE": True, "random": pub("random"),
+        "get_keras_mask": lambda x: getattr(x, "_keras_mask", None), "set_keras_mask": lambda x, mask: setattr(x, "_keras_mask", mask),
+        "compute_output_spec": lambda f, *a, **k: f(*a, **k),
+        "ALLOWED_DTYPES": {"float16", "float32", "float64", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64",
+                           "bfloat16", "bool", "float8_e4m3fn", "float8_e5m2"},
+    }
+    for module in ("backend", "backend.common", "backend.config", "backend.common.variables", "backend.common.keras_tensor",
+                   "backend.common.dtypes", "backend.common.backend_utils", "backend.common.masking"):
+        GLUE.update({(module, name): value for name, value in common.items()})
+    GLUE["backend.common.global_state", "clear_session"] = lambda free_memory=True: utils.clear_session()
+    for name in ("tensorflow", "scipy", "jax", "h5py", "pandas", "torch"):
+        GLUE["utils.module_utils", name] = _Lazy(name)
+    GLUE["utils.naming", "auto_name"] = lambda prefix: importlib.import_module(TARGET + ".utils.naming").auto_name(prefix)
+    GLUE["api_export", "keras_export"] = lambda *a, **k: (lambda f: f)
+
+
+class _Lazy:
+    def __init__(self, n):
+        self.n = n
+
+    @property
+    def available(self):
+        return importlib.util.find_spec(self.n) is not None
+
+    def __getattr__(self, k):
+        return getattr(importlib.import_module(self.n), k)
+
+
+def lookup(mod, name):
+    """mod: path below keras.src ('' = keras.src itself)."""
+    if (mod, name) in GLUE:
+        return GLUE[mod, name]
+    places = WHERE.get(mod)
+    if places is None:
+        top = mod.split(".")[0]
+        places = ["ops"] if mod in OPS_TAILS else ([top] if top not in ("backend", "utils", "testing") else [])
+        if mod.startswith("optimizers.schedules"):
+            places = ["optimizers.schedules"]
+        places = places + ["layers"] * (top == "layers")
+    for p in places:
+        m = pub(p)
+        if m is not None and hasattr(m, name) and not isinstance(getattr(m, name), types.ModuleType):
+            return getattr(m, name)
+    return None
+
+
+class Syn(types.ModuleType):
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        full = self.__name__ + "." + name
+        if self.__name__ == "keras" or (self.__name__.startswith("keras.") and not self.__name__.startswith("keras.src")):
+            o = pub(self.__name__[5:].lstrip("."))
+            if name == "src":
+                return importlib.import_module("keras.src")
+            if o is not None and hasattr(o, name):
+                return getattr(o, name)
+            MISSING[full] += 1
+            raise AttributeError(full)
+        mod = self.__name__[len("keras.src"):].lstrip(".")
+        v = lookup(mod, name)
+        if v is not None:
+            return v
+        sub = (mod + "." + name).lstrip(".")
+        if sub in BACKEND_SUBS:
+            return importlib.import_module("keras.src." + sub)
+        if os.path.exists(os.path.join(TESTS, sub.replace(".", "/") + ".py")) or os.path.isdir(os.path.join(TESTS, sub.replace(".", "/"))):
+            return importlib.import_module("keras.src." + sub)
+        MISSING[full] += 1
+        raise AttributeError(full)
+
+
+class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname != "keras" and not fullname.startswith("keras."):
+            return None
+        rel = fullname[len("keras.src"):].lstrip(".") if fullname.startswith("keras.src") else None
+        if rel and (rel.endswith("_test") or rel.startswith("testing")):
+            base = os.path.join(TESTS, rel.replace(".", "/"))
+            if os.path.isdir(base):
+                return importlib.util.spec_from_file_location(fullname, base + "/__init__.py", submodule_search_locations=[base])
+            if os.path.exists(base + ".py"):
+                return importlib.util.spec_from_file_location(fullname, base + ".py")
+            return None
+        if rel in BACKEND_SUBS:
+            return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
+        if rel and not (os.path.exists(os.path.join(TESTS, rel.replace(".", "/") + ".py")) or os.path.isdir(os.path.join(TESTS, rel.replace(".", "/")))):
+            return None
+        s = importlib.machinery.ModuleSpec(fullname, self, is_package=True)
+        return s
+
+    def create_module(self, spec):
+        m = Syn(spec.name)
+        m.__path__ = []
+        if not spec.name.startswith("keras.src"):      # public module: real entries
+            o = pub(spec.name[5:].lstrip("."))
+            if o is not None:
+                m.__dict__.update({k: v for k, v in vars(o).items() if not k.startswith("__")
+                                   and not isinstance(v, types.ModuleType)})
+        return m
+
+    def exec_module(self, module):
+        pass
+
+
+for k in [k for k in sys.modules if k == "keras" or k.startswith("keras.")]:
+    del sys.modules[k]
+sys.meta_path.insert(0, Finder())
+_glue()
+
+
+def pytest_terminal_summary(terminalreporter):
+    terminalreporter.write_line("ALIAS-MISSING " + " ".join(f"{k}:{v}" for k, v in MISSING.most_common(400)))

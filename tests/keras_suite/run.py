@@ -1,0 +1,106 @@
+"""Keras's own unit tests, held against fastnn.
+
+    python tests/keras_suite/run.py [FOLDER ...] [--keras PATH] [--update] [-k WORDS]
+
+The wheel keras==3.15.1 ships its tests (`pip install keras==3.15.1 pytest`; neither TensorFlow nor torch
+is needed). `alias.py` answers every `keras` name in them from fastnn's public modules. The denominator is
+fixed: passed.txt.gz lists the tests that Keras itself passes on torch (written with --denominator, which
+needs torch). failures.txt lists those that fastnn fails, each with its reason.
+
+Prints the share of the denominator that passes, by folder, and fails when a test fails that is not listed,
+or a listed one passes. --update rewrites failures.txt, keeping the reasons that are there.
+"""
+import argparse
+import collections
+import gzip
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).resolve().parent
+DENOMINATOR, FAILURES = HERE / "passed.txt.gz", HERE / "failures.txt"
+# One process each: everything in one process would reach several gigabytes.
+FOLDERS = ("activations", "applications", "callbacks", "constraints", "initializers", "layers/activations", "layers/attention",
+           "layers/convolutional", "layers/core", "layers/layer_test.py", "layers/merging", "layers/normalization", "layers/pooling",
+           "layers/preprocessing", "layers/regularization", "layers/reshaping", "layers/rnn", "losses", "metrics", "models", "ops",
+           "optimizers", "regularizers", "saving", "trainers", "utils")
+GOALS = {"layers": 0.95, "losses": 0.95, "metrics": 0.95, "optimizers": 0.95, "activations": 0.95, "initializers": 0.95, "ops": 0.80}
+
+
+def run_folder(folder, source, keras_itself, words):
+    """{test id: (outcome, reason)} of one folder of Keras's tests."""
+    with tempfile.TemporaryDirectory() as scratch:
+        out = os.path.join(scratch, "outcomes")
+        open(out, "w").close()
+        env = {**os.environ, "OUTCOMES": out, "KERAS_ALIAS_TESTS": str(source), "KERAS_ALIAS_TARGET": "fastnn", "KERAS_BACKEND": "torch",
+               "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
+        extra = [] if keras_itself else [str(HERE)]
+        env["PYTHONPATH"] = os.pathsep.join([str(HERE), str(HERE / "tfstub"), os.environ.get("PYTHONPATH", "")])
+        plugins = ["-p", "outcomes"] + ([] if keras_itself else ["-p", "alias"]) + ["-p", "root_conftest"]
+        command = [sys.executable, "-m", "pytest", *plugins, "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(source), "-q",
+                   "--tb=short", "-o", "python_files=*_test.py", str(source / folder)] + (["-k", words] if words else [])
+        done = subprocess.run(command, env=env, cwd=scratch, capture_output=True, text=True)
+        lines = pathlib.Path(out).read_text().splitlines()
+        if not lines or done.returncode not in (0, 1, 5):
+            print(f"{folder}: pytest ended with {done.returncode}\n" + "\n".join((done.stdout + done.stderr).splitlines()[-15:]))
+    outcomes = {}
+    for line in lines:
+        outcome, test, reason = line.split("\t")
+        outcomes[test] = (outcome, reason)
+    return outcomes
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", nargs="*", default=list(FOLDERS))
+    parser.add_argument("--keras", default="", help="the folder keras/src of the wheel; else found beside this Python")
+    parser.add_argument("--denominator", action="store_true", help="run Keras itself, on torch, and write passed.txt.gz")
+    parser.add_argument("--update", action="store_true")
+    parser.add_argument("-k", default="", dest="words")
+    arguments = parser.parse_args()
+    if not arguments.keras:
+        import importlib.util
+
+        arguments.keras = os.path.join(os.path.dirname(importlib.util.find_spec("keras").origin), "src")
+    source = pathlib.Path(arguments.keras).resolve()
+    outcomes = {}
+    for folder in arguments.folders:
+        found = run_folder(folder, source, arguments.denominator, arguments.words)
+        outcomes.update(found)
+        counts = collections.Counter(o for o, _ in found.values())
+        print(f"{folder:24} {dict(counts)}", flush=True)
+    if arguments.denominator:
+        with gzip.open(DENOMINATOR, "wt") as f:
+            f.writelines(f"{test}\n" for test, (outcome, _) in sorted(outcomes.items()) if outcome == "passed")
+        return 0
+    with gzip.open(DENOMINATOR, "rt") as f:
+        wanted = [t for t in f.read().splitlines() if any(t.startswith(x) for x in arguments.folders) and (not arguments.words or t in outcomes)]
+    known = {}
+    for line in FAILURES.read_text().splitlines() if FAILURES.exists() else ():
+        test, _, reason = line.partition("\t")
+        known[test] = reason
+    failing = {t: outcomes.get(t, ("missing", "not collected"))[1] for t in wanted if outcomes.get(t, ("missing",))[0] != "passed"}
+    groups = collections.defaultdict(lambda: [0, 0])
+    for t in wanted:
+        for group in (t.split("/")[0], "all"):
+            groups[group][0] += t not in failing
+            groups[group][1] += 1
+    print("\n| folder | passed | of | share | goal |\n|---|---|---|---|---|")
+    for group, (passed, total) in groups.items():
+        print(f"| {group} | {passed} | {total} | {passed / total:.1%} | {GOALS.get(group, 0.85):.0%} |")
+    if arguments.update:
+        keep = {t: r for t, r in known.items() if t not in wanted}
+        keep.update({t: known.get(t) or reason for t, reason in failing.items()})
+        FAILURES.write_text("".join(f"{t}\t{r}\n" for t, r in sorted(keep.items())))
+        return 0
+    new, gone = sorted(set(failing) - set(known)), sorted(t for t in known if t in wanted and t not in failing)
+    for title, tests in (("failing, not listed", new), ("passing, but listed", gone)):
+        for t in tests:
+            print(f"{title}: {t}\t{failing.get(t, '')}")
+    return 1 if new or gone else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
