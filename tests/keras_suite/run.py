@@ -40,7 +40,7 @@ def run_folder(folder, source, keras_itself, words):
         env["PYTHONPATH"] = os.pathsep.join([str(HERE), str(HERE / "tfstub"), os.environ.get("PYTHONPATH", "")])
         plugins = ["-p", "outcomes"] + ([] if keras_itself else ["-p", "alias"]) + ["-p", "root_conftest"]
         command = [sys.executable, "-m", "pytest", *plugins, "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(source), "-q",
-                   "--tb=short", "-o", "python_files=*_test.py", str(source / folder)] + (["-k", words] if words else [])
+                   "--tb=short", "--continue-on-collection-errors", "-o", "python_files=*_test.py", str(source / folder)] + (["-k", words] if words else [])
         done = subprocess.run(command, env=env, cwd=scratch, capture_output=True, text=True)
         lines = pathlib.Path(out).read_text().splitlines()
         if not lines or done.returncode not in (0, 1, 5):
@@ -52,11 +52,23 @@ def run_folder(folder, source, keras_itself, words):
     return outcomes
 
 
+def inside(test, folders):
+    return any(test == f or test.startswith((f + "/", f + "::")) for f in folders)
+
+
+def read_denominator():
+    if not DENOMINATOR.exists():
+        return []
+    with gzip.open(DENOMINATOR, "rt") as f:
+        return f.read().splitlines()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="*", default=list(FOLDERS))
     parser.add_argument("--keras", default="", help="the folder keras/src of the wheel; else found beside this Python")
     parser.add_argument("--denominator", action="store_true", help="run Keras itself, on torch, and write passed.txt.gz")
+    parser.add_argument("--log", help="a file for every outcome with the first line of its error")
     parser.add_argument("--update", action="store_true")
     parser.add_argument("-k", default="", dest="words")
     arguments = parser.parse_args()
@@ -71,12 +83,15 @@ def main():
         outcomes.update(found)
         counts = collections.Counter(o for o, _ in found.values())
         print(f"{folder:24} {dict(counts)}", flush=True)
+    if arguments.log:
+        pathlib.Path(arguments.log).write_text("".join(f"{o}\t{t}\t{r}\n" for t, (o, r) in outcomes.items()))
     if arguments.denominator:
+        passed = {t for t in read_denominator() if not inside(t, arguments.folders)}
+        passed |= {t for t, (outcome, _) in outcomes.items() if outcome == "passed"}
         with gzip.open(DENOMINATOR, "wt") as f:
-            f.writelines(f"{test}\n" for test, (outcome, _) in sorted(outcomes.items()) if outcome == "passed")
+            f.writelines(f"{test}\n" for test in sorted(passed))
         return 0
-    with gzip.open(DENOMINATOR, "rt") as f:
-        wanted = [t for t in f.read().splitlines() if any(t.startswith(x) for x in arguments.folders) and (not arguments.words or t in outcomes)]
+    wanted = [t for t in read_denominator() if inside(t, arguments.folders) and (not arguments.words or t in outcomes)]
     known = {}
     for line in FAILURES.read_text().splitlines() if FAILURES.exists() else ():
         test, _, reason = line.partition("\t")
