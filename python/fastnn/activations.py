@@ -21,20 +21,20 @@ def exponential(x):
 
 
 def relu(x, negative_slope=0.0, max_value=None, threshold=0.0):
-    """``x`` from ``threshold`` to ``max_value``; ``negative_slope * (x - threshold)`` below.
+    """``x`` above ``threshold``, up to ``max_value``; ``negative_slope * (x - threshold)`` below.
 
     Args:
         x: tensor.
         negative_slope: slope below the threshold.
         max_value: the largest result, or None.
-        threshold: values below it are not passed on as they are.
+        threshold: values up to it are not passed on as they are.
     """
     if not threshold and max_value is None:
         return ops.leaky_relu(x, negative_slope) if negative_slope else ops.relu(x)
     if not threshold and not negative_slope and max_value == 6:
         return ops.relu6(x)
     low = ops.multiply(ops.subtract(x, threshold), negative_slope)
-    y = ops.where(ops.greater_equal(x, threshold), x, low)
+    y = ops.where(ops.greater(x, threshold), x, low)
     return y if max_value is None else ops.minimum(y, max_value)
 
 

@@ -168,17 +168,18 @@ class VarianceScaling(RandomInitializer):
         output_axes=None,
     ):
         if scale <= 0.0:
-            raise ValueError(f"[VarianceScaling] scale must be positive. Received: scale={scale}")
+            raise ValueError(f"[VarianceScaling] Argument `scale` must be positive float. Received: scale={scale}")
         if mode not in ("fan_in", "fan_out", "fan_avg"):
             raise ValueError(
-                f"[VarianceScaling] mode must be 'fan_in', 'fan_out' or 'fan_avg'. Received: mode={mode!r}"
+                f"[VarianceScaling] Invalid `mode` argument: it must be 'fan_in', 'fan_out' or 'fan_avg'. Received: mode={mode!r}"
             )
         distribution = distribution.lower()
         if distribution == "normal":
             distribution = "truncated_normal"
         if distribution not in ("uniform", "truncated_normal", "untruncated_normal"):
             raise ValueError(
-                "[VarianceScaling] distribution must be 'truncated_normal', 'untruncated_normal' or 'uniform'. "
+                "[VarianceScaling] Invalid `distribution` argument: it must be 'truncated_normal', "
+                "'untruncated_normal' or 'uniform'. "
                 f"Received: distribution={distribution!r}"
             )
         self.scale = scale
@@ -445,7 +446,7 @@ def _from_array(array):
     def initialize(shape, dtype=None):
         if tuple(shape) != tuple(array.shape):
             raise ValueError(
-                f"[initializer] the shape must be that of the given array, {tuple(array.shape)}. "
+                f"[initializer] Expected `shape` to be that of the given array, {tuple(array.shape)}. "
                 f"Received: shape={tuple(shape)}"
             )
         return _tensor(np.asarray(array), dtype)

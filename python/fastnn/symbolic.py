@@ -164,9 +164,19 @@ def infer(fn, args, kwargs):
     results = []
     old = _core.set_recording(0), _core.set_inferring(True)
     try:
-        for size in sizes:
-            one = _meta(size)
-            results.append(fn(*map_nest(one, args), **map_nest(one, kwargs)))
+        try:
+            for size in sizes:
+                one = _meta(size)
+                results.append(fn(*map_nest(one, args), **map_nest(one, kwargs)))
+        except ValueError as error:
+            if len(sizes) == 1 or "must broadcast" not in str(error):
+                raise
+            # An unknown size meets a known one: 1 fits it, and the known one is the result.
+            sizes, one = (1,), _meta(1)
+            try:
+                results = [fn(*map_nest(one, args), **map_nest(one, kwargs))]
+            except ValueError:
+                raise error from None
     finally:
         _core.set_recording(old[0])
         _core.set_inferring(old[1])
@@ -175,6 +185,8 @@ def infer(fn, args, kwargs):
         if type(tensors[0]) is not Tensor:
             return tensors[0]
         shape = [s[0] if all(v == s[0] for v in s) else None for s in zip(*(t.shape for t in tensors))]
+        if sizes == (1,):
+            shape = [None if s == 1 else s for s in shape]
         return KerasTensor(tuple(shape), tensors[0].dtype)
 
     return _merge_nests(merge, results)

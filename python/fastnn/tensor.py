@@ -4,6 +4,7 @@ A tensor is an immutable value. A variable holds one and may replace it; the sto
 in place only while nobody else holds it, so a tensor read earlier never changes.
 """
 
+import threading
 import weakref
 
 import numpy as np
@@ -227,6 +228,35 @@ Tensor.__deepcopy__ = lambda self, memo: self.alias()
 Tensor.__reduce__ = lambda self: (convert_to_tensor, (np.array(to_numpy(self)),))
 
 
+class AutocastScope:
+    """Within it, floating variables that allow it are read in another dtype; None ends that of an outer scope.
+
+    Args:
+        dtype: a floating dtype, or None.
+    """
+
+    _state = threading.local()
+    _open = 0  # scopes of all threads: while there are none, reading a variable costs nothing more
+
+    def __init__(self, dtype):
+        self.dtype = None if dtype is None else dtypes.standardize_dtype(dtype)
+
+    def __enter__(self):
+        self._outer = AutocastScope.current()
+        AutocastScope._state.dtype = self.dtype
+        AutocastScope._open += 1
+        return self
+
+    def __exit__(self, *error):
+        AutocastScope._state.dtype = self._outer
+        AutocastScope._open -= 1
+
+    @staticmethod
+    def current():
+        """The dtype of the innermost scope of this thread, or None."""
+        return getattr(AutocastScope._state, "dtype", None)
+
+
 class Variable:
     """A value that layers and optimizers may change.
 
@@ -235,7 +265,7 @@ class Variable:
         shape: sizes; needed with a function, otherwise checked.
         dtype: floatx by default for functions and Python numbers, else that of the value.
         trainable: whether gradient tapes watch it by themselves.
-        autocast: accepted for Keras's sake.
+        autocast: whether layers of a mixed policy read it in their compute dtype.
         aggregation: accepted for Keras's sake.
         name: unique within its owner; must not contain "/".
 
@@ -289,6 +319,10 @@ class Variable:
         t = self._value.alias()
         if self._trainable or self._watched:
             t.node = self._leaf or self.leaf()
+        if AutocastScope._open and (dtype := self.dtype) != t.dtype:
+            from .ops import cast
+
+            return cast(t, dtype)
         return t
 
     def leaf(self, create=True):
@@ -313,7 +347,11 @@ class Variable:
 
     @property
     def dtype(self):
-        return self._value.dtype
+        """dtype name of the value; while a layer autocasts, that of its computations."""
+        own = self._value.dtype
+        if AutocastScope._open and self.autocast and dtypes.is_float(own):
+            return AutocastScope.current() or own
+        return own
 
     @property
     def ndim(self):
@@ -332,7 +370,7 @@ class Variable:
 
     def assign(self, value):
         """Replace the value by one of the same shape, cast to the variable's dtype. Returns the new value."""
-        value = as_tensor(value, self.dtype)
+        value = as_tensor(value, self._value.dtype)
         if value.shape != self.shape:
             raise ValueError(f"[Variable.assign] value must have the shape of variable {self.path}: {self.shape}. "
                              f"Received: value.shape={value.shape}")

@@ -65,56 +65,14 @@ WHERE = {
     "testing": [], "distribution.distribution_lib": ["distribution"],
     "layers": ["layers", ""], "ops": ["ops"],
 }
-BACKEND_SUBS = {"backend." + x for x in ("random", "numpy", "nn", "math", "linalg", "core", "image")}
+BACKEND_SUBS = {"backend." + x for x in ("random", "numpy", "nn", "math", "linalg", "core", "image")} | {"ops.random"}
 WHERE.update({k: ["random" if k.endswith("random") else "ops", "ops"] for k in BACKEND_SUBS})
+WHERE["ops.random"] = ["random"]
 OPS_TAILS = {"ops.numpy", "ops.core", "ops.nn", "ops.math", "ops.linalg", "ops.image"}
-# What Keras keeps in private modules and tests use all the same: one line each, on public names.
-GLUE = {}
-
-
-def _glue():
-    ops, utils, config, dtypes = pub("ops"), pub("utils"), pub("config"), importlib.import_module(TARGET + ".dtypes")
-    common = {
-        "backend": lambda: TARGET, "standardize_dtype": dtypes.standardize_dtype, "is_float_dtype": dtypes.is_float,
-        "is_int_dtype": lambda d: "int" in dtypes.standardize_dtype(d), "result_type": lambda *d: dtypes.result_type(*d),
-        "KerasTensor": T.KerasTensor, "Variable": T.Variable, "is_tensor": T.is_tensor, "name_scope": T.name_scope,
-        "convert_to_tensor": T.convert_to_tensor, "convert_to_numpy": T.convert_to_numpy, "cast": ops.cast, "shape": ops.shape,
-        "floatx": config.floatx, "set_floatx": config.set_floatx, "epsilon": config.epsilon, "set_epsilon": config.set_epsilon,
-        "image_data_format": config.image_data_format, "set_image_data_format": config.set_image_data_format,
-        "standardize_data_format": lambda f: f or config.image_data_format(), "numpy": ops, "nn": ops, "math": ops, "linalg": ops, "image": ops,
-        "core": ops, "SUPPORTS_SPARSE_TENSORS": False, "SUPPORTS_RAGGED_TENSORS": False, "SUPPORTS_COMPLEX_DTYPES": False,
-        "IS_THREAD_SAFE": True, "random": pub("random"),
-        "get_keras_mask": lambda x: getattr(x, "_keras_mask", None), "set_keras_mask": lambda x, mask: setattr(x, "_keras_mask", mask),
-        "compute_output_spec": lambda f, *a, **k: f(*a, **k),
-        "ALLOWED_DTYPES": {"float16", "float32", "float64", "uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64",
-                           "bfloat16", "bool", "float8_e4m3fn", "float8_e5m2"},
-    }
-    for module in ("backend", "backend.common", "backend.config", "backend.common.variables", "backend.common.keras_tensor",
-                   "backend.common.dtypes", "backend.common.backend_utils", "backend.common.masking"):
-        GLUE.update({(module, name): value for name, value in common.items()})
-    GLUE["backend.common.global_state", "clear_session"] = lambda free_memory=True: utils.clear_session()
-    for name in ("tensorflow", "scipy", "jax", "h5py", "pandas", "torch"):
-        GLUE["utils.module_utils", name] = _Lazy(name)
-    GLUE["utils.naming", "auto_name"] = lambda prefix: importlib.import_module(TARGET + ".utils.naming").auto_name(prefix)
-    GLUE["api_export", "keras_export"] = lambda *a, **k: (lambda f: f)
-
-
-class _Lazy:
-    def __init__(self, n):
-        self.n = n
-
-    @property
-    def available(self):
-        return importlib.util.find_spec(self.n) is not None
-
-    def __getattr__(self, k):
-        return getattr(importlib.import_module(self.n), k)
-
-
 def lookup(mod, name):
     """mod: path below keras.src ('' = keras.src itself)."""
-    if (mod, name) in GLUE:
-        return GLUE[mod, name]
+    if (mod, name) in glue.NAMES:
+        return glue.NAMES[mod, name]
     if os.path.exists(os.path.join(TESTS, mod.replace(".", "/"), name + ".py")):
         return None  # a module of Keras: what a test takes from it is looked up next
     places = WHERE.get(mod)
@@ -151,6 +109,27 @@ def missing(name):
     return Missing(name, (), {})
 
 
+def op_class(name):
+    """Keras's ops are classes too, `Mean(axis=1)(x)`: the function under the class's name, or None."""
+    key = OP_NAMES.get(name, name).replace("_", "").lower()
+    function = next((getattr(T.ops, f) for f in dir(T.ops) if f.replace("_", "").lower() == key and f.islower()), None)
+    if not name[0].isupper() or function is None:
+        return None
+
+    def init(self, *args, **kwargs):
+        kwargs.pop("name", None)
+        self.args, self.kwargs = args, kwargs
+
+    def call(self, *args, **kwargs):
+        args = self.args + args if name == "Einsum" else args + self.args
+        return function(*args, **self.kwargs, **kwargs)
+
+    return type(name, (), {"__init__": init, "__call__": call, "call": call, "symbolic_call": call, "compute_output_spec": call})
+
+
+OP_NAMES = {"LayerNorm": "layer_normalization", "RMSNorm": "rms_normalization", "BatchNorm": "batch_normalization"}
+
+
 class Syn(types.ModuleType):
     def __getattr__(self, name):
         if name.startswith("__"):
@@ -168,6 +147,8 @@ class Syn(types.ModuleType):
         v = lookup(mod, name)
         if v is not None:
             return v
+        if mod in OPS_TAILS and (op := op_class(name)) is not None:
+            return op
         sub = (mod + "." + name).lstrip(".")
         if sub in BACKEND_SUBS:
             return importlib.import_module("keras.src." + sub)
@@ -214,7 +195,7 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 for k in [k for k in sys.modules if k == "keras" or k.startswith("keras.")]:
     del sys.modules[k]
 sys.meta_path.insert(0, Finder())
-_glue()
+import glue  # noqa: E402  (its names are looked up among these)
 
 
 def pytest_terminal_summary(terminalreporter):

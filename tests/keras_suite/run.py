@@ -1,14 +1,17 @@
 """Keras's own unit tests, held against fastnn.
 
-    python tests/keras_suite/run.py [FOLDER ...] [--keras PATH] [--update] [-k WORDS]
+    python tests/keras_suite/run.py [FOLDER ...] [--keras PATH] [--update] [--readme] [-k WORDS]
 
-The wheel keras==3.15.1 ships its tests (`pip install keras==3.15.1 pytest`; neither TensorFlow nor torch
-is needed). `alias.py` answers every `keras` name in them from fastnn's public modules. The denominator is
-fixed: passed.txt.gz lists the tests that Keras itself passes on torch (written with --denominator, which
-needs torch). failures.txt lists those that fastnn fails, each with its reason.
+The wheel keras==3.15.1 ships its tests (`pip install keras==3.15.1 jax torch pytest`: many tests of ops ask jax,
+and some torch, which dtype or value to expect; TensorFlow and grain have stand-ins that skip the test).
+`alias.py` answers every `keras` name in them from fastnn's public modules, `glue.py` a few private ones.
+The denominator is fixed: passed.txt.gz lists the tests that Keras itself passes on torch (written with
+--denominator, folder by folder; `applications` would take hours). failures.txt lists those that fastnn
+fails, under the reason.
 
 Prints the share of the denominator that passes, by folder, and fails when a test fails that is not listed,
-or a listed one passes. --update rewrites failures.txt, keeping the reasons that are there.
+or a listed one passes. --update rewrites failures.txt, keeping the reasons that are there; --readme writes
+the shares of all folders into README.md, from the two lists. The names of folders limit what is run.
 """
 import argparse
 import collections
@@ -20,9 +23,11 @@ import sys
 import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
+README = HERE.parent.parent / "README.md"
+BEGIN, END = "<!-- keras-suite: begin, written by tests/keras_suite/run.py --readme -->", "<!-- keras-suite: end -->"
 DENOMINATOR, FAILURES = HERE / "passed.txt.gz", HERE / "failures.txt"
 # One process each: everything in one process would reach several gigabytes.
-FOLDERS = ("activations", "applications", "callbacks", "constraints", "initializers", "layers/activations", "layers/attention",
+FOLDERS = ("activations", "callbacks", "constraints", "initializers", "layers/activations", "layers/attention",
            "layers/convolutional", "layers/core", "layers/layer_test.py", "layers/merging", "layers/normalization", "layers/pooling",
            "layers/preprocessing", "layers/regularization", "layers/reshaping", "layers/rnn", "losses", "metrics", "models", "ops",
            "optimizers", "regularizers", "saving", "trainers", "utils")
@@ -63,12 +68,46 @@ def read_denominator():
         return f.read().splitlines()
 
 
+def read_failures():
+    """{test id: reason}; the file has each reason once, behind `# `, above its tests."""
+    known, reason = {}, ""
+    for line in FAILURES.read_text().splitlines() if FAILURES.exists() else ():
+        if line.startswith("# "):
+            reason = line[2:]
+        elif line:
+            known[line] = reason
+    return known
+
+
+def write_failures(known):
+    groups = collections.defaultdict(list)
+    for test, reason in known.items():
+        groups[reason].append(test)
+    order = sorted(groups, key=lambda reason: (-len(groups[reason]), reason))
+    FAILURES.write_text("\n".join("\n".join([f"# {reason}", *sorted(groups[reason])]) + "\n" for reason in order))
+
+
+def shares(wanted, failing):
+    """The table of the shares that pass, by top folder."""
+    groups = collections.defaultdict(lambda: [0, 0])
+    for test in wanted:
+        for group in (test.split("/")[0], "all"):
+            groups[group][0] += test not in failing
+            groups[group][1] += 1
+    lines = ["| folder | passed | of | share | goal |", "|---|---|---|---|---|"]
+    for group in sorted(groups, key=lambda g: (g == "all", g)):
+        passed, total = groups[group]
+        lines.append(f"| {group} | {passed} | {total} | {passed / total:.1%} | {GOALS.get(group, 0.85):.0%} |")
+    return "\n".join(lines) + "\n"
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", nargs="*", default=list(FOLDERS))
     parser.add_argument("--keras", default="", help="the folder keras/src of the wheel; else found beside this Python")
     parser.add_argument("--denominator", action="store_true", help="run Keras itself, on torch, and write passed.txt.gz")
     parser.add_argument("--log", help="a file for every outcome with the first line of its error")
+    parser.add_argument("--readme", action="store_true", help="write the table into README.md")
     parser.add_argument("--update", action="store_true")
     parser.add_argument("-k", default="", dest="words")
     arguments = parser.parse_args()
@@ -92,23 +131,18 @@ def main():
             f.writelines(f"{test}\n" for test in sorted(passed))
         return 0
     wanted = [t for t in read_denominator() if inside(t, arguments.folders) and (not arguments.words or t in outcomes)]
-    known = {}
-    for line in FAILURES.read_text().splitlines() if FAILURES.exists() else ():
-        test, _, reason = line.partition("\t")
-        known[test] = reason
+    known = read_failures()
     failing = {t: outcomes.get(t, ("missing", "not collected"))[1] for t in wanted if outcomes.get(t, ("missing",))[0] != "passed"}
-    groups = collections.defaultdict(lambda: [0, 0])
-    for t in wanted:
-        for group in (t.split("/")[0], "all"):
-            groups[group][0] += t not in failing
-            groups[group][1] += 1
-    print("\n| folder | passed | of | share | goal |\n|---|---|---|---|---|")
-    for group, (passed, total) in groups.items():
-        print(f"| {group} | {passed} | {total} | {passed / total:.1%} | {GOALS.get(group, 0.85):.0%} |")
+    print("\n" + shares(wanted, failing))
     if arguments.update:
         keep = {t: r for t, r in known.items() if t not in wanted}
-        keep.update({t: known.get(t) or reason for t, reason in failing.items()})
-        FAILURES.write_text("".join(f"{t}\t{r}\n" for t, r in sorted(keep.items())))
+        keep.update({t: known.get(t) or reason or "not run" for t, reason in failing.items()})
+        write_failures(keep)
+        known = keep
+    if arguments.readme:
+        head, rest = README.read_text().split(BEGIN)
+        README.write_text(head + BEGIN + "\n" + shares(read_denominator(), known) + END + rest.split(END, 1)[1])
+    if arguments.update:
         return 0
     new, gone = sorted(set(failing) - set(known)), sorted(t for t in known if t in wanted and t not in failing)
     for title, tests in (("failing, not listed", new), ("passing, but listed", gone)):

@@ -150,7 +150,8 @@ def shape_arguments(function, tensors, owner):
         elif name.endswith("_shape") and name[:-6] not in tensors and name not in signature.defaults:
             raise ValueError(
                 f"[{owner}] {function.__name__}() has several arguments, so each must be called like an argument "
-                f"of call() with `_shape` behind. Received: {name}, for call arguments {list(tensors)}")
+                f"of call() with `_shape` behind. Received: `{name}`, but `call()` does not have argument `{name[:-6]}`; "
+                f"its tensors are {list(tensors)}")
         elif name not in signature.defaults:
             raise ValueError(
                 f"[{owner}] {function.__name__}() has several arguments, so each must be called like an argument of "

@@ -2,7 +2,7 @@
 from .. import config, ops
 from ..ops.conv2d import channels_last, per_axis
 from .input_spec import InputSpec
-from .kernel_layer import KernelLayer, check_count
+from .kernel_layer import KernelLayer, check_count, check_positive
 
 
 class BaseConv(KernelLayer):
@@ -19,7 +19,7 @@ class BaseConv(KernelLayer):
         super().__init__(**kwargs)
         op = type(self).__name__
         self.rank = rank
-        self.filters = check_count(filters, "filters", op)
+        self.filters = check_positive(filters, "filters", op)
         self.kernel_size = self._sizes("kernel_size", kernel_size)
         self.strides = self._sizes("strides", strides)
         self.dilation_rate = self._sizes("dilation_rate", dilation_rate)

@@ -52,4 +52,7 @@ class Dense(KernelLayer):
         return (*input_shape[:-1], self.units)
 
     def get_config(self):
-        return {**super().get_config(), "units": self.units}
+        config = {**super().get_config(), "units": self.units}
+        if self.activity_regularizer is None:
+            del config["activity_regularizer"]  # as Keras writes it
+        return config

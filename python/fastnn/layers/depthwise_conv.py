@@ -2,6 +2,7 @@
 from .. import activations, constraints, initializers, ops, regularizers
 from ..ops.window import is_channels_first, pads, spatial
 from .input_spec import InputSpec
+from .kernel_layer import check_positive
 from .layer import Layer
 
 
@@ -19,7 +20,7 @@ class _Windowed(Layer):
         super().__init__(**kwargs)
         kind, n = type(self).__name__, self._rank
         self.rank = n
-        self.depth_multiplier = spatial(depth_multiplier, 1, kind, "depth_multiplier")[0]
+        self.depth_multiplier = check_positive(depth_multiplier, "depth_multiplier", kind)
         self.kernel_size = spatial(kernel_size, n, kind, "kernel_size")
         self.strides = spatial(strides, n, kind, "strides")
         self.dilation_rate = spatial(dilation_rate, n, kind, "dilation_rate")
@@ -58,10 +59,14 @@ class _Windowed(Layer):
                                regularizer=getattr(self, f"{kind}_regularizer"),
                                constraint=getattr(self, f"{kind}_constraint"))
 
+    def _computed(self, variable):
+        """A variable in the compute dtype."""
+        return variable if variable.dtype == self.compute_dtype else ops.cast(variable, self.compute_dtype)
+
     def _finish(self, y):
         """Bias and activation."""
         if self.bias is not None:
-            bias = self.bias
+            bias = self._computed(self.bias)
             if self.data_format == "channels_first":
                 bias = ops.reshape(bias, (-1, *(1,) * self.rank))
             y = ops.add(y, bias)
@@ -79,7 +84,8 @@ class _Windowed(Layer):
             span = (self.kernel_size[i] - 1) * self.dilation_rate[i] + 1
             left = s + p[2 * i] + p[2 * i + 1] - span
             if left < 0:
-                raise ValueError(f"[{self.name}] the window ({span}) must not be larger than the padded input. "
+                raise ValueError(f"[{self.name}] Computed output size would be zero or negative. The window ({span}) must not "
+                                 "be larger than the padded input. "
                                  f"Received: shape={input_shape}, kernel_size={self.kernel_size}, padding={self.padding!r}")
             out.append(None if size is None else left // self.strides[i] + 1)
         return (input_shape[0], channels, *out) if first else (input_shape[0], *out, channels)
@@ -116,7 +122,7 @@ class _DepthwiseConv(_Windowed):
         self.bias = self._add_kernel("bias", (channels * self.depth_multiplier,), "bias") if self.use_bias else None
 
     def call(self, inputs):
-        return self._finish(ops.depthwise_conv(inputs, self.kernel, self.strides, self.padding, self.data_format,
+        return self._finish(ops.depthwise_conv(inputs, self._computed(self.kernel), self.strides, self.padding, self.data_format,
                                                self.dilation_rate))
 
     def compute_output_shape(self, input_shape):
@@ -195,7 +201,7 @@ class _SeparableConv(_Windowed):
         super().__init__(depth_multiplier, kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias,
                          bias_initializer, bias_regularizer, bias_constraint, activity_regularizer=activity_regularizer,
                          **kwargs)
-        self.filters = spatial(filters, 1, type(self).__name__, "filters")[0]
+        self.filters = check_positive(filters, "filters", type(self).__name__)
         self.depthwise_initializer = initializers.get(depthwise_initializer)
         self.depthwise_regularizer = regularizers.get(depthwise_regularizer)
         self.depthwise_constraint = constraints.get(depthwise_constraint)
@@ -211,15 +217,16 @@ class _SeparableConv(_Windowed):
         self.bias = self._add_kernel("bias", (self.filters,), "bias") if self.use_bias else None
 
     def call(self, inputs):
+        depthwise, pointwise = self._computed(self.depthwise_kernel), self._computed(self.pointwise_kernel)
         if self.data_format == "channels_first":
-            return self._finish(ops.separable_conv(inputs, self.depthwise_kernel, self.pointwise_kernel, self.strides,
-                                                   self.padding, self.data_format, self.dilation_rate))
-        y = ops.depthwise_conv(inputs, self.depthwise_kernel, self.strides, self.padding, "channels_last",
-                               self.dilation_rate)
+            return self._finish(ops.separable_conv(inputs, depthwise, pointwise, self.strides, self.padding,
+                                                   self.data_format, self.dilation_rate))
+        y = ops.depthwise_conv(inputs, depthwise, self.strides, self.padding, "channels_last", self.dilation_rate)
+        bias = None if self.bias is None else self._computed(self.bias)
         name = activations.serialize(self.activation)
         if name in _FUSED:
-            return ops.fused_conv(y, self.pointwise_kernel, self.bias, activation=name)
-        return self.activation(ops.fused_conv(y, self.pointwise_kernel, self.bias))
+            return ops.fused_conv(y, pointwise, bias, activation=name)
+        return self.activation(ops.fused_conv(y, pointwise, bias))
 
     def compute_output_shape(self, input_shape):
         self._channels(input_shape)

@@ -7,7 +7,7 @@ from .layer import Layer
 
 def _positive(name, value):
     if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < 1:
-        raise ValueError(f"[Embedding] {name} must be a positive integer. Received: {name}={value!r}")
+        raise ValueError(f"[Embedding] `{name}` must be a positive integer. Received: {name}={value!r}")
     return value.__index__()
 
 

@@ -45,13 +45,16 @@ class GroupNormalization(_Scaled):
         axis = _check_axis(self.axis, input_shape, self.name)
         channels = input_shape[axis]
         if axis == 0 or channels is None:
-            raise ValueError("[GroupNormalization] axis must be one of known size behind the batch. "
-                             f"Received: axis={self.axis}, input_shape={tuple(input_shape)}")
+            raise ValueError(f"[GroupNormalization] Axis {self.axis} of the input tensor should have a defined dimension but "
+                             f"the layer received an input with shape {tuple(input_shape)}")
         if self.groups == -1:
             self.groups = channels
+        if channels < self.groups:
+            raise ValueError(f"[GroupNormalization] Number of groups ({self.groups}) cannot be more than the number of "
+                             f"channels ({channels}).")
         if channels % self.groups:
-            raise ValueError(f"[GroupNormalization] Number of groups ({self.groups}) must divide the number of channels "
-                             f"({channels}), and cannot be more than it.")
+            raise ValueError(f"[GroupNormalization] Number of groups ({self.groups}) must divide the number of "
+                             f"channels ({channels}).")
         self._axis = axis
         self.input_spec = InputSpec(ndim=len(input_shape), axes={self.axis: channels})
         self._add_scale((channels,), self.scale, self.center)

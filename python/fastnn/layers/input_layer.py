@@ -1,4 +1,6 @@
 """Input: where a symbolic graph starts."""
+import warnings
+
 from .. import dtypes
 from ..symbolic import KerasTensor
 from ..tensor import standardize_shape
@@ -26,11 +28,15 @@ class InputLayer(Layer):
     def __init__(self, shape=None, batch_size=None, dtype=None, sparse=None, ragged=None, batch_shape=None,
                  input_tensor=None, optional=False, name=None, **kwargs):
         if "input_shape" in kwargs:
+            warnings.warn("[Input] Argument `input_shape` is deprecated. Use `shape` instead.", stacklevel=2)
             shape = kwargs.pop("input_shape")
         if "batch_input_shape" in kwargs:
             batch_shape = kwargs.pop("batch_input_shape")
         for option, value in (("sparse", sparse), ("ragged", ragged)):
             if value:
+                if input_tensor is not None:
+                    raise ValueError(f"[Input] with `input_tensor` you cannot provide an incompatible `{option}`. "
+                                     f"Received: {option}={value}, input_tensor={input_tensor!r}")
                 raise ValueError(f"[Input] `{option}=True` is not supported: tensors are dense. Received: {option}={value}")
         if batch_shape is not None:
             for option, value in (("shape", shape), ("batch_size", batch_size)):
@@ -40,9 +46,10 @@ class InputLayer(Layer):
         if input_tensor is not None:
             if not isinstance(input_tensor, KerasTensor):
                 raise ValueError(f"[Input] Argument `input_tensor` must be a KerasTensor. Received: {input_tensor!r}")
-            for option, value, own in (("shape", shape, input_tensor.shape[1:]), (
-                    "batch_shape", batch_shape, input_tensor.shape), ("dtype", dtype, input_tensor.dtype)):
-                if value is not None and (value if option == "dtype" else tuple(value)) != own:
+            for option, value, own in (
+                    ("shape", shape, input_tensor.shape[1:]), ("batch_size", batch_size, input_tensor.shape[0]),
+                    ("batch_shape", batch_shape, input_tensor.shape), ("dtype", dtype, input_tensor.dtype)):
+                if value is not None and (tuple(value) if option.endswith("shape") else value) != own:
                     raise ValueError(f"[Input] with `input_tensor` you cannot provide an incompatible `{option}`. "
                                      f"Received: {option}={value}, input_tensor={input_tensor!r}")
             batch_shape, dtype = input_tensor.shape, input_tensor.dtype

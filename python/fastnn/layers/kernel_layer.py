@@ -54,6 +54,8 @@ class KernelLayer(LoRA, Layer):
 
     def _activate(self, f):
         """f(fused), where ``fused`` names an activation that f applies itself; others are applied to its result."""
+        if self.activation is None:
+            return f(None)
         name = getattr(self.activation, "__name__", None)
         if name in FUSED and self.activation is activations.get(name):
             return f(name)
@@ -74,6 +76,14 @@ class KernelLayer(LoRA, Layer):
             "bias_constraint": constraints.serialize(self.bias_constraint),
             **self._lora_config(),
         }
+
+
+def check_positive(value, name, op):
+    """``value`` as an int of at least 1, with the message of filters and multipliers."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1:
+        raise ValueError(f"[{op}] Invalid value for argument `{name}`. Expected a strictly positive value. "
+                         f"Received {name}={value}.")
+    return value.__index__()
 
 
 def check_count(value, name, op):

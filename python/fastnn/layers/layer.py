@@ -16,7 +16,7 @@ from ..dtype_policies import DTypePolicyMap
 from ..dtype_policies import get as get_policy
 from ..dtype_policies import serialize as serialize_policy
 from ..symbolic import KerasTensor, infer, owned
-from ..tensor import Tensor, Variable, as_tensor, standardize_shape
+from ..tensor import AutocastScope, Tensor, Variable, as_tensor, standardize_shape
 from ..utils.naming import auto_name, check_name, current_path, name_scope, to_snake_case
 from .calling import context, next_generation, shape_arguments, shapes_of, signature_of, tensor_arguments
 from .input_spec import InputSpec, check_input
@@ -26,6 +26,7 @@ from .operation import Node
 from .symbolic_call import output_shape_by_trial, symbolic_outputs
 
 _LIBRARY = __name__.rpartition(".")[0] + "."
+_PACKAGE = __name__.partition(".")[0] + "."
 _ONLY_TRAINING = {"training": None}.keys()
 _DIRECT = frozenset((Tensor, np.ndarray))
 
@@ -143,6 +144,9 @@ class Layer(LayerState):
             policy = policy[self.path]
         self._dtype_policy = policy
         self._compute_dtype = policy.compute_dtype
+        # The layers of this library cast their variables themselves, where that does no harm.
+        self._own_casts = (policy.compute_dtype != policy.variable_dtype
+                           and not type(self).__module__.startswith(_PACKAGE))
 
     @property
     def compute_dtype(self):
@@ -299,6 +303,8 @@ class Layer(LayerState):
             if symbolic:
                 with name_scope(self.name, caller=self):
                     outputs = self.compute_output_spec(*args, **kwargs)
+            elif self._own_casts or AutocastScope._open:
+                outputs = self._autocast_call(args, kwargs)
             elif self._settled and not labels.listeners:
                 outputs = self.call(*args, **kwargs)
             else:
@@ -324,6 +330,14 @@ class Layer(LayerState):
                 state.entry = None
         if symbolic:
             Node(self, args, node_kwargs, outputs)
+        return outputs
+
+    def _autocast_call(self, args, kwargs):
+        """`call` of a layer with a mixed policy: its variables are read in the compute dtype."""
+        with labels.named(self.name), name_scope(self.name, caller=self), AutocastScope(
+                self._compute_dtype if self._own_casts and self.autocast else None):
+            outputs = self.call(*args, **kwargs)
+        self.built = True
         return outputs
 
     def call(self, *args, **kwargs):

@@ -143,8 +143,10 @@ class LayerState(Operation):
         try:
             with name_scope(self.name, caller=self):
                 variable = Variable(initializers.get(initializer), shape=shape, dtype=dtype, trainable=trainable,
-                                    name=name or "variable")
-                variable.path = f"{current_path()}/{variable.name}"
+                                    autocast=autocast, name=name or "variable")
+                # What is added after the build lies below the layer all the same.
+                inside = current_path() if self._building or self._path is None else self._path
+                variable.path = f"{inside}/{variable.name}"
         finally:
             _core.set_inferring(inferring)
         variable.regularizer = regularizers_module.get(regularizer)

@@ -220,10 +220,11 @@ def _clipping(limits):
     """The given bounds of "rmin", "rmax" and "dmax"."""
     limits = {name: value for name, value in (limits or {}).items() if value is not None}
     if set(limits) - {"rmin", "rmax", "dmax"}:
-        raise ValueError("[BatchNormalization] renorm_clipping may hold 'rmin', 'rmax' and 'dmax'. "
-                         f"Received: renorm_clipping={limits}")
+        raise ValueError("[BatchNormalization] renorm_clipping may hold 'rmin', 'rmax' and 'dmax'. Received invalid keys: "
+                         f"renorm_clipping={limits}")
     if limits.get("rmin", 0) > limits.get("rmax", math.inf) or limits.get("dmax", 0) < 0:
-        raise ValueError("[BatchNormalization] renorm_clipping must have rmin <= rmax and dmax >= 0. "
+        raise ValueError("[BatchNormalization] renorm_clipping must have rmin <= rmax and dmax >= 0: "
+                         "rmax should be at least rmin, and dmax should be non-negative. "
                          f"Received: renorm_clipping={limits}")
     return limits
 
@@ -336,5 +337,5 @@ def _axes(axis, kind):
     """An int, or a list of ints."""
     for a in axis if isinstance(axis, (list, tuple)) else (axis,):
         if isinstance(a, bool) or not hasattr(a, "__index__"):
-            raise TypeError(f"[{kind}] axis must be an integer or a sequence of integers. Received: axis={axis!r}")
+            raise TypeError(f"[{kind}] Invalid value for `axis` argument: expected an int or a list/tuple of ints. Received: axis={axis!r}")
     return [a.__index__() for a in axis] if isinstance(axis, (list, tuple)) else axis.__index__()

@@ -15,7 +15,8 @@ class Wrapper(Layer):
 
     def __init__(self, layer, **kwargs):
         if not isinstance(layer, Layer):
-            raise ValueError(f"[{type(self).__name__}] layer must be a Layer. Received: layer={layer!r}")
+            raise ValueError(f"[{type(self).__name__}] Layer {layer!r} supplied to Wrapper isn't a supported layer type. "
+                             "Please ensure wrapped layer is a valid Keras layer.")
         super().__init__(**kwargs)
         self.layer = layer
 

@@ -64,7 +64,7 @@ def confusion_counts(
         if len(y_pred.shape) < 2:
             raise ValueError(
                 "[confusion_counts] When class_id is provided, y_pred must be a 2D array with shape "
-                f"(num_samples, num_classes). Received: y_pred.shape={tuple(y_pred.shape)}"
+                f"(num_samples, num_classes), found shape: {tuple(y_pred.shape)}"
             )
         if weights is not None and weights.shape == y_pred.shape:
             weights = weights[..., class_id, None]

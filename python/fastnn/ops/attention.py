@@ -3,6 +3,7 @@
 import math
 
 from .. import _core
+from ..dtypes import result_type
 from ..symbolic import op
 from ..tensor import as_tensor
 from .array import cast, transpose
@@ -50,13 +51,13 @@ def dot_product_attention(query, key, value, bias=None, mask=None, scale=None, i
         attn_logits_soft_cap: number c; the products become c * tanh(products / c) before bias and mask.
 
     Returns:
-        (b, t, n, v), in the dtype of query; the softmax is computed in float32 at least.
+        (b, t, n, v), in the common dtype; the softmax is computed in float32 at least.
 
     Raises:
         ValueError: ranks, batches, head sizes or numbers of heads disagree.
     """
     query, key, value = as_tensor(query), as_tensor(key), as_tensor(value)
-    dtype = float_dtype(query.dtype)
+    dtype = float_dtype(result_type(query.dtype, key.dtype, value.dtype))
     query, key, value = cast(query, dtype), cast(key, dtype), cast(value, dtype)
     _check(query, key, value)
     heads = query.shape[2]

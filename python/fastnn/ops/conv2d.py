@@ -230,7 +230,11 @@ def _with_dtype(x, kernel, bias, f, f64):
     arguments = [None if t is None else cast(t, compute) for t in (x, kernel, bias)]
     if compute == "float32":
         return cast(f(*arguments), dtype)
-    y = f(*[None if t is None else _core.meta(t.shape, "float32") for t in arguments])  # the checks
+    inferring = _core.set_inferring(True)
+    try:
+        y = f(*[None if t is None else _core.meta(t.shape, "float32") for t in arguments])  # the checks
+    finally:
+        _core.set_inferring(inferring)
     return _core.meta(y.shape, dtype) if x.device == "meta" else f64(*arguments)
 
 

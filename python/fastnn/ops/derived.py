@@ -23,7 +23,7 @@ def normalize(x, axis=-1, order=2, epsilon=None):
         epsilon: the global epsilon by default.
     """
     if isinstance(order, bool) or not isinstance(order, int) or order < 1:
-        raise ValueError(f"[normalize] order must be an integer of at least 1. Received: order={order!r}")
+        raise ValueError(f"[normalize] Argument `order` must be an int >= 1. Received: order={order!r}")
     x = as_tensor(x)
     x = as_tensor(x, float_dtype(x.dtype))
     if x.ndim == 0:

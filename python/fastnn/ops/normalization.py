@@ -61,7 +61,7 @@ def moments(x, axes, keepdims=False, synchronized=False):
     Returns:
         (mean, variance), in the dtype of x, at least computed in float32.
     """
-    from . import mean, square
+    from . import clip, mean, square
 
     x = as_tensor(x)
     dtype = x.dtype if dtypes.is_float(x.dtype) else dtypes.floatx()
@@ -73,6 +73,8 @@ def moments(x, axes, keepdims=False, synchronized=False):
         from . import squeeze
 
         center = squeeze(center, axes)
+    if dtype == "float16":  # the largest number rather than inf
+        center, variance = clip(center, -65504.0, 65504.0), clip(variance, 0.0, 65504.0)
     return as_tensor(center, dtype), as_tensor(variance, dtype)
 
 

@@ -98,7 +98,7 @@ def pad(x, pad_width, mode="constant", constant_values=None):
         y = _core.pad(x, before, [p[1] for p in pairs], value)
         return record(y, (x,), lambda gy: (_crop(gy, before, x.shape),))
     if constant_values is not None:
-        raise ValueError(f"[pad] constant_values belong to mode 'constant'. Received: mode={mode!r}, "
+        raise ValueError(f"[pad] Argument `constant_values` can only be provided when `mode == 'constant'`. Received: mode={mode!r}, "
                          f"constant_values={constant_values}")
     if mode not in ("edge", "reflect", "symmetric", "wrap"):
         raise ValueError("[pad] mode must be one of constant, edge, reflect, symmetric, wrap. "
@@ -134,7 +134,7 @@ def _blocks(name, x, block_size, data_format):
         raise ValueError(f"[{name}] x must have 4 dimensions. Received: shape={x.shape}")
     (b,) = integers(name, "block_size", block_size)
     if b < 2:
-        raise ValueError(f"[{name}] block_size must be at least 2. Received: block_size={block_size}")
+        raise ValueError(f"[{name}] `block_size` must be at least 2. Received: block_size={block_size}")
     if data_format not in ("channels_first", "channels_last"):
         raise ValueError(f"[{name}] data_format must be 'channels_first' or 'channels_last'. Received: {data_format!r}")
     first = data_format == "channels_first"

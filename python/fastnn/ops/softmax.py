@@ -72,6 +72,8 @@ def _last_axis(op_name, f, x, axis):
     x, dtype = _float32(op_name, "x", x)
     if x.ndim == 0:
         raise ValueError(f"[{op_name}] x must have at least 1 dimension. Received: x.shape=()")
+    if axis is None:
+        axis = list(range(x.ndim))
     if isinstance(axis, (list, tuple)) and len(axis) != 1:
         axes = axis_list(op_name, axis, x.ndim) or list(range(x.ndim))
         rest = [a for a in range(x.ndim) if a not in axes]
@@ -99,7 +101,7 @@ def _log_softmax(x):
 
 @op
 def softmax(x, axis=-1):
-    """exp(x) / sum(exp(x)) along ``axis``, one or several.
+    """exp(x) / sum(exp(x)) along ``axis``, one or several, or all for None.
 
     A row with NaN or +inf, or of -inf only, is NaN throughout.
     """
@@ -108,7 +110,7 @@ def softmax(x, axis=-1):
 
 @op
 def log_softmax(x, axis=-1):
-    """x - log(sum(exp(x))) along ``axis``, one or several."""
+    """x - log(sum(exp(x))) along ``axis``, one or several, or all for None."""
     return _last_axis("log_softmax", _log_softmax, x, axis)
 
 

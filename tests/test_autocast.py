@@ -1,0 +1,82 @@
+"""Mixed policies: layers read their variables in the compute dtype."""
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import layers, ops
+
+X = np.arange(24, dtype="float32").reshape(2, 4, 3)
+
+
+class Reads(layers.Layer):
+    """Notes the dtypes in which its variables are read, those of a float32 layer inside too."""
+
+    def build(self, input_shape):
+        self.w = self.add_weight((3, 3), "ones")
+        self.full = self.add_weight((3,), "zeros", autocast=False)
+        self.count = self.add_weight((), "zeros", dtype="int32", trainable=False)
+        self.inner = Inner(dtype="float32")
+
+    def call(self, x):
+        self.seen = [self.w.dtype, self.w.value.dtype, ops.matmul(x, self.w).dtype, self.full.dtype, self.count.dtype]
+        self.inner(ops.cast(x, "float32"))
+        return ops.matmul(x, self.w)
+
+
+class Inner(layers.Layer):
+    def build(self, input_shape):
+        self.w = self.add_weight((3,), "ones")
+
+    def call(self, x):
+        self.seen = self.w.dtype
+        return x
+
+
+@pytest.mark.parametrize("half", ["float16", "bfloat16"])
+def test_a_layer_reads_its_variables_in_the_compute_dtype(half):
+    layer = Reads(dtype=f"mixed_{half}")
+    with fastnn.GradientTape() as tape:
+        y = layer(X)
+        loss = ops.sum(ops.cast(y, "float32"))
+    assert layer.seen == [half, half, half, "float32", "int32"] and layer.inner.seen == "float32"
+    assert y.dtype == half and layer.w.dtype == "float32"  # outside of the call, the variable is what it is
+    gradient = tape.gradient(loss, layer.w)
+    assert gradient.dtype == "float32"
+    np.testing.assert_allclose(gradient, np.tile(X.sum((0, 1))[:, None], 3), rtol=1e-2)
+
+
+def test_the_layer_of_a_single_policy_or_without_autocast_reads_them_as_they_are():
+    for layer in (Reads(), Reads(dtype="float64")):
+        layer(X)
+        assert layer.seen[0] == layer.compute_dtype
+    layer = Inner(dtype="mixed_float16", autocast=False)
+    layer(X)
+    assert layer.seen == "float32"
+
+
+@pytest.mark.parametrize("layer", [
+    lambda: layers.DepthwiseConv1D(2, depth_multiplier=2, dtype="mixed_float16"),
+    lambda: layers.DepthwiseConv1D(2, data_format="channels_first", dtype="mixed_float16"),
+    lambda: layers.SeparableConv1D(5, 2, activation="relu", dtype="mixed_float16"),
+    lambda: layers.SeparableConv1D(5, 2, data_format="channels_first", dtype="mixed_float16"),
+    lambda: layers.SeparableConv1D(5, 2, use_bias=False, activation="gelu", dtype="mixed_float16"),
+])
+def test_depthwise_and_separable_convolutions_answer_in_the_compute_dtype(layer):
+    layer = layer()
+    assert layer(X).dtype == "float16"
+    assert layer(layers.Input((4, 3))).dtype == "float16"
+    assert all(v.dtype == "float32" for v in layer.weights)
+
+
+def test_a_value_assigned_within_a_call_keeps_the_precision_of_the_variable():
+    class Sets(layers.Layer):
+        def build(self, input_shape):
+            self.big = self.add_weight((), "zeros", trainable=False)
+
+        def call(self, x):
+            self.big.assign(70001.0)  # too large for float16
+            return x
+
+    layer = Sets(dtype="mixed_float16")
+    layer(X)
+    assert float(layer.big) == 70001.0
