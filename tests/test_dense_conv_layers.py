@@ -116,7 +116,7 @@ X = np.ones((2, 6, 6, 4), "f4")
     (lambda: layers.Dense(2.5), "units must be a positive"),
     (lambda: layers.Dense(None), "units must be a positive"),
     (lambda: layers.Dense(3)(np.ones(3, "f4")), "min_ndim=2"),
-    (lambda: layers.Conv2D(0, 3), "filters must be a positive"),
+    (lambda: layers.Conv2D(0, 3), "`filters`. Expected a strictly positive"),
     (lambda: layers.Conv2D(4, 0), "kernel_size must be a positive"),
     (lambda: layers.Conv2D(4, (3, -1)), "kernel_size must be a positive"),
     (lambda: layers.Conv2D(4, (3, 3, 3)), "kernel_size must be an integer or 2"),

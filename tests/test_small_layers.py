@@ -39,7 +39,7 @@ def test_activity_regularization():
     np.testing.assert_array_equal(layer(X), X)
     wanted = (0.5 * np.abs(X).sum() + 0.25 * np.square(X).sum()) / len(X)  # the mean over the batch, as in Keras
     np.testing.assert_allclose(layer.losses[0], wanted, rtol=1e-5)
-    with pytest.raises(ValueError, match="l1 must be"):
+    with pytest.raises(ValueError, match="expected a non-negative float for `l1`"):
         layers.ActivityRegularization(l1=-1)
 
 

@@ -100,7 +100,7 @@ class OrthogonalRegularizer(Regularizer):
 
 def _non_negative(name, value):
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-        raise ValueError(f"[regularizer] Invalid value for argument {name}: expected a non-negative float. Received: {name}={value!r}")
+        raise ValueError(f"[regularizer] expected a non-negative float for `{name}`. Received: {name}={value!r}")
     return float(value)
 
 

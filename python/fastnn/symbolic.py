@@ -169,7 +169,7 @@ def infer(fn, args, kwargs):
                 one = _meta(size)
                 results.append(fn(*map_nest(one, args), **map_nest(one, kwargs)))
         except ValueError as error:
-            if len(sizes) == 1 or "must broadcast" not in str(error):
+            if len(sizes) == 1 or "broadcast" not in str(error):
                 raise
             # An unknown size meets a known one: 1 fits it, and the known one is the result.
             sizes, one = (1,), _meta(1)
