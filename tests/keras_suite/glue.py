@@ -4,6 +4,7 @@ import importlib.util
 import os
 import types
 
+import ml_dtypes  # noqa: F401  (gives NumPy its bfloat16)
 import numpy as np
 
 TARGET = os.environ.get("KERAS_ALIAS_TARGET", "fastnn")
