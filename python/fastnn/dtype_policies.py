@@ -147,9 +147,10 @@ def get(identifier):
     return DTypePolicy(identifier)
 
 
-def serialize(policy):
+def serialize(dtype_policy):
     """The config dict of a policy."""
-    return {"module": "keras", "class_name": type(policy).__name__, "config": policy.get_config(), "registered_name": None}
+    return {"module": "keras", "class_name": type(dtype_policy).__name__, "config": dtype_policy.get_config(),
+            "registered_name": None}
 
 
 def deserialize(config, custom_objects=None):
