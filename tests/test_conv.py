@@ -105,6 +105,25 @@ def test_exact_random():
     ((1, 4, 4, 2), (2, 2, 2, 3), (5, 5), "same", (1, 1), 1),
     ((1, 7, 7, 2), (1, 1, 2, 3), (3, 2), "valid", (1, 1), 1),
     ((1, 3, 3, 2), (3, 3, 2, 3), (1, 1), ((40, 2), (0, 35)), (1, 1), 1),
+    # Minimal filtering: odd sizes, tails of channels and filters, many and few tiles, uneven padding, groups.
+    ((2, 13, 15, 33), (3, 3, 33, 70), (1, 1), "same", (1, 1), 1),
+    ((3, 16, 17, 48), (3, 3, 48, 48), (1, 1), "valid", (1, 1), 1),
+    ((2, 12, 11, 150), (3, 3, 150, 140), (1, 1), "same", (1, 1), 1),
+    ((5, 14, 14, 64), (3, 3, 64, 160), (1, 1), "same", (1, 1), 1),
+    ((2, 14, 13, 36), (3, 3, 36, 52), (1, 1), ((2, 0), (0, 2)), (1, 1), 1),
+    ((3, 20, 19, 80), (3, 3, 40, 72), (1, 1), "same", (1, 1), 2),
+    ((14, 14, 14, 260), (3, 3, 260, 136), (1, 1), "same", (1, 1), 1),
+    # Thin images: windows that overlap, that do not, and that hang over both borders.
+    ((2, 41, 40, 3), (3, 3, 3, 20), (2, 2), "same", (1, 1), 1),
+    ((3, 20, 23, 2), (5, 4, 2, 9), (2, 3), "valid", (2, 1), 1),
+    ((2, 9, 4, 4), (2, 7, 4, 17), (1, 1), "same", (1, 1), 1),
+    ((2, 9, 9, 1), (2, 2, 1, 8), (3, 3), "valid", (1, 1), 1),
+    ((1, 90, 35, 1), (3, 3, 1, 32), (1, 1), "valid", (1, 1), 1),
+    # Pixels a power of two apart, and one tap with strides.
+    ((2, 16, 16, 256), (1, 1, 256, 40), (1, 1), "same", (1, 1), 1),
+    ((2, 15, 16, 256), (1, 1, 256, 33), (2, 2), "same", (1, 1), 1),
+    ((2, 17, 15, 128), (3, 1, 128, 40), (2, 2), "same", (1, 1), 1),
+    ((1, 33, 40, 512), (1, 1, 512, 97), (1, 1), "same", (1, 1), 1),
 ])
 def test_exact(x, w, strides, padding, dilations, groups):
     check(x, w, strides, padding, dilations, groups, np.random.default_rng(1))
@@ -117,6 +136,10 @@ def test_exact(x, w, strides, padding, dilations, groups):
     ((2, 14, 14, 512), (1, 1, 512, 96), ((1, 1), "same", (1, 1), 1)),
     ((2, 20, 20, 24), (3, 3, 8, 36), ((2, 2), "same", (2, 1), 3)),
     ((16, 100, 64), (5, 64, 48), (1, "causal", 2, 1)),
+    ((2, 14, 14, 200), (3, 3, 200, 136), ((1, 1), "same", (1, 1), 1)),
+    ((1, 40, 41, 64), (3, 3, 64, 72), ((1, 1), "valid", (1, 1), 1)),
+    ((2, 90, 60, 1), (3, 3, 1, 32), ((1, 1), "same", (1, 1), 1)),
+    ((4, 30, 30, 256), (1, 1, 256, 72), ((1, 1), "same", (1, 1), 1)),
 ])
 def test_close_and_the_same_for_all_threads(x_shape, w_shape, options):
     rng = np.random.default_rng(2)
@@ -185,12 +208,14 @@ def activate(z, activation):
             "sigmoid": lambda: 1 / (1 + np.exp(-z))}[activation]()
 
 
+@pytest.mark.parametrize("h, channels, filters", [(9, 5, 19), (25, 40, 72)])
 @pytest.mark.parametrize("activation", [None, "relu", "sigmoid", "tanh"])
-def test_bias_and_activation(activation):
+def test_bias_and_activation(activation, h, channels, filters):
     rng = np.random.default_rng(5)
-    x, w, b = (rng.standard_normal(s).astype("f4") for s in ((2, 9, 8, 5), (3, 3, 5, 19), (19,)))
+    x, w, b = (rng.standard_normal(s).astype("f4") for s in ((2, h, 8, channels), (3, 3, channels, filters), (filters,)))
+    w /= channels**0.5
     ts = [convert_to_tensor(v) for v in (x, w, b)]
-    g = rng.standard_normal((2, 9, 8, 19)).astype("f4")
+    g = rng.standard_normal((2, h, 8, filters)).astype("f4")
 
     def run():
         with GradientTape() as tape:
@@ -282,6 +307,33 @@ def test_transpose_gradients():
 
     assert (to_numpy(gx) * v).sum() == (f(v, w) * g).sum()
     assert (to_numpy(gw) * u).sum() == (f(x, u) * g).sum()
+
+
+@pytest.mark.parametrize("channels", [3, 32])
+@pytest.mark.parametrize("activation", ["linear", "relu", "tanh"])
+def test_transpose_bias_and_activation(channels, activation):
+    """An image decoder's last layer, and a wide one: the epilogue of each way to compute the gradient of the input."""
+    rng = np.random.default_rng(10)
+    x, w, b = integers(rng, 2, 12, 13, 48), integers(rng, 3, 3, channels, 48), integers(rng, channels)
+    y = to_numpy(ops.fused_conv_transpose(x, w, b, 1, "same", activation=activation))
+    z = transposed_reference(x, w, (1, 1), (1, 1), (1, 1), (12, 13)) + b
+    if activation == "tanh":
+        np.testing.assert_allclose(y, np.tanh(z), rtol=1e-6)
+    else:
+        assert np.array_equal(y, np.maximum(z, 0) if activation == "relu" else z)
+
+
+def test_minimal_filtering_is_close_by_tile():
+    """Its rounding follows the norm of a tile, not each element: an output is as exact as its neighbours allow."""
+    rng = np.random.default_rng(11)
+    x = (rng.standard_normal((2, 24, 24, 64)) * 10.0 ** rng.uniform(-3, 3, (2, 24, 24, 1))).astype("f4")
+    w = rng.standard_normal((3, 3, 64, 64)).astype("f4")
+    one, same = (1, 1), ((1, 1), (1, 1))
+    y = to_numpy(ops.conv(x, w, 1, "same"))
+    bound = reference(abs(x), abs(w), one, one, same, 1)
+    error = abs(y - reference(x, w, one, one, same, 1))
+    tiles = bound.reshape(2, 12, 2, 12, 2, 64).max((2, 4))
+    assert (error.reshape(2, 12, 2, 12, 2, 64).max((2, 4)) <= 16 * EPS * tiles).all()
 
 
 @pytest.mark.parametrize("padding", ["valid", "same"])

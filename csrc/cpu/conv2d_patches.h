@@ -34,7 +34,15 @@ struct Patches {
   }
   bool in_place() const { return inside() && !(spread && step_w * pixel % 256 == 0); }
   // Floats between the pixels of a copy.
-  int64_t copy_step() const { return spread && step_w * channels % 128 == 0 ? channels + 16 : channels; }
+  int64_t copy_pixel() const { return spread && copy_step_w() * channels % 128 == 0 ? channels + 16 : channels; }
+  // A copy holds the pixels that are read: with one tap along an axis, those of the patches alone. Steps
+  // of patches in the copy, and of its pixels in the image.
+  int64_t copy_step_h() const { return down.count == 1 ? 1 : step_h; }
+  int64_t copy_step_w() const { return across.count == 1 ? 1 : step_w; }
+  int64_t skip_h() const { return step_h / copy_step_h(); }
+  int64_t skip_w() const { return step_w / copy_step_w(); }
+  int64_t copy_height(int64_t n) const { return (n - 1) * copy_step_h() + down.span(); }
+  int64_t copy_width(int64_t n) const { return (n - 1) * copy_step_w() + across.span(); }
   // Every pixel is its own patch: all images are one row.
   bool plain() const {
     return down.count == 1 && across.count == 1 && down.offset[0] == 0 && across.offset[0] == 0 && step_h == 1 &&
@@ -84,7 +92,7 @@ struct Chunk {
   static int64_t max_count(const Chunks& c) { return c.images * c.rows * c.cols; }
   static int64_t buffer_size(const Patches& p, const Chunks& c) {
     if (p.in_place()) return 0;
-    return c.images * ((c.rows - 1) * p.step_h + p.down.span()) * ((c.cols - 1) * p.step_w + p.across.span()) * p.copy_step();
+    return c.images * p.copy_height(c.rows) * p.copy_width(c.cols) * p.copy_pixel();
   }
 
   // place (count) receives where the patches stand in a result, if it is not null.
@@ -99,17 +107,18 @@ struct Chunk {
     count = images * rows * cols;
     // Position of the first tap of the first patch.
     const int64_t top = row0 * p.step_h + p.down.first(), left = col0 * p.step_w + p.across.first();
-    int64_t image_step;
+    int64_t image_step, step_h = p.step_h, step_w = p.step_w;
     if (p.in_place()) {
       tap_w = p.pixel, tap_h = p.w * p.pixel, image_step = p.h * tap_h;
       data = p.x + image0 * image_step + top * tap_h + left * tap_w;
     } else {
-      const int64_t height = (rows - 1) * p.step_h + p.down.span(), width = (cols - 1) * p.step_w + p.across.span();
-      tap_w = p.copy_step(), tap_h = width * tap_w, image_step = height * tap_h;
+      const int64_t height = p.copy_height(rows), width = p.copy_width(cols);
+      step_h = p.copy_step_h(), step_w = p.copy_step_w();
+      tap_w = p.copy_pixel(), tap_h = width * tap_w, image_step = height * tap_h;
       data = buffer;
       for (int64_t n = 0; n < images; ++n)
         for (int64_t i = 0; i < height; ++i)
-          copy_row(p, image0 + n, top + i, left, width, buffer + n * image_step + i * tap_h);
+          copy_row(p, image0 + n, top + i * p.skip_h(), left, width, buffer + n * image_step + i * tap_h);
     }
     const float* next = p.x + ((image0 * p.h + max(0, top)) * p.w + col0 * p.step_w) * p.pixel;
     if (c.col_blocks > 1) following = {next + cols * p.step_w * p.pixel, cols, p.channels, p.step_w * p.pixel};
@@ -117,24 +126,25 @@ struct Chunk {
     else following = {next + images * p.h * p.w * p.pixel, images, p.h * p.w * p.pixel, p.h * p.w * p.pixel};
     for (int64_t n = 0; n < images; ++n)
       for (int64_t i = 0; i < rows; ++i) {
-        const int64_t from = n * image_step + i * p.step_h * tap_h;
-        for (int64_t j = 0; j < cols; ++j) *offsets++ = from + j * p.step_w * tap_w;
+        const int64_t from = n * image_step + i * step_h * tap_h;
+        for (int64_t j = 0; j < cols; ++j) *offsets++ = from + j * step_w * tap_w;
         if (!place) continue;
         const int64_t to = (image0 + n) * grid.image + (row0 + i) * grid.row + col0 * grid.col;
         for (int64_t j = 0; j < cols; ++j) *place++ = to + j * grid.col;
       }
   }
 
-  // Pixels [left, left + width) of a row of an image, zeros outside of it.
+  // Pixels left, left + skip, ... of a row of an image, `width` of them, zeros outside of it.
   static void copy_row(const Patches& p, int64_t image, int64_t row, int64_t left, int64_t width, float* out) {
-    const int64_t begin = row >= 0 && row < p.h ? min(max(-left, 0), width) : width, step = p.copy_step();
-    const int64_t end = max(begin, min(width, p.w - left));
+    const int64_t step = p.copy_pixel(), skip = p.skip_w();
+    const int64_t begin = row >= 0 && row < p.h ? min(ceil_div(max(-left, 0), skip), width) : width;
+    const int64_t end = max(begin, min(width, ceil_div(max(p.w - left, 0), skip)));
     zero(out, begin * step);
     const float* from = p.x + ((image * p.h + row) * p.w + left) * p.pixel;
-    if (step == p.pixel) {
+    if (step == p.pixel && skip == 1) {
       if (end > begin) copy(from + begin * step, out + begin * step, (end - begin) * step);
     } else {
-      for (int64_t j = begin; j < end; ++j) copy(from + j * p.pixel, out + j * step, p.channels);
+      for (int64_t j = begin; j < end; ++j) copy(from + j * skip * p.pixel, out + j * step, p.channels);
     }
     if (end < width) zero(out + end * step, (width - end) * step);
   }

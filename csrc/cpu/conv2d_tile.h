@@ -89,18 +89,34 @@ template <int ROWS, int NV, int RUN>
       }
     }
   }
-  FASTNN_UNROLL for (int i = 0; i < ROWS; ++i) {
-    float* to = t.c + t.place[i];
-    FASTNN_UNROLL for (int j = 0; j < NV; ++j) {
-      const int64_t n = j == NV - 1 ? t.last : Vec::width;
-      Vec v = acc[i][j];
-      if (t.add) v = v + (n == Vec::width ? Vec::load(to + j * Vec::width) : Vec::load(to + j * Vec::width, n));
-      if (t.bias) v = v + Vec::load(t.bias + j * Vec::width);
-      if (t.relu) v = relu(v);
-      if (n == Vec::width) v.store(to + j * Vec::width);
-      else v.store(to + j * Vec::width, n);
+  const bool add = t.add, is_relu = t.relu;
+  const float* bias = t.bias;
+  const int64_t last = t.last, *place = t.place;
+  float* const c = t.c;
+  if (last < Vec::width) {  // the last vector is stored in part
+    FASTNN_UNROLL for (int i = 0; i < ROWS; ++i) {
+      float* to = c + place[i];
+      FASTNN_UNROLL for (int j = 0; j < NV; ++j) {
+        const int64_t n = j < NV - 1 ? Vec::width : last;
+        Vec v = acc[i][j];
+        if (add) v = v + Vec::load(to + j * Vec::width, n);
+        if (bias) v = v + Vec::load(bias + j * Vec::width);
+        (is_relu ? relu(v) : v).store(to + j * Vec::width, n);
+      }
     }
+    return;
   }
+  if (add)
+    FASTNN_UNROLL for (int i = 0; i < ROWS; ++i)
+      FASTNN_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] = acc[i][j] + Vec::load(c + place[i] + j * Vec::width);
+  if (bias)
+    FASTNN_UNROLL for (int i = 0; i < ROWS; ++i)
+      FASTNN_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] = acc[i][j] + Vec::load(bias + j * Vec::width);
+  if (is_relu)
+    FASTNN_UNROLL for (int i = 0; i < ROWS; ++i)
+      FASTNN_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] = relu(acc[i][j]);
+  FASTNN_UNROLL for (int i = 0; i < ROWS; ++i)
+    FASTNN_UNROLL for (int j = 0; j < NV; ++j) acc[i][j].store(c + place[i] + j * Vec::width);
 }
 
 using ConvTile = void (*)(const TileArgs&);

@@ -1,4 +1,5 @@
 // The gradient of a convolution's kernel: the product of transposed patches and gy.
+#include "cpu/conv2d.h"
 #include "cpu/conv2d_patches.h"
 #include "kernels.h"
 
@@ -15,13 +16,12 @@ Tasks cut_tasks(const Patches& p, int64_t n) {
   Tasks t;
   t.cut = cut_patches(p, max(min(count, 2 * kDepth), min(100000 / (k * n), 4096)));
   const int64_t chunks = t.cut.count();
-  // Partial results of half a second-level cache at most, all of them of 4 MB.
-  int64_t parts = k * n > (int64_t(1) << 17) ? 1 : min(16, (int64_t(1) << 20) / (k * n));
+  // Adding up the parts takes about parts * 20 / count of the time of the products; 16 MB at most.
+  int64_t parts = min(min(16, count / 400), (int64_t(1) << 22) / (k * n));
   parts = max(1, min(parts, chunks));
   t.per_part = ceil_div(chunks, parts), t.parts = ceil_div(chunks, t.per_part);
   t.fb = k, t.nb = n;
-  // Columns first: each block of rows reads all of gy, each block of columns all patches, copied anew
-  // if they are padded.
+  // Each block of rows reads all of gy, each block of columns all patches, copied anew if they are padded.
   const int64_t work = count / t.parts;
   while (t.parts * ceil_div(k, t.fb) * ceil_div(n, t.nb) < 12 && t.fb * t.nb * work > 400000) {
     if (t.nb > panel && (t.nb >= t.fb || t.nb > 2 * panel || t.fb <= 96)) t.nb = round_up(t.nb / 2, panel);
@@ -35,6 +35,7 @@ Tasks cut_tasks(const Patches& p, int64_t n) {
 }  // namespace
 
 void conv2d_backward_weights(const float* x, const float* gy, float* gw, Conv2dShape s) {
+  if (winograd_backward_weights(x, gy, gw, s)) return;
   const int64_t icg = s.ic / s.groups, ocg = s.oc / s.groups, k = s.kh * s.kw * icg;
   Scratch<int64_t> offsets(s.kh + s.kw);
   for (int64_t g = 0; g < s.groups; ++g) {

@@ -49,8 +49,8 @@ inline void transform_tile(const Vec d[4][4], Vec v[4][4]) {
   }
 }
 
-// Tiles [first, first + count) of x -> v: 16 matrices (count, channels), `step` apart.
-void transform_input(const Problem& p, int64_t first, int64_t count, float* v, int64_t step) {
+// Tiles [first, first + count) of x -> v: 16 matrices (count, channels) with rows of length ld, `step` apart.
+void transform_input(const Problem& p, int64_t first, int64_t count, float* v, int64_t ld, int64_t step) {
   Scratch<float> zeros(p.channels);
   zero(zeros, p.channels);
   for (int64_t t = 0; t < count; ++t) {
@@ -62,7 +62,7 @@ void transform_input(const Problem& p, int64_t first, int64_t count, float* v, i
         const bool inside = i0 + i >= 0 && i0 + i < p.h && j0 + j >= 0 && j0 + j < p.w;
         from[i * 4 + j] = inside ? p.x + ((image * p.h + i0 + i) * p.w + j0 + j) * p.pixel : zeros.get();
       }
-    float* to = v + t * p.channels;
+    float* to = v + t * ld;
     for_each_vec(p.channels, [&](int64_t c, int64_t n) {
       Vec d[4][4], r[4][4];
       FASTNN_UNROLL for (int i = 0; i < 16; ++i) d[i / 4][i % 4] = Vec::load(from[i] + c, n);
@@ -233,7 +233,7 @@ void run(const Problem& p, const float* w, const Conv2dShape& s, bool turned) {
       Scratch<float> v(16 * v_step);
       for (int64_t b = begin; b < end; ++b) {
         const int64_t first = b * count, n = min(count, tiles - first);
-        transform_input(p, first, n, v, v_step);
+        transform_input(p, first, n, v, p.channels, v_step);
         for (int64_t f = 0; f < wides; ++f) multiply_tiles(p, kernel, u, v, v_step, first, n, f);
       }
     });
@@ -245,7 +245,7 @@ void run(const Problem& p, const float* w, const Conv2dShape& s, bool turned) {
   parallel_for(blocks * parts, 1, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       const int64_t b = t / parts, t0 = t % parts * part, first = b * count + t0, last = min(tiles, min(first + part, (b + 1) * count));
-      if (first < last) transform_input(p, first, last - first, v.get() + b * 16 * v_step + t0 * p.channels, v_step);
+      if (first < last) transform_input(p, first, last - first, v.get() + b * 16 * v_step + t0 * p.channels, p.channels, v_step);
     }
   });
   parallel_for(blocks * wides, 1, [&](int64_t begin, int64_t end) {
@@ -269,6 +269,103 @@ bool pays(const Conv2dShape& s, const Problem& p) {
   return tiles + kernel < 0.9 * direct;
 }
 
+// ---- the gradient of the kernel: F(3 x 3, 2 x 2), 9 taps from 2 x 2 gradients and 4 x 4 inputs ----
+
+// The 2 x 2 gradients of tiles [first, first + count) and filters [0, filters) of out -> z: 16 packed
+// matrices (count, filters) for multiply, `step` apart. p.out is only read.
+void transform_gradient(const Problem& p, int64_t first, int64_t count, int64_t panel, float* z, int64_t step) {
+  const Vec half = Vec::set(0.5f);
+  for (int64_t t = 0; t < count; ++t) {
+    const int64_t tile = first + t, image = tile / (p.down() * p.across()), i0 = tile / p.across() % p.down() * 2,
+                  j0 = tile % p.across() * 2;
+    const float* from = p.out + ((image * p.oh + i0) * p.ow + j0) * p.out_pixel;
+    const bool below = i0 + 1 < p.oh, right = j0 + 1 < p.ow;
+    for (int64_t j = 0; j < p.filters; j += panel) {
+      const int64_t cols = min(panel, p.filters - j), width = round_up(cols, Vec::width);
+      float* to = z + j * count + t * width;
+      for_each_vec(cols, [&](int64_t c, int64_t n) {
+        const float* at = from + j + c;
+        const Vec g[2][2] = {{Vec::load(at, n), right ? Vec::load(at + p.out_pixel, n) : Vec::zero()},
+                             {below ? Vec::load(at + p.ow * p.out_pixel, n) : Vec::zero(),
+                              below && right ? Vec::load(at + (p.ow + 1) * p.out_pixel, n) : Vec::zero()}};
+        Vec r[4][2];
+        FASTNN_UNROLL for (int k = 0; k < 2; ++k) {
+          const Vec a = g[0][k] * half, b = g[1][k] * half;
+          r[0][k] = g[0][k], r[1][k] = a + b, r[2][k] = a - b, r[3][k] = g[1][k];
+        }
+        FASTNN_UNROLL for (int i = 0; i < 4; ++i) {
+          const Vec a = r[i][0] * half, b = r[i][1] * half;
+          float* place = to + 4 * i * step + c;
+          r[i][0].store(place), (a + b).store(place + step), (a - b).store(place + 2 * step), r[i][1].store(place + 3 * step);
+        }
+      });
+    }
+  }
+}
+
+// The sums over tiles are cut into parts, and each 16 matrices (channels, filters) into blocks.
+struct WeightTasks {
+  int64_t channels, filters, channel_blocks, filter_blocks, parts, per_part, at_once;
+  int64_t step() const { return apart(channels * filters); }
+};
+WeightTasks cut_weights(const Problem& p) {
+  WeightTasks t;
+  // Blocks of 128 x 128 sums, 1 MB for the 16 places, stay in the second-level cache.
+  t.channel_blocks = ceil_div(p.channels, 128), t.channels = ceil_div(p.channels, t.channel_blocks);
+  const int64_t panel = panel_width(p.filters), wide = max(1, 128 / panel) * panel;
+  t.filters = min(round_up(p.filters, Vec::width), wide), t.filter_blocks = ceil_div(p.filters, wide);
+  t.at_once = min(96, max(48, 8192 / max(t.channels, t.filters)));
+  const int64_t chunks = ceil_div(p.tiles(), t.at_once), blocks = t.channel_blocks * t.filter_blocks;
+  // All parts together take 16 MB at most.
+  const int64_t parts = max(1, min(min(16, chunks), (int64_t(1) << 22) / (16 * p.channels * p.filters)));
+  t.per_part = ceil_div(chunks, blocks >= 12 ? 1 : min(parts, ceil_div(16, blocks)));
+  t.parts = ceil_div(chunks, t.per_part);
+  return t;
+}
+
+bool weights_fit(const Conv2dShape& s, const Problem& p) {
+  return s.kh == 3 && s.kw == 3 && s.sh == 1 && s.sw == 1 && s.dh == 1 && s.dw == 1 && p.channels >= Vec::width &&
+         p.filters >= Vec::width && p.tiles() >= 96;
+}
+bool weights_pay(const Problem& p, const WeightTasks& t) {
+  const double products = double(round_up(p.filters, Vec::width)) * double(p.channels) / (2 * Vec::width);
+  const double direct = double(p.n * p.oh * p.ow) * 9 * products;
+  const double transforms = double(t.filter_blocks * p.channels + t.channel_blocks * p.filters) * 6 * 16 / Vec::width;
+  const double sums = double(p.channels * p.filters) * double(4 * t.parts + 4) * 16 / Vec::width;
+  return double(p.tiles()) * (17 * products + transforms) + sums < 0.85 * direct;
+}
+
+// gw (3, 3, ic, oc) with rows of length ld, of `channels` and `filters`, is A^T m A of the parts' sums m.
+void store_weights(const WeightTasks& t, const Problem& p, const float* sums, float* gw, int64_t ic, int64_t ld) {
+  const int64_t block_size = 16 * t.step(), blocks = t.channel_blocks * t.filter_blocks;
+  parallel_for(p.channels, max(1, 4096 / p.filters), [&](int64_t begin, int64_t end) {
+    for (int64_t c = begin; c < end; ++c)
+      for (int64_t f = 0; f < t.filter_blocks; ++f) {
+        const int64_t j0 = f * t.filters, block = c / t.channels * t.filter_blocks + f;
+        const float* from = sums + block * block_size + c % t.channels * t.filters;
+        for_each_vec(min(t.filters, p.filters - j0), [&](int64_t j, int64_t n) {
+          Vec m[4][4], r[3][4];
+          FASTNN_UNROLL for (int i = 0; i < 16; ++i) {
+            m[i / 4][i % 4] = Vec::load(from + i * t.step() + j);
+            for (int64_t part = 1; part < t.parts; ++part)
+              m[i / 4][i % 4] = m[i / 4][i % 4] + Vec::load(from + part * blocks * block_size + i * t.step() + j);
+          }
+          FASTNN_UNROLL for (int k = 0; k < 4; ++k) {
+            r[0][k] = m[0][k] + m[1][k] + m[2][k];
+            r[1][k] = m[1][k] - m[2][k];
+            r[2][k] = m[1][k] + m[2][k] - m[3][k];
+          }
+          FASTNN_UNROLL for (int i = 0; i < 3; ++i) {
+            float* to = gw + (3 * i * ic + c) * ld + j0 + j;
+            (r[i][0] + r[i][1] + r[i][2]).store(to, n);
+            (r[i][1] - r[i][2]).store(to + ic * ld, n);
+            (r[i][1] + r[i][2] - r[i][3]).store(to + 2 * ic * ld, n);
+          }
+        });
+      }
+  });
+}
+
 }  // namespace
 
 bool winograd_forward(const float* x, const float* w, const float* bias, float* y, const Conv2dShape& s, int64_t activation) {
@@ -290,6 +387,46 @@ bool winograd_backward_input(const float* gy, const float* w, const float* bias,
   for (int64_t g = 0; g < s.groups; ++g) {
     p.x = gy + g * ocg, p.out = gx + g * icg, p.bias = bias ? bias + g * icg : nullptr;
     run(p, w + g * ocg, s, true);
+  }
+  return true;
+}
+
+bool winograd_backward_weights(const float* x, const float* gy, float* gw, const Conv2dShape& s) {
+  const int64_t icg = s.ic / s.groups, ocg = s.oc / s.groups;
+  Problem p{x, s.n, s.ih, s.iw, s.ic, icg, const_cast<float*>(gy), s.oh, s.ow, s.oc, ocg, s.ph, s.pw, nullptr, 0};
+  if (!weights_fit(s, p)) return false;
+  const WeightTasks t = cut_weights(p);
+  if (!weights_pay(p, t)) return false;
+  const int64_t blocks = t.channel_blocks * t.filter_blocks, panel = panel_width(ocg), tiles = p.tiles();
+  Scratch<float> sums(t.parts * blocks * 16 * t.step());
+  for (int64_t g = 0; g < s.groups; ++g) {
+    parallel_for(t.parts * blocks, 1, [&](int64_t begin, int64_t end) {
+      const int64_t v_ld = t.channels + 16, v_step = apart(t.at_once * v_ld), z_step = apart(t.at_once * t.filters);
+      Scratch<float> v(16 * v_step), z(16 * z_step);
+      Scratch<int64_t> ints(2 * t.channels + t.at_once);
+      int64_t *row = ints, *place = row + t.channels, *col = place + t.channels;
+      for (int64_t c = 0; c < t.channels; ++c) row[c] = c, place[c] = c * t.filters;
+      for (int64_t i = 0; i < t.at_once; ++i) col[i] = i * v_ld;
+      for (int64_t task = begin; task < end; ++task) {
+        const int64_t part = task / blocks, block = task % blocks, c0 = block / t.filter_blocks * t.channels,
+                      j0 = block % t.filter_blocks * t.filters;
+        Problem q = p;
+        q.x = x + g * icg + c0, q.channels = min(t.channels, icg - c0);
+        q.out = p.out + g * ocg + j0, q.filters = min(t.filters, ocg - j0);
+        float* m = sums.get() + task * 16 * t.step();
+        const int64_t start = part * t.per_part * t.at_once, stop = min(tiles, start + t.per_part * t.at_once);
+        for (int64_t first = start; first < stop; first += t.at_once) {
+          const int64_t count = min(t.at_once, stop - first);
+          transform_input(q, first, count, v, v_ld, v_step);
+          transform_gradient(q, first, count, panel, z, z_step);
+          for (int64_t i = 0; i < 16; ++i)
+            multiply({v.get() + i * v_step, row, q.channels, false}, [&](int64_t p0, int64_t, int64_t*) { return col + p0; },
+                     count, {z.get() + i * z_step, count, 0, panel, true}, round_up(q.filters, Vec::width),
+                     {m + i * t.step(), place, first > start, nullptr, kActivationLinear});
+        }
+      }
+    });
+    store_weights(t, p, sums, gw + g * ocg, icg, s.oc);
   }
   return true;
 }
