@@ -12,6 +12,7 @@ import numpy as np
 from . import _core, dtypes
 from ._core import Tensor
 from .autograd import Node
+from .memory_limit import take
 from .symbolic import KerasTensor, SymbolicArgument
 
 _PYTHON = {bool: "bool", int: "int32", float: None}
@@ -300,6 +301,7 @@ class Variable:
             if shape is None:
                 raise ValueError("[Variable] shape must be given with an initializer function. Received: shape=None")
             shape = standardize_shape(shape, "Variable")
+            take(shape, dtypes.numpy_dtype(dtype or dtypes.floatx()).itemsize)
             value = initializer(shape, dtype=dtype or dtypes.floatx())
         else:
             value = initializer.value if isinstance(initializer, Variable) else initializer

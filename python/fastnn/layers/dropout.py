@@ -76,7 +76,9 @@ class _SpatialDropout(_Noise):
         return random.dropout(inputs, self.rate, self._noise_shape(inputs.shape), self.seed_generator)
 
     def get_config(self):
-        return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+        config = super().get_config()
+        del config["trainable"]  # Keras's does not take it
+        return {**config, "rate": self.rate, "seed": self.seed}
 
 
 class SpatialDropout1D(_SpatialDropout):

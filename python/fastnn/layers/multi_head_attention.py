@@ -149,6 +149,9 @@ class MultiHeadAttention(_Heads):
     Source: Vaswani et al. 2017.
     """
 
+    # Keras's files call them after its properties.
+    _saved_names = {f"_{name}_dense": f"{name}_dense" for name in ("query", "key", "value", "output")}
+
     def __init__(self, num_heads, key_dim, value_dim=None, dropout=0.0, use_bias=True, output_shape=None,
                  attention_axes=None, sliding_window=None, flash_attention=None, kernel_initializer="glorot_uniform",
                  bias_initializer="zeros", kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None,

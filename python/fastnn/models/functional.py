@@ -143,7 +143,7 @@ class Functional(Model):
 
         def reference(x):
             node = x.history.operation._inbound_nodes[x.history.node_index]
-            return [x.history.operation.name, kept[id(node)], x.history.tensor_index]
+            return [x.history.operation.name, kept[id(node)] + _first_index(x.history.operation), x.history.tensor_index]
 
         return {"name": self.name, "trainable": self.trainable, "layers": layers,
                 "input_layers": tree.map_structure(reference, self.input),
@@ -155,8 +155,7 @@ class Functional(Model):
         """The index of each node of the graph among the calls of its operation that belong to this model."""
         inside, kept = {id(node) for node in self._graph.nodes}, {}
         for operation in self._graph.operations:
-            # Keras counts the construction of a functional model as its first node.
-            index = 1 if isinstance(operation, Functional) else 0
+            index = 0
             for node in operation._inbound_nodes:
                 if id(node) in inside:
                     kept[id(node)] = index
@@ -178,6 +177,14 @@ def functional_class(cls):
 def _makes_functional(cls):
     """Whether `cls` can be made from inputs, outputs, name and trainable alone."""
     return cls.__init__ is Functional.__init__
+
+
+def _first_index(operation):
+    """What a config adds to the index of a call where it names inputs and outputs of the whole model.
+
+    There, and not in the arguments of calls, Keras counts the construction of a functional model as its first call.
+    """
+    return 1 if isinstance(operation, Functional) else 0
 
 
 def _unpack(x, kinds=(list, tuple)):
@@ -270,7 +277,6 @@ def from_functional_config(cls, config):
         name, index, position = reference
         if name not in made:
             raise ValueError(f"[from_config] a call refers to a layer that does not exist. Received: {reference}")
-        index -= isinstance(made[name], Functional)
         nodes = calls[name]
         return nodes[index].outputs[position] if 0 <= index < len(nodes) else None
 
@@ -295,7 +301,8 @@ def from_functional_config(cls, config):
 
     def tensors(structure):
         if isinstance(structure, (list, tuple)) and len(structure) == 3 and isinstance(structure[0], str):
-            found = tensor(structure)
+            name, index, position = structure
+            found = tensor((name, index - _first_index(made.get(name)), position))
             if found is None:
                 raise ValueError(f"[from_config] an input or output refers to a missing call. Received: {structure}")
             return found

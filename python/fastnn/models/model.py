@@ -165,34 +165,45 @@ class Model(Trainer, Layer):
 
         print_summary(self, line_length, positions, print_fn, expand_nested, show_trainable, layer_range)
 
-    def save_weights(self, filepath, overwrite=True):
-        """Writes all variables (without the optimizer's) to a `.safetensors` file, at once or not at all.
+    def save(self, filepath, overwrite=True, **kwargs):
+        """Writes the model to a `.keras` file, at once or not at all; see `saving.save_model`."""
+        from ..saving.model_files import save_model
+
+        save_model(self, filepath, overwrite, **kwargs)
+
+    def save_weights(self, filepath, overwrite=True, **kwargs):
+        """Writes the weights to a file, at once or not at all.
 
         Args:
-            filepath: path that ends with `.safetensors`.
+            filepath: path that ends with `.weights.h5`, as Keras writes it, with the state of the optimizer; or
+                with `.safetensors`, without it.
             overwrite: False raises FileExistsError if the file exists.
 
         Raises:
             ValueError: another ending, or the model is not built.
             OSError: it cannot be written; an older file is unchanged.
         """
-        from ..saving.weights import save_weights
+        from ..saving.model_files import save_weights
 
-        save_weights(self, filepath, overwrite)
+        save_weights(self, filepath, overwrite, **kwargs)
 
-    def load_weights(self, filepath, skip_mismatch=False):
-        """Reads what `save_weights` wrote.
+    def load_weights(self, filepath, skip_mismatch=False, **kwargs):
+        """Reads weights from a file of this library or of Keras.
 
         Args:
-            filepath: path that ends with `.safetensors`.
-            skip_mismatch: leave variables alone that are missing in the file or differ in shape.
+            filepath: path that ends with `.weights.h5`, `.safetensors`, `.keras`, or `.h5` of Keras 2.
+            skip_mismatch: leave variables alone that are missing in the file or differ in shape or dtype.
+            by_name: bool; in a file of Keras 2, match layers by name instead of by order.
+
+        Returns:
+            `saving.WeightsReport`: names of what was loaded, missing, unexpected and mismatched.
 
         Raises:
-            ValueError: names, shapes or dtypes differ; then no variable has changed.
+            ValueError: variables are missing, or shapes or dtypes differ; then no variable has changed.
         """
-        from ..saving.weights import load_weights
+        from ..saving.model_files import load_weights
 
-        load_weights(self, filepath, skip_mismatch)
+        return load_weights(self, filepath, skip_mismatch, **kwargs)
 
     def get_state_tree(self, value_format="backend_tensor"):
         """The values of all variables, as nested dicts by group and the parts of their paths.

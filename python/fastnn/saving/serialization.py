@@ -181,6 +181,8 @@ def _find_class(config, custom_objects, module_objects):
     candidates = []
     if module == "keras" or module.startswith("keras.src.models"):
         candidates = ["models"]
+    elif module.startswith("keras.src."):  # where Keras keeps what it does not show: a backend's optimizers
+        candidates = [_MODULES[part] for part in module.split(".") if part in _MODULES]
     elif module.startswith("keras.") and module[6:] in _MODULES:
         candidates = [_MODULES[module[6:]]]
     for submodule in candidates:

@@ -15,6 +15,7 @@ from .. import dtypes
 from ..tensor import bfloat16_bits, from_numpy, to_numpy
 from ..utils.naming import to_snake_case
 from .files import ModelFormatError, atomic_write, read_regular_file
+from .state import WeightsReport
 
 _NAMES = {"bool": "BOOL", "int8": "I8", "int16": "I16", "int32": "I32", "int64": "I64", "uint8": "U8", "uint16": "U16",
           "uint32": "U32", "uint64": "U64", "float16": "F16", "bfloat16": "BF16", "float32": "F32", "float64": "F64"}
@@ -85,16 +86,19 @@ def load_weights(model, filepath, skip_mismatch=False):
     variables = named_variables(model)
     expected = sum(_nbytes(v) for v in variables.values())
     header, data = _read(path, None if skip_mismatch else expected + _MAX_HEADER)
-    problems, values = [], {}
-    for name in sorted(set(header) - set(variables)):
-        problems.append(f"{name} is not in the model")
+    values, missing, mismatched = {}, [], []
+    unexpected = sorted(set(header) - set(variables))
+    problems = [f"{name} is not in the model" for name in unexpected]
     for name, variable in variables.items():
         entry = header.get(name)
         if entry is None:
             problems.append(f"{name} is not in the file")
+            missing.append(name)
         elif tuple(entry["shape"]) != tuple(variable.shape) or _DTYPES.get(entry["dtype"]) != variable.dtype:
+            theirs = _DTYPES.get(entry["dtype"], entry["dtype"])
             problems.append(f"{name} has shape {tuple(variable.shape)} and dtype {variable.dtype} in the model, "
-                            f"{tuple(entry['shape'])} and {_DTYPES.get(entry['dtype'], entry['dtype'])} in the file")
+                            f"{tuple(entry['shape'])} and {theirs} in the file")
+            mismatched.append((name, f"{variable.dtype}{tuple(variable.shape)}", f"{theirs}{tuple(entry['shape'])}"))
         else:
             values[name] = entry
     if problems and not skip_mismatch:
@@ -105,6 +109,7 @@ def load_weights(model, filepath, skip_mismatch=False):
         begin, end = entry["data_offsets"]
         variable = variables[name]
         variable.assign(_tensor(data[begin:end], variable.dtype, variable.shape))
+    return WeightsReport(list(values), missing, unexpected, mismatched)
 
 
 def _checked_path(filepath, op):

@@ -1,0 +1,255 @@
+"""Model files: files of Keras 3 and Keras 2 are read, ours are read again, and training goes on where it stopped."""
+import io
+import json
+import tarfile
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from exchange_cases import CASES
+
+import fastnn as keras
+from fastnn import saving
+from fastnn.saving import ModelFormatError, WeightsReport
+
+FIXTURES = Path(__file__).parent / "fixtures"
+STORED = ("dense", "residual", "several_inputs_and_outputs", "nested", "bidirectional", "custom_layer", "attention",
+          "operations", "cells", "preprocessing")
+
+
+def unpack(name, folder):
+    with tarfile.open(FIXTURES / name) as tar:
+        for member in tar.getmembers():
+            (folder / member.name).write_bytes(tar.extractfile(member).read())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def keras3(tmp_path_factory):
+    return unpack("keras_files.tar.xz", tmp_path_factory.mktemp("keras3"))
+
+
+@pytest.fixture(scope="module")
+def keras2(tmp_path_factory):
+    return unpack("keras2_files.tar.xz", tmp_path_factory.mktemp("keras2"))
+
+
+def flat(y):
+    if isinstance(y, dict):
+        return [np.asarray(y[key]) for key in sorted(y)]
+    return [np.asarray(v) for v in (y if isinstance(y, (list, tuple)) else [y])]
+
+
+def close(a, b, tolerance):
+    assert len(a) == len(b)
+    for x, y in zip(a, b):
+        np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance)
+
+
+def state(model):
+    return [*model.get_weights(), *(v.numpy() for v in model.optimizer.variables)]
+
+
+def same(a, b):
+    assert len(a) == len(b)
+    for x, y in zip(a, b):
+        np.testing.assert_array_equal(x, y)
+
+
+def train(model, x, y, steps):
+    for _ in range(steps):
+        model.train_on_batch(x, y)
+
+
+# ---- files of Keras ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_a_model_of_keras_predicts_and_resumes(name, keras3):
+    _, x, y, objects = CASES[name](keras)
+    model = saving.load_model(keras3 / f"{name}.keras", custom_objects=objects)
+    expected = np.load(keras3 / f"{name}.npz")
+    close(flat(model.predict(x, verbose=0)), [expected[f"y{i}"] for i in range(len(expected.files)) if f"y{i}" in expected], 1e-5)
+    train(model, x, y, 3)
+    close(model.get_weights(), [expected[f"w{i}"] for i in range(len(expected.files)) if f"w{i}" in expected], 1e-4)
+
+
+def test_weights_of_keras_fit_a_model_from_the_code(keras3):
+    model, x, y, _ = CASES["several_inputs_and_outputs"](keras)
+    report = model.load_weights(keras3 / "several_inputs_and_outputs.weights.h5")
+    assert isinstance(report, WeightsReport) and not report.missing and not report.mismatched and not report.unexpected
+    expected = np.load(keras3 / "several_inputs_and_outputs.npz")
+    close(flat(model.predict(x, verbose=0)), [expected["y0"], expected["y1"]], 1e-5)
+    train(model, x, y, 3)
+    close(model.get_weights(), [expected[f"w{i}"] for i in range(8)], 1e-4)
+
+
+def test_an_unknown_class_is_told(keras3):
+    with pytest.raises(ModelFormatError, match="class 'Block' must be known"):
+        saving.load_model(keras3 / "custom_layer.keras")
+
+
+@pytest.mark.parametrize("name", ["sequential", "functional"])
+def test_a_model_of_keras_2(name, keras2):
+    arrays = np.load(keras2 / f"{name}.npz")
+    x = [arrays[f"x{i}"] for i in range(2) if f"x{i}" in arrays]
+    y = [arrays[f"y{i}"] for i in range(2) if f"y{i}" in arrays]
+    model = keras.models.load_model(keras2 / f"{name}.h5")
+    close(flat(model.predict(x if len(x) > 1 else x[0], verbose=0)), y, 1e-5)
+    assert model.compiled and model.optimizer.name in ("adam", "sgd", "Adam", "SGD")
+    again = keras.models.load_model(keras2 / f"{name}.h5", compile=False)
+    assert not again.compiled
+    for w in again.weights:
+        w.assign(np.zeros(w.shape))
+    report = again.load_weights(keras2 / f"{name}.weights-only.h5")
+    assert len(report.loaded) == len(model.weights)
+    close(flat(again.predict(x if len(x) > 1 else x[0], verbose=0)), y, 1e-5)
+
+
+def test_weights_of_keras_2_by_name(keras2):
+    path = keras2 / "sequential.weights-only.h5"
+    names = list(h5py.File(path).attrs["layer_names"])
+    model = keras.Sequential([keras.Input((8, 8, 2)), keras.layers.Conv2D(4, 3, name=names[0]), keras.layers.Flatten(),
+                              keras.layers.Dense(7, name="another")])
+    report = model.load_weights(path, by_name=True)
+    assert len(report.loaded) == 2 and len(report.missing) == 2 and report.unexpected
+    with pytest.raises(ModelFormatError, match="as many layers"):
+        model.load_weights(path)
+    wrong = keras.Sequential([keras.Input((8, 8, 2)), keras.layers.Conv2D(5, 3, name=names[0])])
+    with pytest.raises(ModelFormatError, match="in the model"):
+        wrong.load_weights(path, by_name=True)
+    with pytest.warns(UserWarning, match="left alone"):
+        report = wrong.load_weights(path, by_name=True, skip_mismatch=True)
+    assert len(report.mismatched) == 2
+
+
+# ---- our own -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name != "xception"])
+def test_round_trip(name, tmp_path):
+    model, x, y, objects = CASES[name](keras)
+    train(model, x, y, 2)
+    model.save(tmp_path / "m.keras")
+    model.save_weights(tmp_path / "m.weights.h5")
+    loaded = saving.load_model(tmp_path / "m.keras", custom_objects=objects)
+    other = CASES[name](keras)[0]
+    report = other.load_weights(tmp_path / "m.weights.h5")
+    assert not report.missing and not report.mismatched and not report.unexpected
+    for copy in (loaded, other):
+        same(state(copy), state(model))
+        same(flat(copy.predict(x, verbose=0)), flat(model.predict(x, verbose=0)))
+    train(model, x, y, 2)
+    for copy in (loaded, other):
+        train(copy, x, y, 2)
+        same(state(copy), state(model))
+    other.load_weights(tmp_path / "m.keras")
+
+
+def test_what_a_file_consists_of(tmp_path):
+    model = CASES["dense"](keras)[0]
+    model.save(tmp_path / "m.keras")
+    with zipfile.ZipFile(tmp_path / "m.keras") as archive:
+        assert archive.namelist() == ["metadata.json", "config.json", "model.weights.h5"]
+        metadata = json.loads(archive.read("metadata.json"))
+        assert set(metadata["sha256"]) == {"config.json", "model.weights.h5"}
+        assert json.loads(archive.read("config.json"))["class_name"] == "Sequential"
+        with h5py.File(io.BytesIO(archive.read("model.weights.h5"))) as weights:
+            assert weights["layers/dense/vars/0"].shape == (6, 8) and weights["optimizer/vars/0"].dtype == "int32"
+            assert weights["layers/dense/vars"].attrs["name"] == model.layers[0].name
+    with h5py.File(tmp_path / "m.weights.h5", "w"):
+        pass
+    model.save_weights(tmp_path / "m.weights.h5")
+    with h5py.File(tmp_path / "m.weights.h5") as weights:  # other readers skip the block in front
+        assert weights.userblock_size == 512 and weights["layers/dense_1/vars/1"].shape == (3,)
+
+
+def test_random_generators_go_on(tmp_path):
+    def make():
+        m = keras.Sequential([keras.Input((8,)), keras.layers.Dropout(0.5, seed=3), keras.layers.Dense(2, kernel_initializer="ones")])
+        m.compile("sgd", "mse")
+        return m
+
+    model, x = make(), np.ones((4, 8), "float32")
+    model(x, training=True)
+    model.save(tmp_path / "m.keras")
+    expected = np.asarray(model(x, training=True))
+    np.testing.assert_array_equal(saving.load_model(tmp_path / "m.keras")(x, training=True), expected)
+    assert (np.asarray(make()(x, training=True)) != expected).any()
+
+
+def test_bfloat16_and_integers(tmp_path):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, dtype="bfloat16"), keras.layers.Normalization()])
+    model.save(tmp_path / "m.keras")
+    loaded = saving.load_model(tmp_path / "m.keras")
+    assert loaded.weights[0].dtype == "bfloat16" and loaded.weights[-1].dtype == "int32"
+    same([w.astype("float32") for w in loaded.get_weights()], [w.astype("float32") for w in model.get_weights()])
+
+
+def test_a_frozen_model_and_lora(tmp_path):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4), keras.layers.Dense(2)])
+    model.layers[0].trainable = False
+    model.layers[1].enable_lora(2)
+    model.layers[1].lora_kernel_b.assign(np.ones((2, 2)))
+    x = np.ones((2, 3), "float32")
+    model.save(tmp_path / "m.keras")
+    loaded = saving.load_model(tmp_path / "m.keras")
+    np.testing.assert_allclose(loaded(x), model(x), rtol=1e-6)
+    assert not loaded.layers[0].trainable
+
+
+def test_vocabularies_are_in_the_file(tmp_path):
+    model = keras.Sequential([keras.Input((1,), dtype="int64"), keras.layers.IntegerLookup(vocabulary=[5, 9])])
+    layer = keras.layers.IntegerLookup()
+    layer.adapt(np.array([7, 7, 3]))
+    adapted = keras.Sequential([keras.Input((1,), dtype="int64"), layer])
+    for one, x in ((model, [[9], [4]]), (adapted, [[7], [3]])):
+        one.save(tmp_path / "m.keras")
+        loaded = saving.load_model(tmp_path / "m.keras")
+        np.testing.assert_array_equal(loaded(np.array(x)), one(np.array(x)))
+
+
+def test_load_weights_reports(tmp_path):
+    a = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2), keras.layers.Dense(1)])
+    b = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4), keras.layers.BatchNormalization()])
+    a.save_weights(tmp_path / "a.weights.h5")
+    before = b.get_weights()
+    with pytest.raises(ModelFormatError, match="is not in the file"):
+        b.load_weights(tmp_path / "a.weights.h5")
+    same(b.get_weights(), before)
+    with pytest.warns(UserWarning, match="left alone"):
+        report = b.load_weights(tmp_path / "a.weights.h5", skip_mismatch=True)
+    assert report.loaded == [] and len(report.missing) == 4
+    assert [m[1:] for m in report.mismatched] == [("float32(3, 4)", "float32(3, 2)"), ("float32(4,)", "float32(2,)")]
+    assert report.unexpected == ["layers/dense_1/vars/0", "layers/dense_1/vars/1"]
+    a.save_weights(tmp_path / "a.safetensors")
+    assert len(a.load_weights(tmp_path / "a.safetensors").loaded) == 4
+
+
+def test_arguments(tmp_path):
+    model = CASES["dense"](keras)[0]
+    model.save(tmp_path / "m.keras")
+    with pytest.raises(FileExistsError):
+        model.save(tmp_path / "m.keras", overwrite=False)
+    with pytest.raises(ValueError, match="must end with .keras"):
+        model.save(tmp_path / "m.h5")
+    with pytest.raises(ValueError, match="must end with"):
+        model.load_weights(tmp_path / "m.npz")
+    with pytest.raises(ValueError, match="must be built"):
+        keras.Sequential([keras.layers.Dense(1)]).save_weights(tmp_path / "m.weights.h5")
+    with pytest.raises(FileNotFoundError):
+        saving.load_model(tmp_path / "nothing.keras")
+    with pytest.raises(ValueError, match="unknown arguments"):
+        model.load_weights(tmp_path / "m.keras", by_nam=True)
+    assert not saving.load_model(tmp_path / "m.keras", compile=False).compiled
+    assert saving.load_model(tmp_path / "m.keras", safe_mode=False).compiled
+
+
+def test_equal_models_give_equal_weights_files(tmp_path):
+    model = CASES["dense"](keras)[0]
+    model.save_weights(tmp_path / "a.weights.h5")
+    model.save_weights(tmp_path / "b.weights.h5")
+    a, b = ((tmp_path / f"{n}.weights.h5").read_bytes() for n in "ab")
+    assert len(a) == len(b)
