@@ -1,7 +1,10 @@
 """Model files: files of Keras 3 and Keras 2 are read, ours are read again, and training goes on where it stopped."""
 import io
 import json
+import subprocess
+import sys
 import tarfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -253,3 +256,116 @@ def test_equal_models_give_equal_weights_files(tmp_path):
     model.save_weights(tmp_path / "b.weights.h5")
     a, b = ((tmp_path / f"{n}.weights.h5").read_bytes() for n in "ab")
     assert len(a) == len(b)
+
+
+# ---- callbacks and interruptions -----------------------------------------------------------------------
+
+
+def trained(epochs, *callbacks, seed=1):
+    keras.utils.set_random_seed(seed)
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(8, activation="relu"), keras.layers.Dropout(0.3),
+                              keras.layers.Dense(1)])
+    model.compile(keras.optimizers.Adam(0.01), "mse")
+    x, y = np.random.default_rng(0).standard_normal((2, 24, 6)).astype("float32")
+    model.fit(x, y[:, :1], batch_size=8, epochs=epochs, verbose=0, callbacks=list(callbacks))
+    return model
+
+
+class Interrupt(keras.callbacks.Callback):
+    def __init__(self, epoch):
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self.epoch:
+            raise KeyboardInterrupt
+
+
+def test_interrupted_training_goes_on_bitwise(tmp_path):
+    backup = tmp_path / "backup"
+    expected = state(trained(6))
+    with pytest.raises(KeyboardInterrupt):
+        trained(6, keras.callbacks.BackupAndRestore(backup), Interrupt(4))
+    assert backup.exists()
+    resumed = trained(6, keras.callbacks.BackupAndRestore(backup), seed=99)  # another seed: the state comes from the file
+    same(state(resumed), expected)
+    assert not backup.exists()
+
+
+def test_backup_by_batches(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        trained(6, keras.callbacks.BackupAndRestore(tmp_path / "b", save_freq=2), Interrupt(3))
+    resumed = trained(6, keras.callbacks.BackupAndRestore(tmp_path / "b", delete_checkpoint=False))
+    assert resumed.optimizer.iterations >= 18 and (tmp_path / "b").exists()
+    with pytest.raises(ValueError, match="save_freq"):
+        keras.callbacks.BackupAndRestore(tmp_path, save_freq=0)
+    with pytest.raises(ValueError, match="backup_dir"):
+        keras.callbacks.BackupAndRestore("")
+
+
+@pytest.mark.parametrize("name, weights_only", [("m{epoch}.keras", False), ("m{epoch}.weights.h5", True)])
+def test_model_checkpoint(name, weights_only, tmp_path):
+    model = trained(2, keras.callbacks.ModelCheckpoint(tmp_path / name, save_weights_only=weights_only))
+    last = tmp_path / name.format(epoch=2)
+    if weights_only:
+        other = trained(1)
+        other.load_weights(last)
+    else:
+        other = saving.load_model(last)
+    same(state(other), state(model))
+    assert (tmp_path / name.format(epoch=1)).exists()
+
+
+_SAVER = """
+import sys, fastnn as keras
+model = keras.Sequential([keras.Input((256,)), keras.layers.Dense(1024), keras.layers.Dense(64)])
+print("ready", flush=True)
+while True:
+    model.{save}(sys.argv[1])
+    print("saved", flush=True)
+"""
+
+
+@pytest.mark.parametrize("name, save", [("m.keras", "save"), ("m.weights.h5", "save_weights")])
+def test_sigkill_leaves_a_whole_file(name, save, tmp_path):
+    path = tmp_path / name
+    rng = np.random.default_rng(0)
+    model = keras.Sequential([keras.Input((256,)), keras.layers.Dense(1024), keras.layers.Dense(64)])
+    for _ in range(4):
+        process = subprocess.Popen([sys.executable, "-c", _SAVER.replace("{save}", save), path], stdout=subprocess.PIPE)
+        while process.stdout.readline().strip() != b"saved":
+            pass
+        time.sleep(rng.uniform(0, 0.05))
+        process.kill()
+        process.wait()
+        process.stdout.close()
+        if save == "save":
+            assert len(saving.load_model(path).weights) == 4
+        else:
+            model.load_weights(path)
+    assert len(list(tmp_path.iterdir())) <= 5
+
+
+_FULL = """
+import resource, signal, sys, fastnn as keras
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+model = keras.Sequential([keras.Input((256,)), keras.layers.Dense(1024)])
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+for save, path in ((model.save, sys.argv[1]), (model.save_weights, sys.argv[2])):
+    try:
+        save(path)
+    except OSError as error:
+        assert error.errno and error.filename == path, error
+    else:
+        raise SystemExit("no error")
+"""
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    paths = [tmp_path / "m.keras", tmp_path / "m.weights.h5"]
+    model.save(paths[0])
+    model.save_weights(paths[1])
+    before = [p.read_bytes() for p in paths]
+    subprocess.run([sys.executable, "-c", _FULL, *map(str, paths)], check=True)
+    assert [p.read_bytes() for p in paths] == before and sorted(tmp_path.iterdir()) == sorted(paths)

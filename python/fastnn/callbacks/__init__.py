@@ -1,4 +1,5 @@
 """Callbacks: objects whose hooks are called while a model trains, evaluates or predicts."""
+from .backup_and_restore import BackupAndRestore
 from .callback import Callback
 from .callback_list import CallbackList
 from .csv_logger import CSVLogger
@@ -13,6 +14,7 @@ from .simple import LambdaCallback, SwapEMAWeights, TerminateOnNaN
 from .tensorboard import TensorBoard
 
 __all__ = [
+    "BackupAndRestore",
     "CSVLogger",
     "Callback",
     "CallbackList",

@@ -57,11 +57,8 @@ class ModelCheckpoint(MonitorCallback):
 
     def on_train_begin(self, logs=None):
         # Told before the first epoch rather than after it, when its work would be lost.
-        if not self.save_weights_only and not hasattr(self.model, "save"):
-            raise ValueError("[ModelCheckpoint] this model has no save(): pass save_weights_only=True and a filepath that "
-                             f"ends in `.safetensors`. Received: filepath={self.filepath}")
-        if self.save_weights_only and _is_ours(self.model) and not self.filepath.endswith(".safetensors"):
-            raise ValueError("[ModelCheckpoint] weights are written as `.safetensors`. "
+        if not self.save_weights_only and self.filepath.endswith(".h5") and _is_ours(self.model):
+            raise ValueError("[ModelCheckpoint] models are written as `.keras`. "
                              f"Received: filepath={self.filepath}")
 
     def on_epoch_begin(self, epoch, logs=None):

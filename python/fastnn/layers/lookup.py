@@ -283,22 +283,33 @@ class IndexLookup(HostLayer):
         if self.output_mode == "tf_idf":
             self.idf_weights = np.asarray(store["idf_weights"], dtypes.floatx())
 
-    def save_assets(self, dir_path):
-        """Write vocabulary.txt into a folder, unless the vocabulary is in the config."""
-        if self.input_vocabulary is None:
-            with open(f"{dir_path}/vocabulary.txt", "w", encoding="utf-8") as f:
-                f.write("\n".join(str(w) for w in self.get_vocabulary()))
-
-    def load_assets(self, dir_path):
-        """Read vocabulary.txt of a folder, unless the vocabulary is in the config."""
+    def asset_files(self):
+        """{"vocabulary.txt": bytes} for model files, unless the vocabulary is in the config."""
         if self.input_vocabulary is not None:
+            return {}
+        return {"vocabulary.txt": "\n".join(str(w) for w in self.get_vocabulary()).encode()}
+
+    def load_asset_files(self, files):
+        """Takes what `asset_files` gave."""
+        if self.input_vocabulary is not None or "vocabulary.txt" not in files:
             return
-        with open(f"{dir_path}/vocabulary.txt", encoding="utf-8") as f:
-            lines = f.read().splitlines()
+        lines = files["vocabulary.txt"].decode("utf-8").splitlines()
         while lines and not lines[-1]:
             lines.pop()
         tokens = lines if self._strings else [int(line) for line in lines]
         self.set_vocabulary(tokens, self.idf_weights if self.output_mode == "tf_idf" else None)
+
+    def save_assets(self, dir_path):
+        """Write vocabulary.txt into a folder, unless the vocabulary is in the config."""
+        for name, data in self.asset_files().items():
+            with open(f"{dir_path}/{name}", "wb") as f:
+                f.write(data)
+
+    def load_assets(self, dir_path):
+        """Read vocabulary.txt of a folder, unless the vocabulary is in the config."""
+        if self.input_vocabulary is None:
+            with open(f"{dir_path}/vocabulary.txt", "rb") as f:
+                self.load_asset_files({"vocabulary.txt": f.read()})
 
     def get_config(self):
         return {**super().get_config(), "invert": self.invert, "max_tokens": self.max_tokens,

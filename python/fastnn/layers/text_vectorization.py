@@ -171,6 +171,14 @@ class TextVectorization(HostLayer):
     def load_own_variables(self, store):
         self._lookup_layer.load_own_variables(store)
 
+    def asset_files(self):
+        """See `StringLookup.asset_files`."""
+        return self._lookup_layer.asset_files()
+
+    def load_asset_files(self, files):
+        """See `StringLookup.load_asset_files`."""
+        self._lookup_layer.load_asset_files(files)
+
     def save_assets(self, dir_path):
         """See `StringLookup.save_assets`."""
         self._lookup_layer.save_assets(dir_path)

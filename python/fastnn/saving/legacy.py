@@ -97,7 +97,7 @@ def migrate(config):
         else:
             inner = {key: _value(key, value) for key, value in inner.items()}
     else:
-        inner = {key: migrate(value) for key, value in inner.items()}
+        inner = {key: migrate(value) for key, value in _without_dropped(name, inner).items()}
     result["config"] = inner
     return result
 
@@ -180,7 +180,7 @@ def _compile(model, training, optimizer_weights, path, custom_objects):
 
     try:
         optimizer = dict(training["optimizer_config"])
-        name = optimizer["class_name"]
+        name = optimizer["class_name"].rpartition(">")[2]  # "Custom>Adam"
         config = {**optimizer["config"]}
         for old, new in _RENAMED["*optimizer"].items():
             if old in config:

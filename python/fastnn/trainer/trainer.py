@@ -358,7 +358,10 @@ class Trainer(Replaying):
         logs = {}
         # With a number of steps, arrays start over at their end and sources go on where they stopped.
         batches = Steps(data, repeat=data.size is not None) if steps_per_epoch is not None else None
+        self._initial_epoch = None
         callbacks.on_train_begin()
+        if self._initial_epoch is not None:  # a callback has restored the state of an interrupted training
+            initial_epoch = self._initial_epoch
         try:
             for epoch in range(initial_epoch, epochs):
                 self.reset_metrics()
