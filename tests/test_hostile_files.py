@@ -1,4 +1,5 @@
 """Hostile model files: each is refused with ModelFormatError, quickly, without running, opening or importing anything."""
+import importlib
 import io
 import json
 import os
@@ -28,6 +29,8 @@ def good(tmp_path_factory):
     path = tmp_path_factory.mktemp("good") / "m.keras"
     make().save(path)
     saving.load_model(path)  # whatever is imported when first used is imported now
+    importlib.import_module("fastnn.saving.legacy")
+    "".encode("ascii"), importlib.import_module("encodings.ascii")
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     members["metadata.json"] = b"{}"
@@ -51,7 +54,8 @@ class Watch:
     def __call__(self, event, args):
         if self.on and (event in ("open", "socket.connect", "subprocess.Popen", "os.system", "exec", "import", "os.mkdir",
                                   "os.rename", "os.remove", "ctypes.dlopen") or event.startswith("socket")):
-            self.events.append((event, args[:1]))
+            if not (event == "open" and isinstance(args[0], int)):  # a file object for what is open
+                self.events.append((event, str(args[0]) if args else ""))
 
 
 watch = Watch()
@@ -68,10 +72,7 @@ def refused(path, match=None, load=None):
     finally:
         watch.on = False
     assert time.perf_counter() - start < 2
-    opened = [args for event, args in watch.events if event == "open"]
-    assert [str(args[0]) for args in opened if str(args[0]) != str(path)] == [], opened
-    others = [e for e in watch.events if e[0] not in ("open", "import")]
-    assert others == []
+    assert [e for e in watch.events if e[0] != "import" and e != ("open", str(path))] == []
     assert set(os.listdir(os.path.dirname(path))) == before
 
 
@@ -92,7 +93,7 @@ def test_a_sound_file_opens_once_and_nothing_else(good, tmp_path):
         saving.load_model(path)
     finally:
         watch.on = False
-    assert [e for e in watch.events if e[0] != "import"] == [("open", (path,))]
+    assert [e for e in watch.events if e[0] != "import"] == [("open", str(path))]
 
 
 # ---- configs -------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""A limit on the variables that may be made while a file is read, so that a small file cannot ask for a large model."""
+"""What a file or config that is being read may ask for: so many bytes of variables, and no other files."""
 import contextlib
 from contextvars import ContextVar
 
@@ -39,3 +39,23 @@ def take(shape, itemsize):
         from .saving.files import ModelFormatError
 
         raise ModelFormatError(f"[load] a variable of the model must fit into the weights of its file. Received: shape={shape}")
+
+
+_reading = ContextVar("reading_a_config", default=False)
+
+
+@contextlib.contextmanager
+def reading_config():
+    """A context in which objects are made from a config, which must not make them open files."""
+    token = _reading.set(True)
+    try:
+        yield
+    finally:
+        _reading.reset(token)
+
+
+def check_may_open(what, path):
+    """Raises ValueError for a file that a config asks for."""
+    if _reading.get():
+        raise ValueError(f"[{what}] a config must hold its values, and not the path of a file, which is not opened. "
+                         f"Received: {path!r}")

@@ -5,6 +5,7 @@ import numpy as np
 
 from .. import dtypes, ops
 from .._core import Tensor
+from ..memory_limit import check_may_open
 from ..symbolic import KerasTensor
 from ..tensor import from_numpy, to_numpy
 from .categories import MODES, HostLayer, batches, check_mode, encode, encoded_shape
@@ -104,6 +105,7 @@ class IndexLookup(HostLayer):
         if isinstance(vocabulary, str):
             if self.output_mode == "tf_idf":
                 raise ValueError(f"[{kind}] output_mode `'tf_idf'` does not support loading a vocabulary from file.")
+            check_may_open(kind, vocabulary)
             with open(vocabulary, encoding=self.encoding) as f:
                 vocabulary = f.read().splitlines()
             if not self._strings:

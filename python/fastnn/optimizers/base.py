@@ -16,13 +16,12 @@ from ..capturing import note_attribute
 from ..dtypes import floatx
 from ..saving.serialization import deserialize_keras_object, serialize_keras_object
 from ..tensor import Variable, as_tensor
-from ..saving.state import SavedState
 from ..utils.naming import auto_name, to_snake_case
 from ..utils.stateless import substituted
 from .schedules import LearningRateSchedule
 
 
-class Optimizer(SavedState):
+class Optimizer:
     """Base class: subclasses define `build`, `update_step` and `get_config`.
 
     `build(variables)` calls `super().build(variables)` and makes the state with `add_optimizer_variables`;

@@ -11,6 +11,7 @@ import types
 
 import numpy as np
 
+from ..memory_limit import reading_config
 from .registration import CustomObjectScope, get_registered_name, get_registered_object
 
 # What "keras.<key>" of a config may refer to: the submodule of fastnn that holds it.
@@ -140,7 +141,9 @@ def deserialize_keras_object(config, custom_objects=None, safe_mode=True, module
 
 def _deserialize_plain(name, config):
     if name == "__numpy__":
-        return np.array(config["value"], dtype=config["dtype"])
+        from ..dtypes import numpy_dtype, standardize_dtype
+
+        return np.array(config["value"], dtype=numpy_dtype(standardize_dtype(config["dtype"])))
     if name == "__tensor__":
         from ..tensor import convert_to_tensor
 
@@ -162,7 +165,7 @@ def _deserialize_instance(config, custom_objects, module_objects):
     if inspect.isfunction(cls):
         return cls
     inner = dict(config["config"] or {})
-    with CustomObjectScope(custom_objects):
+    with CustomObjectScope(custom_objects), reading_config():
         obj = cls.from_config(inner)
         if config.get("build_config") and not obj.built and hasattr(obj, "build_from_config"):
             obj.build_from_config(config["build_config"])

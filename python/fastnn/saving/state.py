@@ -34,25 +34,6 @@ class WeightsReport(NamedTuple):
     mismatched: list
 
 
-class SavedState:
-    """`save_own_variables` and `load_own_variables` of objects with a list `variables`."""
-
-    def save_own_variables(self, store):
-        """Puts the variables into the mapping `store`, under "0", "1", ..."""
-        for index, variable in enumerate(self.variables):
-            store[str(index)] = variable
-
-    def load_own_variables(self, store):
-        """Sets the variables from the mapping `store`; warns and does nothing if the count differs."""
-        variables = list(self.variables)
-        if len(store) != len(variables):
-            warnings.warn(f"[{self.name}] Skipping variable loading for optimizer: it has {len(variables)} variables. "
-                          f"Received: {len(store)}", stacklevel=2)
-            return
-        for index, variable in enumerate(variables):
-            variable.assign(store[str(index)])
-
-
 # ---- the walk ------------------------------------------------------------------------------------------
 
 
@@ -273,11 +254,12 @@ def _fits(dtype, other, shape):
 
 
 def _check_values(expected, value, path):
-    if isinstance(expected, Variable):
-        if expected.name == "moving_variance" and not (value >= 0).all():
-            raise ModelFormatError(f"[load] a variance must not be negative or NaN. Received: {expected.path} in {path!r}")
-        if value.dtype.kind in "iu" and value.ndim == 0 and not _in_range(value, expected.dtype):
-            raise ModelFormatError(f"[load] {expected.path} must fit into {expected.dtype}. Received: {value} in {path!r}")
+    name = getattr(expected, "name", "")
+    if name == "moving_variance" and not (value >= 0).all():
+        raise ModelFormatError(f"[load] a variance must not be negative or NaN. Received: {expected.path} in {path!r}")
+    dtype = dtypes.standardize_dtype(expected.dtype)
+    if value.dtype.kind in "iu" and value.ndim == 0 and not _in_range(value, dtype):
+        raise ModelFormatError(f"[load] a counter must fit into {dtype}. Received: {value} for {name!r} in {path!r}")
 
 
 def _in_range(value, dtype):
