@@ -97,10 +97,10 @@ def test_bfloat16(tmp_path):
     assert np.asarray(other.weights[0].numpy(), "float32").tolist() == [1.5, -2.0, 3.0]
 
 
-@pytest.mark.parametrize("path", ["w.h5", "w", "w.safetensors.txt"])
+@pytest.mark.parametrize("path", ["w.npz", "w", "w.safetensors.txt"])
 def test_other_endings_are_refused(path, tmp_path):
     for function in (make().save_weights, make().load_weights):
-        with pytest.raises(ValueError, match="filepath must end with .safetensors"):
+        with pytest.raises(ValueError, match="filepath must end with"):
             function(tmp_path / path)
 
 

@@ -103,7 +103,7 @@ class Archive:
 
     def __init__(self, file, size, path):
         self.path, self._file = path, file
-        self._ours = _check_whole(file, size, path)
+        self.whole = _check_whole(file, size, path)
         try:
             self._check_directory(size)
             file.seek(0)
@@ -186,7 +186,7 @@ class Archive:
         if start + info.file_size > os.fstat(self._file.fileno()).st_size:
             raise self._error(f"must hold all of {name!r}")
         window = Window(self._file.fileno(), start, info.file_size)
-        if not self._ours:
+        if not self.whole:
             self._check_crc(window, info)
         return window
 
@@ -202,7 +202,7 @@ class Archive:
 
     def check_digests(self, digests):
         """Compares members with the SHA-256 digests of metadata.json, unless the whole file was compared."""
-        if self._ours or not isinstance(digests, dict):
+        if self.whole or not isinstance(digests, dict):
             return
         for name, expected in digests.items():
             if name in self._members:

@@ -111,7 +111,10 @@ def _load_keras(archive, custom_objects, compile):
     path = archive.path
     config = parse_json(archive.read(archives.CONFIG), path)
     metadata = parse_json(archive.read(archives.METADATA), path) if archives.METADATA in archive else {}
-    archive.check_digests(metadata.get("sha256") if isinstance(metadata, dict) else None)
+    metadata = metadata if isinstance(metadata, dict) else {}
+    if "fastnn_version" in metadata and not archive.whole:
+        raise ModelFormatError(f"[load_model] the file is damaged: it lacks the checksum it was written with. Received: {path!r}")
+    archive.check_digests(metadata.get("sha256"))
     if archives.WEIGHTS not in archive:
         raise ModelFormatError(f"[load_model] the file must hold {archives.WEIGHTS}. Received: {path!r}")
     with memory_limit(6 * archive.size(archives.WEIGHTS) + SLACK):
