@@ -97,3 +97,13 @@ def test_input_layers_of_tensors():
 def test_words_of_errors(make, match):
     with pytest.raises(ValueError, match=match):
         make()
+
+
+@pytest.mark.parametrize("wrap", [lambda a, b: [a, b], lambda a, b: {"a": a, "b": b}, lambda a, b: {"a": [a, b]}])
+def test_metrics_know_what_containers_of_theirs_hold(wrap):
+    metric = fastnn.metrics.Mean()
+    own = len(metric.variables)
+    metric.more = wrap(fastnn.Variable(0.0), fastnn.Variable(1.0))
+    assert len(metric.variables) == own + 2
+    metric.inner = wrap(fastnn.metrics.Mean(), fastnn.metrics.Mean())
+    assert len(metric.variables) == own + 2 + 2 * own

@@ -131,7 +131,7 @@ def test_config(layer):
 def test_errors():
     with pytest.raises(ValueError, match="filters must be a positive integer"):
         layers.ConvLSTM2D(0, 3)
-    with pytest.raises(ValueError, match="cannot both be above 1"):
+    with pytest.raises(ValueError, match="`strides > 1` is not compatible"):
         layers.ConvLSTM2D(2, 3, strides=2, dilation_rate=2)
     with pytest.raises(ValueError, match="padding must be"):
         layers.ConvLSTM2D(2, 3, padding="causal")

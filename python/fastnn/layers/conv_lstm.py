@@ -39,7 +39,7 @@ class ConvLSTMCell(LSTMCell):
         self.strides = sizes("strides", strides)
         self.dilation_rate = sizes("dilation_rate", dilation_rate)
         if max(self.strides) > 1 and max(self.dilation_rate) > 1:
-            raise ValueError(f"[{op}] strides and dilation_rate cannot both be above 1. "
+            raise ValueError(f"[{op}] Specifying `strides > 1` is not compatible with `dilation_rate > 1`. "
                              f"Received: strides={self.strides}, dilation_rate={self.dilation_rate}")
         self.padding = str(padding).lower()
         if self.padding not in ("valid", "same"):

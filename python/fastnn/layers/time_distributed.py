@@ -44,8 +44,8 @@ class TimeDistributed(Wrapper):
     def call(self, inputs, training=None, mask=None):
         self._step_shape(inputs.shape)
         if mask is not None and tuple(mask.shape[:2]) != tuple(inputs.shape[:2]):
-            raise ValueError(f"[{self.name}] mask must start with batch and timesteps {tuple(inputs.shape[:2])}. "
-                             f"Received: mask.shape={tuple(mask.shape)}")
+            raise ValueError(f"[{self.name}] The `mask` passed to the `TimeDistributed` layer has a shape {tuple(mask.shape)} "
+                             f"that does not start with batch and timesteps, {tuple(inputs.shape[:2])}.")
         signature, kwargs = call_signature(self.layer), {}
         if signature.has_training:
             kwargs["training"] = training

@@ -42,13 +42,12 @@ class AUC(Metric):
         self.curve = str(getattr(curve, "value", curve)).upper()
         if self.curve not in _CURVES:
             raise ValueError(
-                f"[AUC] Invalid AUC curve value: expected one of {list(_CURVES)}. Received: curve={curve!r}"
+                f'[AUC] Invalid AUC curve value: "{curve}". Expected one of {list(_CURVES)}.'
             )
         self.summation_method = str(getattr(summation_method, "value", summation_method)).lower()
         if self.summation_method not in _METHODS:
             raise ValueError(
-                f"[AUC] Invalid AUC summation method value: expected one of {list(_METHODS)}. "
-                f"Received: summation_method={summation_method!r}"
+                f'[AUC] Invalid AUC summation method value: "{summation_method}". Expected one of {list(_METHODS)}.'
             )
         if thresholds is None:
             if num_thresholds <= 1 or num_thresholds > 2**20:

@@ -1,5 +1,5 @@
 """Metric: a quantity that is accumulated over batches in variables."""
-from .. import initializers, ops
+from .. import initializers, ops, tree
 from ..capturing import note_attribute
 from ..losses.base import compute_dtype
 from ..tensor import Variable
@@ -10,7 +10,7 @@ from ..utils.stateless import substituted
 class Metric:
     """Base class: subclasses make their state with `add_weight` and define `update_state` and `result`.
 
-    Variables and metrics that are set as attributes belong to the state.
+    Variables and metrics that are set as attributes, also inside of lists and dicts, belong to the state.
 
     Args:
         dtype: of the state and the result; None is `config.floatx()`.
@@ -30,10 +30,12 @@ class Metric:
             self._track(self._variables, value)
         elif isinstance(value, Metric):
             self._track(self._metrics, value)
-        elif isinstance(value, (list, tuple)) and name not in ("_variables", "_metrics"):
-            for item in value:
+        elif isinstance(value, (list, tuple, dict)) and name not in ("_variables", "_metrics"):
+            for item in tree.flatten(value):
                 if isinstance(item, Metric):
                     self._track(self._metrics, item)
+                elif isinstance(item, Variable):
+                    self._track(self._variables, item)
         note_attribute(self, name, value)
         super().__setattr__(name, value)
 

@@ -57,8 +57,8 @@ class FBetaScore(Metric):
     def _build(self, y_true_shape, y_pred_shape):
         if len(y_pred_shape) != 2 or len(y_true_shape) != 2:
             raise ValueError(
-                "[FBetaScore] expects 2D inputs with shape (batch_size, output_dim). Received: "
-                f"y_pred.shape={tuple(y_pred_shape)}, y_true.shape={tuple(y_true_shape)}"
+                "[FBetaScore] FBetaScore expects 2D inputs with shape (batch_size, output_dim). Received input shapes: "
+                f"y_pred.shape={tuple(y_pred_shape)} and y_true.shape={tuple(y_true_shape)}."
             )
         shape = () if self.average == "micro" else (y_pred_shape[1],)
         self.true_positives = self.add_weight(shape, dtype=self.dtype, name="true_positives")
