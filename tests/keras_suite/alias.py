@@ -63,7 +63,7 @@ WHERE = {
     "dtype_policies": ["dtype_policies", "mixed_precision"],
     "dtype_policies.dtype_policy": ["dtype_policies", "mixed_precision", "config"],
     "testing": [], "distribution.distribution_lib": ["distribution"],
-    "layers": ["layers", ""], "ops": ["ops"],
+    "layers": ["layers", ""], "ops": ["ops"], "utils": ["utils", ""],
 }
 BACKEND_SUBS = {"backend." + x for x in ("random", "numpy", "nn", "math", "linalg", "core", "image")} | {"ops.random"}
 WHERE.update({k: ["random" if k.endswith("random") else "ops", "ops"] for k in BACKEND_SUBS})
@@ -78,7 +78,7 @@ def lookup(mod, name):
     places = WHERE.get(mod)
     if places is None:
         top = mod.split(".")[0]
-        places = ["ops"] if mod in OPS_TAILS else ([top] if top not in ("backend", "utils", "testing") else [])
+        places = ["ops"] if mod in OPS_TAILS else ([top] if top not in ("backend", "testing") else [])
         if mod.startswith("optimizers.schedules"):
             places = ["optimizers.schedules"]
         places = places + ["layers"] * (top == "layers")

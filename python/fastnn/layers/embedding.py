@@ -99,7 +99,7 @@ class Embedding(Layer):
         if not self.built:
             raise ValueError("[Embedding] Cannot enable LoRA on a layer that isn't yet built.")
         if self.lora_enabled:
-            raise ValueError("[Embedding] LoRA is already enabled. This can only be done once per layer.")
+            raise ValueError("[Embedding] lora is already enabled. This can only be done once per layer.")
         rank = _positive("rank", rank)
         locked, self._locked = self._locked, False
         self.lora_embeddings_a = self.add_weight(
