@@ -270,6 +270,62 @@ def test_attributes_of_layers_and_losses():
     hazard(step, make)
 
 
+def test_attributes_of_regularizers_and_constraints():
+    def make():
+        model = fastnn.Sequential([fastnn.Input((6,)), layers.Dense(5, kernel_regularizer=fastnn.regularizers.L2(0.1)),
+                                   layers.Dense(3, activation="softmax")])
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        return model
+
+    def step(model, k):
+        if k == 4:
+            model.layers[0].kernel_regularizer.l2 = 0.5
+        if k == 8:
+            model.layers[0].kernel.constraint = fastnn.constraints.MaxNorm(0.5)
+        model.train_on_batch(VECTOR, LABELS)
+
+    hazard(step, make)
+
+
+def test_steps_in_a_child_process():
+    import os
+
+    model = mlp()
+    for _ in range(6):
+        model.train_on_batch(VECTOR, LABELS)
+    expected = model.predict_on_batch(VECTOR)
+    child = os.fork()
+    if child == 0:
+        ok = np.array_equal(model.predict_on_batch(VECTOR), expected) and np.isfinite(model.train_on_batch(VECTOR, LABELS))
+        os._exit(0 if ok else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_calls_of_a_model_are_replayed_with_their_masks():
+    model = fastnn.Sequential([fastnn.Input((5,), dtype="int32"), layers.Embedding(9, 4, mask_zero=True), layers.LayerNormalization()])
+    eager = model._call_eagerly(WORDS)
+    for _ in range(5):
+        y = model(WORDS)
+        np.testing.assert_array_equal(y, eager)
+        np.testing.assert_array_equal(y._keras_mask, WORDS != 0)
+    assert model.captured["call"].replayed == 3
+
+
+def test_layers_of_the_user_run_at_each_call():
+    calls = []
+
+    class Mine(layers.Layer):
+        def call(self, x):
+            calls.append(1)
+            return x * 2
+
+    model = fastnn.Sequential([fastnn.Input((6,)), Mine()])
+    before = len(calls)
+    for _ in range(5):
+        model(VECTOR)
+    assert len(calls) == before + 5
+
+
 def test_input_arrays_changed_in_place():
     def step(model, k, x=VECTOR.copy(), y=LABELS.copy()):
         x[:] = np.roll(VECTOR, k, 0)
@@ -402,7 +458,13 @@ def closed_counter(self, x):
     return x * CLOSED["n"]
 
 
+def keep(self, x):
+    self.seen = ops.mean(x)
+    return x * 2
+
+
 UNREPLAYABLE = {
+    "tensor kept": lambda self, x: keep(self, x),
     "numpy draw": lambda self, x: x * np.random.rand(),
     "numpy array": lambda self, x: x + np.random.standard_normal((1, 4)).astype("f"),
     "counter": counted,

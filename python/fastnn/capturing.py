@@ -8,6 +8,10 @@ appends do not happen again; its numbers are the same, bit by bit.
 What may change from call to call lives in variables: weights, the learning rate, the step count, seeds,
 metrics. A function that reads values in Python, or whose recordings differ (a NumPy draw, a Python
 counter), is never replayed; one line of the log of "fastnn" says why.
+
+Attributes of layers, losses, metrics, optimizers and regularizers may change, too: each change makes the next
+call record again. What nobody can see is a change of other Python objects between two calls (a number in a
+closure, an entry of a list): put such numbers into a `Variable`.
 """
 import logging
 
@@ -219,12 +223,21 @@ def note_attribute(owner, name, value):
     old = owner.__dict__.get(name, _watch)
     if old is value:
         return
-    if isinstance(value, (int, float)) and isinstance(old, (int, float)):
-        if old == value:
-            return
-        if _watch.recorder is not None and _core.recording_calls():
-            _watch.recorder.fail(f"the step changes the Python attribute {type(owner).__name__}.{name}")
+    numbers = isinstance(value, (int, float)) and isinstance(old, (int, float))
+    if numbers and old == value:
+        return
+    if (numbers or type(value) is Tensor) and _watch.recorder is not None and _core.recording_calls():
+        # A replay would leave the attribute as it is.
+        _watch.recorder.fail(f"the step sets the attribute {type(owner).__name__}.{name}, which a variable could hold")
     _core.changed()
+
+
+class Watched:
+    """A class whose attributes recorded steps depend on."""
+
+    def __setattr__(self, name, value):
+        note_attribute(self, name, value)
+        super().__setattr__(name, value)
 
 
 def capture(fn):

@@ -1,11 +1,12 @@
 """Constraints: projections of a weight, `constraint(w)` -> the weight, applied after each optimizer step."""
 from . import ops
+from .capturing import Watched
 from .config import epsilon
 from .saving.serialization import resolve, serialize_keras_object
 from .tensor import as_tensor
 
 
-class Constraint:
+class Constraint(Watched):
     """Base class: subclasses define `__call__(w)` and, with arguments, `get_config()`."""
 
     def __call__(self, w):

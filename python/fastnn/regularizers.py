@@ -2,10 +2,11 @@
 import math
 
 from . import ops
+from .capturing import Watched
 from .saving.serialization import resolve, serialize_keras_object
 
 
-class Regularizer:
+class Regularizer(Watched):
     """Base class: subclasses define `__call__(x)` and `get_config()`."""
 
     def __call__(self, x):

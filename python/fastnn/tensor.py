@@ -291,8 +291,8 @@ class Variable:
         self.autocast = autocast
         self.aggregation = aggregation
         self.synchronization = synchronization
-        self.regularizer = None
-        self.constraint = None
+        self._regularizer = None
+        self._constraint = None
         self.overwrite_with_gradient = False
         self.version = 0
         if dtype is not None:
@@ -342,6 +342,24 @@ class Variable:
         if self._trainable != bool(value):
             _core.changed()
         self._trainable = bool(value)
+
+    @property
+    def regularizer(self):
+        return self._regularizer
+
+    @regularizer.setter
+    def regularizer(self, value):
+        self._regularizer = value
+        _core.changed()
+
+    @property
+    def constraint(self):
+        return self._constraint
+
+    @constraint.setter
+    def constraint(self, value):
+        self._constraint = value
+        _core.changed()
 
     @property
     def shape(self):

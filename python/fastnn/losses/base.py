@@ -1,6 +1,6 @@
 """Loss: calls the loss function, then applies mask, sample weights and reduction."""
 from .. import ops, tree
-from ..capturing import note_attribute
+from ..capturing import Watched
 from ..dtypes import standardize_dtype
 from ..saving.serialization import deserialize_keras_object, serialize_keras_object
 from ..tensor import as_tensor
@@ -9,7 +9,7 @@ from ..utils.naming import auto_name, to_snake_case
 REDUCTIONS = ("sum_over_batch_size", "sum", "mean", "mean_with_sample_weight", "none", None)
 
 
-class Loss:
+class Loss(Watched):
     """Base class of losses: subclasses define `call(y_true, y_pred)` -> one value per sample (or more).
 
     Args:
@@ -32,10 +32,6 @@ class Loss:
         self.name = name or auto_name(to_snake_case(type(self).__name__))
         self.reduction = standardize_reduction(reduction)
         self._dtype = compute_dtype(dtype)
-
-    def __setattr__(self, name, value):
-        note_attribute(self, name, value)
-        super().__setattr__(name, value)
 
     @property
     def dtype(self):
