@@ -13,7 +13,7 @@ from .depthwise_conv import (
 )
 from .einsum_dense import EinsumDense
 from .attention import AdditiveAttention, Attention
-from .multi_head_attention import GroupQueryAttention, MultiHeadAttention
+from .multi_head_attention import GroupedQueryAttention, GroupQueryAttention, MultiHeadAttention
 from .group_normalization import GroupNormalization, SpectralNormalization, UnitNormalization
 from .normalization import BatchNormalization, LayerNormalization, RMSNormalization
 from .padding import (

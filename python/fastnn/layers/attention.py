@@ -102,8 +102,9 @@ class Attention(Layer):
             if value is None and name == "mask":
                 continue
             if not isinstance(value, list):
-                raise ValueError(f"[{kind}] layer must be called on a list of inputs, namely [query, value] or "
-                                 f"[query, value, key], and a list as mask. Received: {name}={value!r}")
+                must = "must be called on a list of inputs, namely [query, value] or [query, value, key]"
+                must = must if name == "inputs" else "mask must be a list, namely [query_mask, value_mask]"
+                raise ValueError(f"[{kind}] {kind} layer {must}. Received: {name}={value!r}")
             if not 2 <= len(value) <= 3:
                 raise ValueError(f"[{kind}] layer accepts {name} list of length 2 or 3, namely [query, value] or "
                                  f"[query, value, key]. Received length: {len(value)}")

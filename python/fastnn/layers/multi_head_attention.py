@@ -1,11 +1,11 @@
-"""MultiHeadAttention and GroupQueryAttention: projections around dot-product attention."""
+"""MultiHeadAttention and GroupedQueryAttention: projections around dot-product attention."""
 import math
 import string
 
 from .. import constraints, initializers, ops, regularizers
 from ..symbolic import KerasTensor
 from .activation import Softmax
-from .attention_mask import attention_mask_of
+from .attention_mask import attention_mask_of, causal_mask, merge
 from .dropout import Dropout
 from .einsum_dense import EinsumDense
 from .kernel_layer import check_count
@@ -75,6 +75,8 @@ class _Heads(Layer):
         if self._flash_attention and with_scores:
             raise ValueError(f"[{type(self).__name__}] Returning attention scores is not supported when flash attention is "
                              "enabled. Please disable flash attention to access attention scores.")
+        if causal:
+            mask = merge(mask, causal_mask(query.shape[1], value.shape[1], query))
         dot, combine = equations
         scores = ops.einsum(dot, key, ops.multiply(query, scale))
         if mask is not None:
@@ -87,14 +89,15 @@ class _Heads(Layer):
     def _run(self, query, value, key, masks, attention_mask, with_scores, training, causal):
         query_mask, value_mask, key_mask = masks
         key = value if key is None else key
-        only_causal = causal and not with_scores and not (self.dropout > 0 and training) and attention_mask is None and (
+        own = type(self)._compute_attention in (MultiHeadAttention._compute_attention, GroupedQueryAttention._compute_attention)
+        only_causal = own and causal and not with_scores and not (self.dropout > 0 and training) and attention_mask is None and (
             self.sliding_window is None) and all(m is None for m in masks)
         mask = None if only_causal else attention_mask_of(query, value, query_mask, value_mask, key_mask, attention_mask,
                                                           causal, self.sliding_window)
         gate = self._gate_dense(query) if self.use_gate else None
+        extra = {"use_causal_mask": True} if only_causal else {}  # a subclass's own attention may not know it
         y, scores = self._compute_attention(
-            self._query_dense(query), self._key_dense(key), self._value_dense(value), mask, training, with_scores,
-            only_causal)
+            self._query_dense(query), self._key_dense(key), self._value_dense(value), mask, training, with_scores, **extra)
         if gate is not None:
             y = ops.multiply(y, gate)
         y = self._output_dense(y)
@@ -164,7 +167,7 @@ class MultiHeadAttention(_Heads):
         if output_shape is not None:
             output_shape = (output_shape,) if hasattr(output_shape, "__index__") else output_shape
             if not isinstance(output_shape, (tuple, list)):
-                raise ValueError(f"[{kind}] output_shape must be a tuple, list or int. Received: {output_shape!r}")
+                raise ValueError(f"[{kind}] Invalid `output_shape`: it must be a tuple, list or int. Received: {output_shape!r}")
             output_shape = tuple(check_count(n, "output_shape", kind) for n in output_shape)
         self._output_shape = output_shape
         if isinstance(attention_axes, int):
@@ -255,7 +258,7 @@ class MultiHeadAttention(_Heads):
                 **self._shared_config()}
 
 
-class GroupQueryAttention(_Heads):
+class GroupedQueryAttention(_Heads):
     """MultiHeadAttention in which several heads of the query share one head of key and value.
 
     Args:
@@ -317,7 +320,7 @@ class GroupQueryAttention(_Heads):
 
     def compute_output_shape(self, query_shape, value_shape, key_shape=None):
         if query_shape[-1] != value_shape[-1]:
-            raise ValueError("[GroupQueryAttention] The last dimension of `query_shape` and `value_shape` must be equal. "
+            raise ValueError("[GroupedQueryAttention] The last dimension of `query_shape` and `value_shape` must be equal. "
                              f"Received: query_shape={query_shape}, value_shape={value_shape}")
         return tuple(query_shape)
 
@@ -332,3 +335,6 @@ class GroupQueryAttention(_Heads):
     def get_config(self):
         return {**super().get_config(), "head_dim": self.head_dim, "num_query_heads": self.num_query_heads,
                 "num_key_value_heads": self.num_key_value_heads, **self._shared_config()}
+
+
+GroupQueryAttention = GroupedQueryAttention  # the name that Keras shows
