@@ -10,7 +10,7 @@ from .layer import Layer
 
 def _rate(kind, rate, below_one=False):
     if isinstance(rate, bool) or not isinstance(rate, numbers.Real) or not 0 <= rate <= 1 or (below_one and rate == 1):
-        raise ValueError(f"[{kind}] Invalid value received for argument `rate`. Expected a number in "
+        raise ValueError(f"[{kind}] Invalid value received for argument `rate`. Expected a float value between 0 and 1, in "
                          f"[0, 1{')' if below_one else ']'}. Received: rate={rate!r}")
     return rate if isinstance(rate, (int, float)) else float(rate)
 

@@ -74,7 +74,8 @@ class _Cropping(Layer):
         for axis, (before, after) in enumerate(cropping, start):
             size = inputs.shape[axis]
             if before + after >= size:
-                raise ValueError(f"[{self.name}] cropping must leave something of the input. "
+                raise ValueError(f"[{self.name}] Values in `cropping` argument should be smaller than the corresponding spatial "
+                                 "dimension of the input. "
                                  f"Received: cropping={self.cropping}, shape={inputs.shape}")
             index[axis] = slice(before, size - after)
         return inputs[tuple(index)]

@@ -98,7 +98,7 @@ class Permute(Layer):
         super().__init__(**kwargs)
         self.dims = tuple(dims)
         if sorted(self.dims) != list(range(1, len(self.dims) + 1)):
-            raise ValueError("[Permute] dims must be a permutation of the axes, which are counted from 1. "
+            raise ValueError("[Permute] Invalid permutation: dims must be one of the axes, which are counted from 1. "
                              f"Received: dims={dims}")
         self.input_spec = InputSpec(ndim=len(self.dims) + 1)
 
