@@ -223,8 +223,8 @@ struct RnnWeights {
   float* panel1(int64_t block) const { return panel0(block) + k0 * nb0 * Vec::width; }
 };
 
-// The part of z that comes from x. Few rows with small weights: each step computes its own.
-// Otherwise for some steps at once, so that weights are read less often, and by whole tiles.
+// The part of z that comes from x. Where whole tiles of rows meet small weights, each step computes
+// its own. Otherwise some steps at once, so that weights are read less often, and by whole tiles.
 template <int NV, int NB0>
 class RnnInput {
  public:
@@ -265,7 +265,7 @@ class RnnInput {
     const int64_t rows = plan.by_units ? a.batch : plan.chunk;
     if (w.k0 == 0 || a.steps == 1 || (!plan.by_units && rows >= kRnnRows && w.blocks * w.stride() <= int64_t(1) << 18)) return 0;
     const int64_t steps = 192 / (rows < a.batch ? rows : a.batch);  // ~32 tiles share a panel
-    return steps < 4 ? 4 : steps > 60 ? 60 : steps;
+    return steps < 1 ? 1 : steps > 60 ? 60 : steps;
   }
   int64_t time(int64_t s) const { return a_.go_backwards ? a_.steps - 1 - s : s; }
   float* at(int64_t r, int64_t s, int64_t block) const {

@@ -112,11 +112,8 @@ inline void rnn_products(const RnnBackward& a, int64_t columns, int64_t col, int
   int64_t floats = 0, widest = 0;
   for (int64_t i = 0; i < count; ++i) floats += products[i].m * products[i].n, widest = max(widest, products[i].n);
   if (floats > int64_t(1) << 17) {  // partial sums would be read from L3
-    Scratch<float> packed(packed_size(total, widest));
-    for (const RnnProduct* p = products; p < products + count; ++p) {
-      if (p == products || p[-1].col != p->col || p[-1].n != p->n) pack_b_parallel(false, total, p->n, a.gz + p->col, columns, packed);
-      gemm_packed(true, p->m, p->n, total, p->a, p->lda, packed, p->c, p->ldc);
-    }
+    for (const RnnProduct* p = products; p < products + count; ++p)
+      gemm(true, false, p->m, p->n, total, p->a, p->lda, a.gz + p->col, columns, p->c, p->ldc);
     if (a.gx) gemm(false, true, total, a.features, wide, a.gz + col, columns, a.kernel, wide, a.gx, a.features);
     return;
   }
