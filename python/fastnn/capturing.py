@@ -14,6 +14,7 @@ call record again. What nobody can see is a change of other Python objects betwe
 closure, an entry of a list): put such numbers into a `Variable`.
 """
 import logging
+import threading
 
 from . import _core, labels
 from ._core import Tensor
@@ -38,6 +39,10 @@ class _Entry:
         self.attempts = 0
         self.results = None  # (structure of results, static leaves)
         self.replayed = 0
+
+
+def _no_phase():
+    return None
 
 
 class Capture:
@@ -67,7 +72,7 @@ class Capture:
         """Statistics of each program: calls, runs, bytes."""
         return [entry.program.statistics() for entry in self._entries.values() if entry.program is not None]
 
-    def call(self, fn, key, inputs, args):
+    def call(self, fn, key, inputs, args, optimizer=None):
         """``fn(*args)``, replayed if it can be.
 
         Args:
@@ -75,8 +80,10 @@ class Capture:
             key: what else the recording depends on, hashable.
             inputs: the tensors in ``args``, in order, a tuple.
             args: the arguments, tensors already.
+            optimizer: the one whose phase the recording may rely on.
         """
-        signature = (key, *[(x.shape, x.dtype) for x in inputs])
+        phase = getattr(optimizer, "phase", _no_phase)()
+        signature = (key, phase, *[(x.shape, x.dtype) for x in inputs])
         entry = self._entries.get(signature)
         if entry is not None and entry.program is not None and entry.generation == _core.generation():
             found = entry.program.run(inputs)
@@ -92,9 +99,9 @@ class Capture:
             entry = self._entries[signature] = _Entry()
         if entry.attempts >= _MAX_ATTEMPTS:
             return fn(*args)
-        return self._record(entry, fn, inputs, args)
+        return self._record(entry, fn, inputs, args, phase and (optimizer, phase))
 
-    def _record(self, entry, fn, inputs, args):
+    def _record(self, entry, fn, inputs, args, phase):
         copies = _private(inputs)
         if any(a is not b for a, b in zip(copies, inputs)):
             swapped = {id(a): b for a, b in zip(inputs, copies)}
@@ -104,14 +111,14 @@ class Capture:
         if not recorder.start():
             return fn(*args)
         self.recorded += 1
-        _watch.recorder = recorder
+        _watch.recorder, _watch.phase = recorder, phase
         try:
             with labels.on():
                 value = fn(*args)
             tensors, structure, static = _unpack(value)
             program = recorder.finish(tensors)
         finally:
-            _watch.recorder = None
+            _watch.recorder = _watch.phase = None
             recorder.stop()
         if Variable._count != made:
             return value  # the first call makes variables: it is unlike all others
@@ -209,13 +216,20 @@ def _private(inputs):
     return result
 
 
-class _Watch:
+class _Watch(threading.local):
     """The recorder of the step that runs, for those who notice that it depends on more than tensors."""
 
     recorder = None
+    phase = None  # (optimizer, its phase) that the recording is kept under
 
 
 _watch = _Watch()
+
+
+def recorded_phase(optimizer):
+    """The phase under which the step that runs is recorded, or None: then it must be read."""
+    phase = _watch.phase
+    return phase[1] if phase is not None and phase[0] is optimizer else None
 
 
 def note_attribute(owner, name, value):

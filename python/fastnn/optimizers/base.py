@@ -12,7 +12,7 @@ import warnings
 import numpy as np
 
 from .. import _core, initializers, ops
-from ..capturing import note_attribute
+from ..capturing import note_attribute, recorded_phase
 from ..dtypes import floatx
 from ..saving.serialization import deserialize_keras_object, serialize_keras_object
 from ..tensor import Variable, as_tensor
@@ -339,10 +339,25 @@ class Optimizer:
             return
         largest = self._accumulated_gradients[self._index[id(variable)]]
         grad = ops.maximum(grad, largest)
-        if (int(self._iterations) + 1) % self.gradient_accumulation_steps == 0:
+        if self._phase_now()[0]:
             variable.assign(grad)
             grad = ops.zeros_like(grad)
         largest.assign(grad)
+
+    def phase(self):
+        """What the number of this step decides: (whether it updates, whether averages overwrite the weights).
+
+        None when every step is like the others. The training loops keep recordings of different phases apart.
+        """
+        steps, frequency = self.gradient_accumulation_steps, self.use_ema and self.ema_overwrite_frequency
+        if not steps and not frequency:
+            return None
+        count = int(self._iterations)
+        groups = count // steps if steps else count
+        return not steps or (count + 1) % steps == 0, bool(frequency) and (groups + 1) % frequency == 0
+
+    def _phase_now(self):
+        return recorded_phase(self) or self.phase()
 
     def _takes_sparse(self, grad):
         """Return whether the update can use this sparse gradient as it is."""
@@ -352,7 +367,7 @@ class Optimizer:
         steps = self.gradient_accumulation_steps
         if steps:
             sums = [self._accumulated_gradients[self._index[id(v)]] for v in variables]
-            if (int(self._iterations) + 1) % steps:
+            if not self._phase_now()[0]:
                 for total, grad in zip(sums, grads):
                     total.assign_add(grad)
             else:
@@ -422,8 +437,7 @@ class Optimizer:
             if average is not None:
                 momentum = ops.cast(started, variable.dtype) * self.ema_momentum
                 average.assign(momentum * average.value + (1.0 - momentum) * variable.value)
-        frequency = self.ema_overwrite_frequency
-        if frequency and (int(self.iterations) + 1) % frequency == 0:
+        if self.ema_overwrite_frequency and self._phase_now()[1]:
             self._overwrite_model_variables_with_average_value(self._trainable_variables)
 
     def _overwrite_model_variables_with_average_value(self, trainable_variables):

@@ -31,12 +31,12 @@ class Replaying:
         if len(args) == 3 and args[2] is None and type(args[0]) is Tensor and type(args[1]) is Tensor:
             inputs = args[:2]  # one input, one output, no weights: without a walk through nests
             if not _have_masks(inputs):
-                return capture.call(step, "x, y", inputs, args)
+                return capture.call(step, "x, y", inputs, args, self.optimizer if name[:5] == "train" else None)
         leaves = flatten(args)
         inputs = tuple([leaf for leaf in leaves if leaf is not None])
         if any(type(x) is not Tensor for x in inputs) or _have_masks(inputs):
             return step(*args)
-        return capture.call(step, structure_of(args), inputs, args)
+        return capture.call(step, structure_of(args), inputs, args, self.optimizer if name[:5] == "train" else None)
 
     def _train_once(self, x, y, sample_weight):
         """A step of training whose metrics nobody looks at yet."""
