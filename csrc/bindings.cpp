@@ -23,7 +23,7 @@ PYBIND11_MODULE(_core, m) {
       set_python_error();
     }
   });
-  if (!add_tensor_type(m.ptr()) || !add_elementwise(m.ptr())) throw py::error_already_set();
+  if (!add_tensor_type(m.ptr()) || !add_elementwise(m.ptr()) || !add_matmul(m.ptr())) throw py::error_already_set();
 
   m.def("isa", [] { return isa_name(); }, "The instruction set in use: 'avx512', 'avx2' or 'baseline'.");
   m.def("num_threads", &num_threads);

@@ -4,36 +4,11 @@
 #include <Python.h>
 
 #include "caster.h"
+#include "fast_call.h"
 #include "ops.h"
 
 namespace fastnn {
 namespace {
-
-// Larger results are computed without the GIL.
-constexpr int64_t kHoldGil = 16384;
-
-template <class F>
-PyObject* compute(int64_t elements, F f) {
-  try {
-    if (elements < kHoldGil) return wrap(f());
-    PyThreadState* state = PyEval_SaveThread();
-    struct Restore {
-      PyThreadState* state;
-      ~Restore() { PyEval_RestoreThread(state); }
-    };
-    Tensor y;
-    {
-      Restore restore{state};
-      y = f();
-    }
-    return wrap(std::move(y));
-  } catch (...) {
-    set_python_error();
-    return nullptr;
-  }
-}
-
-bool is_float32(PyObject* o) { return Py_TYPE(o) == tensor_type && unwrap(o).dtype() == DType::float32; }
 
 // Exactly a Python bool, int or float: NumPy's scalars have a dtype of their own.
 bool is_number(PyObject* o) { return PyFloat_CheckExact(o) || PyLong_CheckExact(o) || PyBool_Check(o); }
@@ -43,12 +18,6 @@ bool number(PyObject* o, float* value) {
   const double d = PyFloat_CheckExact(o) ? PyFloat_AS_DOUBLE(o) : PyFloat_AsDouble(o);
   *value = float(d);
   return d != -1 || !PyErr_Occurred();
-}
-
-bool check_count(const char* name, Py_ssize_t nargs, Py_ssize_t low, Py_ssize_t high) {
-  if (nargs >= low && nargs <= high) return true;
-  PyErr_Format(PyExc_TypeError, "%s: wrong number of arguments (%zd)", name, nargs);
-  return false;
 }
 
 // args[i] and args[i + 1], where given, as parameters.
@@ -142,7 +111,6 @@ PyObject* call_reduce(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
   return compute(x.numel(), [&] { return reduce(op, x, axes, keepdims); });
 }
 
-#define FAST(f) (PyCFunction)(void (*)()) f, METH_FASTCALL
 PyMethodDef functions[] = {
     {"unary", FAST(call_unary),
      "unary(op: int, x: Any, p: float = 0, q: float = 0) -> Tensor | None\n\nf(x), or None unless x is a float32 tensor."},

@@ -53,6 +53,7 @@ namespace fastnn {
 using nogil = pybind11::call_guard<pybind11::gil_scoped_release>;
 
 bool add_elementwise(PyObject* module);
+bool add_matmul(PyObject* module);
 void bind_math(pybind11::module_& m);
 void bind_nn(pybind11::module_& m);
 void bind_program(pybind11::module_& m);

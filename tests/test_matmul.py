@@ -69,6 +69,35 @@ def test_close_and_the_same_for_all_threads(m, n, k, trans_a, trans_b):
     assert (abs(to_numpy(y) - a @ b) <= 16 * EPS * (abs(a) @ abs(b))).all()
 
 
+@pytest.mark.parametrize("m, n, k", [(1, 1037, 300), (1037, 1, 301), (8, 70, 520), (14, 1100, 700), (15, 1101, 641),
+                                     (57, 1100, 650), (64, 130, 129), (79, 33, 520), (150, 517, 1030), (230, 200, 23)])
+@pytest.mark.parametrize("trans_a", [False, True])
+@pytest.mark.parametrize("trans_b", [False, True])
+def test_large_products_are_exact(m, n, k, trans_a, trans_b):
+    """Every way of reading the operands: copied, in place, as a stream; slices of k, tails of tiles and panels."""
+    rng = np.random.default_rng(12)
+    a, b, bias = integers(rng, m, k), integers(rng, k, n), integers(rng, n)
+    ta, tb, tbias = tensors(swap(a, trans_a).copy(), swap(b, trans_b).copy(), bias)
+    y, z = in_threads(lambda: [_core.matmul(ta, tb, tbias, trans_a, trans_b, 1), _core.matmul(ta, tb, None, trans_a, trans_b, 0)])
+    expected = a.astype("f8") @ b
+    assert np.array_equal(to_numpy(y), np.maximum(expected + bias, 0)) and np.array_equal(to_numpy(z), expected)
+
+
+def test_product_declines_what_it_does_not_serve():
+    a, b, d = tensors(np.ones((2, 3), "f4"), np.ones((3, 4), "f4"), np.ones((3, 4)))
+    assert np.array_equal(to_numpy(_core.product(a, b, False, False)), np.full((2, 4), 3))
+    assert _core.product(a, d, False, False) is None and _core.product(None, b, False, False) is None
+    assert _core.product(convert_to_tensor(np.ones(3, "f4")), b, False, False) is None
+    assert _core.product(a, b, False, False, d, 0) is None
+    assert _core.product(a, convert_to_tensor(np.ones((2, 3, 4), "f4")), False, False, None, 0) is None
+    with pytest.raises(ValueError, match="inner sizes"):
+        _core.product(a, b, True, False)
+    with pytest.raises(TypeError, match="wrong number of arguments"):
+        _core.product(a, b)
+    with pytest.raises(TypeError):
+        _core.product(a, b, False, False, None, "relu")
+
+
 @pytest.mark.parametrize("a, b", [
     ((3,), (3,)), ((4, 3), (3,)), ((3,), (3, 5)), ((2, 4, 3), (3,)), ((3,), (2, 3, 5)), ((2, 4, 3), (3, 5)),
     ((4, 3), (2, 3, 5)), ((2, 1, 4, 3), (1, 6, 3, 5)), ((7, 4, 3), (7, 3, 5)), ((2, 1, 1, 3), (3, 17)),

@@ -1,6 +1,6 @@
-// Products large enough to copy both operands: a block of b (kDepth, columns of a unit) is packed into
-// panels that stay in the second-level cache; a tile of rows of a is copied to the first-level cache
-// and multiplied with every panel. A tile of c is touched once per kDepth of k.
+// Products large enough to copy a: a tile of its rows lies in the first-level cache and is multiplied
+// with panels of b that come from the second: with a block of b (kDepth, columns of a unit) that is
+// packed for many tiles, or with b as it lies for few. A tile of c is touched once per kDepth of k.
 #include "cpu/gemm.h"
 #include "cpu/transpose.h"
 
@@ -22,29 +22,31 @@ struct TileOut {
   int64_t ldc, cols;
   bool add;
   float alpha;
-  const float* ahead;  // (ahead_rows, k): lines to fetch meanwhile
-  int64_t ahead_rows, ahead_ld;
+  // Fetched meanwhile: every 16 steps a line of ahead_rows rows, which then move on by ahead_step.
+  const float* ahead;
+  int64_t ahead_rows, ahead_ld, ahead_step;
 };
 
-// c (ROWS, cols) (+)= alpha * sum over p < k of a[i * ROW + p * step] * b[p * kCols + j]
+// c (ROWS, cols) (+)= alpha * sum over p < k of a[i * ROW + p * step] * b[p * ldb + j]
 template <int ROWS, int NV, int64_t ROW>
-[[gnu::noinline]] void tile_kernel(int64_t k, const float* a, int64_t step, const float* b, const TileOut& t) {
+[[gnu::noinline]] void tile_kernel(int64_t k, const float* a, int64_t step, const float* b, int64_t ldb,
+                                   const TileOut& t) {
   Vec acc[ROWS][NV];
   FASTNN_UNROLL for (int i = 0; i < ROWS; ++i)
     FASTNN_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] = Vec::zero();
   const float *c = t.c, *ahead = t.ahead;
-  for (int64_t p = 0; p < k; ++p, a += step, b += kCols) {
+  for (int64_t p = 0; p < k; ++p, a += step, b += ldb) {
     // The rows of c, and what the next tile needs, one by one: all at once would hold up b.
     if (p % 16 == 0) {
       FASTNN_UNROLL for (int j = 0; j < NV * Vec::width; j += 16) __builtin_prefetch(c + j, 1);
       c += t.ldc;
       for (int64_t r = 0; r < t.ahead_rows; ++r) __builtin_prefetch(ahead + r * t.ahead_ld, 0, 2);
-      ahead += 16;
+      ahead += t.ahead_step;
     }
     Vec bp[NV];
     FASTNN_UNROLL for (int j = 0; j < NV; ++j) bp[j] = Vec::load(b + j * Vec::width);
     // Panels come from the second-level cache, at most 14 cycles a row.
-    FASTNN_UNROLL for (int j = 0; j < kCols; j += 16) __builtin_prefetch(b + 8 * kCols + j);
+    FASTNN_UNROLL for (int j = 0; j < kCols; j += 16) __builtin_prefetch(b + 8 * ldb + j);
     FASTNN_UNROLL for (int i = 0; i < ROWS; ++i) {
       const Vec ai = Vec::set(a[i * ROW]);
       FASTNN_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] = fma(ai, bp[j], acc[i][j]);
@@ -75,7 +77,7 @@ template <int ROWS, int NV, int64_t ROW>
   }
 }
 
-using TileKernel = void (*)(int64_t k, const float* a, int64_t step, const float* b, const TileOut& t);
+using TileKernel = void (*)(int64_t k, const float* a, int64_t step, const float* b, int64_t ldb, const TileOut& t);
 template <int NV, int64_t ROW, int ROWS = kRows>
 TileKernel tile_kernel_of(int64_t rows) {
   if constexpr (ROWS > 1) {
@@ -138,48 +140,127 @@ void copy_tile(const Product& q, int64_t i0, int64_t rows, int64_t p0, int64_t k
   }
 }
 
+// Rows cut into tiles of equal height, give or take one, and the kernels for them.
+struct Tiles {
+  int64_t count, height, higher;  // the first `higher` tiles have a row more
+  TileKernel kernels[2][2];       // by vectors of the panel, rows of the tile
+
+  Tiles(bool trans_a, int64_t m) : count(ceil_div(m, kRows)), height(m / count), higher(m % count) {
+    for (int64_t r = 0; r < 2; ++r) {
+      const int64_t rows = min(height + r, kRows);
+      kernels[0][r] = trans_a ? tile_kernel_of<1, 1>(rows) : tile_kernel_of<1, kStride>(rows);
+      kernels[1][r] = trans_a ? tile_kernel_of<2, 1>(rows) : tile_kernel_of<2, kStride>(rows);
+    }
+  }
+  int64_t rows(int64_t t) const { return height + (t < higher); }
+  TileKernel kernel(int64_t t, int64_t cols) const { return kernels[cols > Vec::width][t < higher]; }
+};
+
+// Bias and activation of a tile whose sums reach up to k = p1.
+inline void finish(const Product& q, int64_t p1, int64_t i, int64_t rows, int64_t j, int64_t cols) {
+  if (p1 == q.k) apply_epilogue(q.c + i * q.ldc + j, q.ldc, rows, cols, q.e.bias ? q.e.bias + j : nullptr, q.e.activation);
+}
+
 // A unit: rows [i0, i0 + m) and columns [j0, j0 + n) of c, slice [p0, p0 + kc) of k. `block` holds
 // that slice of b packed, `tile` is room for a tile of a.
 void compute_unit(const Product& q, int64_t i0, int64_t m, int64_t j0, int64_t n, int64_t p0, int64_t kc,
                   const float* block, int64_t stride, float* tile) {
-  const int64_t tiles = ceil_div(m, kRows), panels = ceil_div(n, kCols);
-  const bool last = p0 + kc == q.k;
-  // Tiles of equal height, give or take one row.
-  const int64_t height = m / tiles, higher = m % tiles;
-  TileKernel kernels[2][2];  // by vectors of the panel, rows of the tile
-  for (int64_t r = 0; r < 2; ++r) {
-    const int64_t rows = min(height + r, kRows);
-    kernels[0][r] = q.trans_a ? tile_kernel_of<1, 1>(rows) : tile_kernel_of<1, kStride>(rows);
-    kernels[1][r] = q.trans_a ? tile_kernel_of<2, 1>(rows) : tile_kernel_of<2, kStride>(rows);
-  }
-  for (int64_t t = 0, i = i0; t < tiles; ++t) {
-    const int64_t rows = height + (t < higher);
+  const Tiles tiles(q.trans_a, m);
+  const int64_t panels = ceil_div(n, kCols);
+  for (int64_t t = 0, i = i0; t < tiles.count; ++t) {
+    const int64_t rows = tiles.rows(t);
     copy_tile(q, i, rows, p0, kc, tile);
     // Each panel asks for its share of the next tile's rows.
-    const int64_t next = !q.trans_a && t + 1 < tiles ? height + (t + 1 < higher) : 0;
+    const int64_t next = !q.trans_a && t + 1 < tiles.count ? tiles.rows(t + 1) : 0;
     for (int64_t panel = 0; panel < panels; ++panel) {
       const int64_t j = panel * kCols, cols = min(kCols, n - j), r0 = panel * next / panels;
-      float* c = q.c + i * q.ldc + j0 + j;
-      kernels[cols > Vec::width][t < higher](kc, tile, q.trans_a ? kStep : 1, block + panel * stride,
-                                             {c, q.ldc, cols, q.accumulate || p0, q.e.alpha,
-                                              q.a + (i + rows + r0) * q.lda + p0, (panel + 1) * next / panels - r0, q.lda});
-      if (last) apply_epilogue(c, q.ldc, rows, cols, q.e.bias ? q.e.bias + j0 + j : nullptr, q.e.activation);
+      const TileOut out{q.c + i * q.ldc + j0 + j, q.ldc, cols, q.accumulate || p0, q.e.alpha,
+                        q.a + (i + rows + r0) * q.lda + p0, (panel + 1) * next / panels - r0, q.lda, 16};
+      tiles.kernel(t, cols)(kc, tile, q.trans_a ? kStep : 1, block + panel * stride, kCols, out);
+      finish(q, p0 + kc, i, rows, j0 + j, cols);
     }
     i += rows;
   }
 }
 
-}  // namespace
+// A unit of few rows: columns [j0, j0 + n) of all rows, with b read where it lies.
+void compute_in_place(const Product& q, int64_t j0, int64_t n, int64_t p0, int64_t kc) {
+  const Tiles tiles(q.trans_a, q.m);
+  const int64_t size = q.trans_a ? kc * kStep : kRows * kStride, edge = n % Vec::width;
+  Scratch<float> copies(tiles.count * size), last(edge ? kc * kCols : 0);
+  for (int64_t t = 0, i = 0; t < tiles.count; i += tiles.rows(t), ++t)
+    copy_tile(q, i, tiles.rows(t), p0, kc, copies + t * size);
+  for (int64_t j = 0; j < n; j += kCols) {
+    const int64_t cols = min(kCols, n - j);
+    const float* panel = q.b + p0 * q.ldb + j0 + j;
+    int64_t ldb = q.ldb;
+    if (cols % Vec::width) {  // whole vectors would end outside of b
+      pack_block(q, p0, kc, j0 + j, cols, last, 0);
+      panel = last, ldb = kCols;
+    }
+    for (int64_t t = 0, i = 0; t < tiles.count; i += tiles.rows(t), ++t) {
+      // The first two tiles ask for the next panel.
+      const TileOut out{q.c + i * q.ldc + j0 + j, q.ldc, cols, q.accumulate || p0, q.e.alpha,
+                        panel + kCols + t * 16, t * 16 < kCols && j + kCols < n ? 16 : 0, ldb, 16 * ldb};
+      tiles.kernel(t, cols)(kc, copies + t * size, q.trans_a ? kStep : 1, panel, ldb, out);
+      finish(q, p0 + kc, i, tiles.rows(t), j0 + j, cols);
+    }
+  }
+}
 
-void gemm_blocked(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const float* a, int64_t lda,
-                  const float* b, int64_t ldb, float* c, int64_t ldc, bool accumulate, float alpha, const float* bias,
-                  int64_t activation) {
-  const Product q{trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate, {alpha, bias, activation}};
-  constexpr int64_t kWork = 400000;  // multiply-adds worth waking a thread for
+// Copying pays where each copied value meets some 64 others, and always saves transposing all of b.
+// With few rows it pays when b exceeds the second-level cache, or one tile holds all rows of long
+// sums. Deep products of few tiles are cut along k instead, by gemm_tiles.
+bool pays_to_copy(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k) {
+  if (n < Vec::width || k > 16 * max(m, n)) return false;
+  if (trans_b) return m >= 8;
+  if (m >= 64) return trans_a || m * n * k >= 1000000;
+  return m > 4 && n >= 64 && (n * k >= 700000 || (m <= kRows && k >= 256));
+}
+
+// y (n) = activation(alpha * x (k) @ b (k, n) + bias), 8 whole rows of b at a time: memory is read in
+// long runs. x[p] is x[p * step].
+void multiply_row(int64_t n, int64_t k, const float* x, int64_t step, const float* b, int64_t ldb, float* y,
+                  bool accumulate, const Epilogue& e) {
+  constexpr int kAtOnce = 8;
+  const int64_t width = min(2048, max(256, round_up(ceil_div(n, 8), 64)));
+  parallel_for(ceil_div(n, width), 1, [&](int64_t begin, int64_t end) {
+    const int64_t j0 = begin * width, cols = min(n, end * width) - j0;
+    if (!accumulate) for_each_vec(cols, [&](int64_t j, int64_t w) { Vec::zero().store(y + j0 + j, w); });
+    int64_t p = 0;
+    for (; p + kAtOnce <= k; p += kAtOnce) {
+      Vec factor[kAtOnce];
+      FASTNN_UNROLL for (int r = 0; r < kAtOnce; ++r) factor[r] = Vec::set(e.alpha * x[(p + r) * step]);
+      for_each_vec(cols, [&](int64_t j, int64_t w) {
+        Vec sum = Vec::load(y + j0 + j, w);
+        FASTNN_UNROLL for (int r = 0; r < kAtOnce; ++r) sum = fma(factor[r], Vec::load(b + (p + r) * ldb + j0 + j, w), sum);
+        sum.store(y + j0 + j, w);
+      });
+    }
+    for (; p < k; ++p)
+      for_each_vec(cols, [&](int64_t j, int64_t w) {
+        fma(Vec::set(e.alpha * x[p * step]), Vec::load(b + p * ldb + j0 + j, w), Vec::load(y + j0 + j, w)).store(y + j0 + j, w);
+      });
+    apply_epilogue(y + j0, cols, 1, cols, e.bias ? e.bias + j0 : nullptr, e.activation);
+  });
+}
+// A row of at least so many columns, of a b that exceeds half of the second-level cache.
+bool is_long_row(int64_t n, int64_t k) { return n >= 256 && n * k >= 300000; }
+
+void compute_blocked(const Product& q) {
+  const int64_t m = q.m, n = q.n, k = q.k;
   const int64_t slices = max(1, ceil_div(k, kDepth)), kb = max(1, ceil_div(k, slices));
+  if (!q.trans_b && m <= 4 * kRows) {  // packing b would take longer than reading it a few times
+    const int64_t units = min(max(1, m * n * k / (2 * kWork)), ceil_div(n, 2 * kCols));
+    const int64_t nb = round_up(ceil_div(n, max(units, ceil_div(n, kWidth))), kCols);
+    return parallel_for(ceil_div(n, nb), 1, [&](int64_t begin, int64_t end) {
+      for (int64_t j = begin * nb; j < end * nb; j += nb)
+        for (int64_t p0 = 0; p0 == 0 || p0 < k; p0 += kb) compute_in_place(q, j, min(nb, n - j), p0, min(kb, k - p0));
+    });
+  }
   // Units of c: first rows are cut, since b stays packed for all units of its columns.
   int64_t row_units = 1, col_units = ceil_div(n, kWidth);
-  while (row_units * col_units < 16 && m * n * kb > 2 * kWork * row_units * col_units) {
+  while (row_units * col_units < 16 && m * n * kb > 4 * kWork * row_units * col_units) {
     if (m >= 8 * kRows * row_units) row_units *= 2;
     else if (n >= 8 * kCols * col_units) col_units *= 2;
     else break;
@@ -208,6 +289,26 @@ void gemm_blocked(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, c
       }
     });
   }
+}
+
+}  // namespace
+
+bool gemm_blocked(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const float* a, int64_t lda,
+                  const float* b, int64_t ldb, float* c, int64_t ldc, bool accumulate, float alpha, const float* bias,
+                  int64_t activation) {
+  const Product q{trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate, {alpha, bias, activation}};
+  if (m == 1 && !trans_b && is_long_row(n, k)) {
+    multiply_row(n, k, a, trans_a ? lda : 1, b, ldb, c, accumulate, q.e);
+    return true;
+  }
+  // One column of sums over the stored rows of a^T: its transpose is such a row.
+  if (n == 1 && trans_a && ldc == 1 && !bias && is_long_row(m, k)) {
+    multiply_row(m, k, b, trans_b ? 1 : ldb, a, lda, c, accumulate, q.e);
+    return true;
+  }
+  if (!pays_to_copy(trans_a, trans_b, m, n, k)) return false;
+  compute_blocked(q);
+  return true;
 }
 
 }  // namespace fastnn::FASTNN_TARGET

@@ -44,8 +44,11 @@ void parallel_for(int64_t n, int64_t grain, F f) {
 template <class T>
 class Scratch {
  public:
-  explicit Scratch(int64_t count) : bytes_(count * int64_t(sizeof(T))), p_(static_cast<T*>(scratch_acquire(bytes_))) {}
-  ~Scratch() { scratch_release(p_, bytes_); }
+  explicit Scratch(int64_t count)
+      : bytes_(count * int64_t(sizeof(T))), p_(count ? static_cast<T*>(scratch_acquire(bytes_)) : nullptr) {}
+  ~Scratch() {
+    if (bytes_) scratch_release(p_, bytes_);
+  }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;
   operator T*() const { return p_; }

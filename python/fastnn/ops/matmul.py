@@ -3,6 +3,7 @@
 import numpy as np
 
 from .. import _core, dtypes
+from .._core import recording
 from ..autograd import record
 from ..symbolic import op
 from ..tensor import as_tensor, from_numpy, to_numpy
@@ -45,9 +46,8 @@ def sum_to(g, shape):
     return reshape(sum(g, axis=axes), shape) if axes else reshape(g, shape)
 
 
-def _float32_matmul(a, b, trans_a=False, trans_b=False):
-    y = _core.matmul(a, b, None, trans_a, trans_b, 0)
-
+def _recorded_matmul(y, a, b, trans_a, trans_b):
+    """``y``, the product of the tensors a and b, on the tape."""
     def vjp(gy):
         ga = gb = None
         if a.node is not None:
@@ -75,8 +75,9 @@ def _weight_gradient(x, gy, transposed=False):
 
 def _matmul(a, b, trans_a=False, trans_b=False):
     """a @ b of tensors with at least 2 axes, of which the last two are swapped where asked."""
-    if a.dtype == b.dtype == "float32":
-        return _float32_matmul(a, b, trans_a, trans_b)
+    y = _core.product(a, b, trans_a, trans_b)
+    if y is not None:
+        return _recorded_matmul(y, a, b, trans_a, trans_b) if recording() else y
     from . import cast
 
     dtype = dtypes.result_type(a.dtype, b.dtype)
@@ -85,7 +86,7 @@ def _matmul(a, b, trans_a=False, trans_b=False):
     compute = "float32" if dtype in ("float16", "bfloat16") else dtype
     a, b = cast(a, compute), cast(b, compute)
     if compute == "float32":
-        return cast(_float32_matmul(a, b, trans_a, trans_b), dtype)
+        return cast(_matmul(a, b, trans_a, trans_b), dtype)
     if a.device == "meta":
         shape = _core.matmul(_core.meta(a.shape, "float32"), _core.meta(b.shape, "float32"), None, trans_a, trans_b, 0).shape
         return _core.meta(shape, dtype)
@@ -114,6 +115,9 @@ def matmul(x1, x2):
     Raises:
         ValueError: the inner sizes differ, the leading axes do not broadcast, or an argument is a scalar.
     """
+    y = _core.product(x1, x2, False, False)
+    if y is not None:
+        return _recorded_matmul(y, x1, x2, False, False) if recording() else y
     x1, x2 = as_tensor(x1), as_tensor(x2)
     if x1.ndim > 1 and x2.ndim > 1:
         return _matmul(x1, x2)
@@ -149,14 +153,18 @@ def dense(x, kernel, bias=None, activation=None):
     if kind is None:
         raise ValueError(f"[dense] activation must be one of {[a for a in FUSED if a]} or None. "
                          f"Received: activation={activation!r}")
-    x, kernel = as_tensor(x), as_tensor(kernel)
-    bias = None if bias is None else as_tensor(bias)
-    if kernel.ndim != 2 or x.ndim < 2:
-        raise ValueError("[dense] x must have at least 2 axes and kernel 2. "
-                         f"Received: x.shape={x.shape}, kernel.shape={kernel.shape}")
-    if not x.dtype == kernel.dtype == "float32" or (bias is not None and bias.dtype != "float32"):
-        return _dense_of_ops(x, kernel, bias, activation)
-    y = _core.matmul(x, kernel, bias, False, False, kind)
+    y = _core.product(x, kernel, False, False, bias, kind)
+    if y is None:
+        x, kernel = as_tensor(x), as_tensor(kernel)
+        bias = None if bias is None else as_tensor(bias)
+        if kernel.ndim != 2 or x.ndim < 2:
+            raise ValueError("[dense] x must have at least 2 axes and kernel 2. "
+                             f"Received: x.shape={x.shape}, kernel.shape={kernel.shape}")
+        y = _core.product(x, kernel, False, False, bias, kind)
+        if y is None:
+            return _dense_of_ops(x, kernel, bias, activation)
+    if not recording():
+        return y
 
     def vjp(gy):
         gz, gb = gy, None
