@@ -2,8 +2,9 @@
 
     python tests/keras_suite/run.py [FOLDER ...] [--keras PATH] [--update] [--readme] [-k WORDS]
 
-The wheel keras==3.15.1 ships its tests (`pip install keras==3.15.1 jax torch pytest`: many tests of ops ask jax,
-and some torch, which dtype or value to expect; TensorFlow and grain have stand-ins that skip the test).
+The wheel keras==3.15.1 ships its tests (`pip install keras==3.15.1 jax torch tensorflow-cpu pytest`: many tests
+of ops ask jax, and some torch, which dtype or value to expect, and tests of data read tf.data; grain, and TensorFlow
+where it is not installed, have stand-ins that skip the test, which then counts as failed).
 `alias.py` answers every `keras` name in them from fastnn's public modules, `glue.py` a few private ones.
 The denominator is fixed: passed.txt.gz lists the tests that Keras itself passes on torch (written with
 --denominator, folder by folder; `applications` would take hours). failures.txt lists those that fastnn
