@@ -452,15 +452,6 @@ def test_missing_y_is_named():
         small().fit(data()[0], verbose=0)
 
 
-def test_checkpoints_that_cannot_be_written_are_told_before_training():
-    for path, only in (("a.keras", False), ("a.weights.h5", True)):
-        model = small()
-        before = weights(model)
-        with pytest.raises(ValueError, match=r"\[ModelCheckpoint\].*safetensors"):
-            model.fit(*data(), verbose=0, callbacks=[callbacks.ModelCheckpoint(path, save_weights_only=only)])
-        assert_equal(before, weights(model))
-
-
 def test_the_instance_may_have_any_name():
     class Plain(layers.Layer):
         def build(me, shape):
