@@ -49,7 +49,7 @@ def test_cross_of_two_and_three_elements():
 
 def test_normalize_of_zeros_and_wrong_orders():
     assert np.asarray(ops.normalize(tensor([[0.0, 0.0]]), order=1)).tolist() == [[0, 0]]
-    with pytest.raises(ValueError, match=r"\[normalize\] order must be"):
+    with pytest.raises(ValueError, match=r"\[normalize\] Argument `order` must be an int >= 1"):
         ops.normalize(tensor([1.0]), order=0)
 
 

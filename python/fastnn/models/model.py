@@ -165,11 +165,11 @@ class Model(Trainer, Layer):
 
         print_summary(self, line_length, positions, print_fn, expand_nested, show_trainable, layer_range)
 
-    def save(self, filepath, overwrite=True, **kwargs):
+    def save(self, filepath, overwrite=True, zipped=None, **kwargs):
         """Writes the model to a `.keras` file, at once or not at all; see `saving.save_model`."""
         from ..saving.model_files import save_model
 
-        save_model(self, filepath, overwrite, **kwargs)
+        save_model(self, filepath, overwrite, zipped, **kwargs)
 
     def save_weights(self, filepath, overwrite=True, **kwargs):
         """Writes the weights to a file, at once or not at all.

@@ -23,16 +23,17 @@ _MAX_DEPTH = 64
 _ZIP, _HDF5 = b"PK", b"\x89HDF\r\n\x1a\n"
 
 
-def save_model(model, filepath, overwrite=True, **kwargs):
+def save_model(model, filepath, overwrite=True, zipped=None, **kwargs):
     """Writes a model to a `.keras` file: architecture, weights, what it was compiled with, state of the optimizer.
 
     Args:
         model: Model with a config.
         filepath: path that ends in `.keras`.
         overwrite: False raises FileExistsError if the file exists.
+        zipped: None or True; a folder instead of one file could not be written at once or not at all.
 
     Raises:
-        ValueError: another ending, or an unknown argument.
+        ValueError: another ending, zipped is False, or an unknown argument.
         OSError: it cannot be written; an older file is unchanged.
     """
     from ..models import Model
@@ -40,6 +41,8 @@ def save_model(model, filepath, overwrite=True, **kwargs):
     path = os.fspath(filepath)
     if kwargs:
         raise ValueError(f"[save_model] unknown arguments. Received: {sorted(kwargs)}")
+    if zipped is not None and not zipped:
+        raise ValueError(f"[save_model] zipped must be True: models are written as one file. Received: zipped={zipped!r}")
     if not isinstance(path, str) or not path.endswith(".keras"):
         raise ValueError("[save_model] filepath must end with .keras (weights alone: save_weights with .weights.h5 or "
                          f".safetensors). Received: filepath={filepath!r}")
