@@ -15,6 +15,7 @@ namespace fastnn {
 namespace {
 
 constexpr int64_t kChunkFloats = 32768;  // 128 KB: stays in the second-level cache
+constexpr int64_t kMerge = 256;          // channels whose chunks one task merges
 
 struct Lines {
   int64_t width;  // floats in a line: a multiple of c
@@ -49,6 +50,21 @@ template <class F>
 inline void for_each_in_lines(int64_t n, int64_t width, F f) {
   for (int64_t begin = 0; begin < n; begin += width)
     for_each_lanes(n - begin < width ? n - begin : width, [&](int64_t k, auto lanes) { f(k, begin + k, lanes); });
+}
+
+// f(begin, end, stores) for the chunks of n floats, the last one first: the pass before ended there, so it is
+// what the caches still hold. stores: how to write y, the result.
+template <class F>
+inline void for_each_chunk_back(int64_t n, const Lines& l, const float* y, F f) {
+  const Stores stores(y, l.width % 16 == 0 ? n : 0);
+  const int64_t chunks = (n + l.chunk - 1) / l.chunk;
+  parallel_for(chunks, 1, [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) {
+      const int64_t begin = (chunks - 1 - i) * l.chunk;
+      f(begin, begin + l.chunk < n ? begin + l.chunk : n, stores);
+    }
+    stores.fence();
+  });
 }
 
 // acc (width) += the lines of f's values, four lines at a time: f(i, k, lanes) for float i of x.
@@ -119,25 +135,28 @@ void statistics(const float* x, float* mean, float* variance, int64_t rows, int6
       fold(b, c, l.width, out + 2 * c);
     }
   });
-  parallel_for(c, 256, [&](int64_t begin, int64_t end) {
-    for (int64_t k = begin; k < end; ++k) {
-      double total = 0;
-      for (int64_t i = 0; i < chunks; ++i) {
-        const float* p = partial + i * 3 * c + k;
-        const int64_t size = n - i * l.chunk < l.chunk ? n - i * l.chunk : l.chunk;
-        total += double(p[0]) * double(size / c) + double(p[c]);
+  parallel_for(c, kMerge, [&](int64_t begin, int64_t end) {
+    // chunks outside, channels inside: vectors of doubles
+    double m[kMerge] = {}, squares[kMerge] = {};
+    const int64_t columns = end - begin;
+    auto count_of = [&](int64_t i) { return double((n - i * l.chunk < l.chunk ? n - i * l.chunk : l.chunk) / c); };
+    for (int64_t i = 0; i < chunks; ++i) {
+      const float* p = partial + i * 3 * c + begin;
+      const double count = count_of(i);
+      for (int64_t k = 0; k < columns; ++k) m[k] += double(p[k]) * count + double(p[c + k]);
+    }
+    for (int64_t k = 0; k < columns; ++k) m[k] /= double(rows);
+    for (int64_t i = 0; i < chunks; ++i) {
+      const float* p = partial + i * 3 * c + begin;
+      const double count = count_of(i), inverse = 1 / count;
+      for (int64_t k = 0; k < columns; ++k) {
+        const double d = p[c + k], shift = d * inverse, distance = double(p[k]) + shift - m[k];
+        squares[k] += double(p[2 * c + k]) - d * shift + count * distance * distance;
       }
-      const double m = total / double(rows);
-      double squares = 0;
-      for (int64_t i = 0; i < chunks; ++i) {
-        const float* p = partial + i * 3 * c + k;
-        const int64_t size = n - i * l.chunk < l.chunk ? n - i * l.chunk : l.chunk;
-        const double count = double(size / c), shift = double(p[c]) / count;
-        const double distance = double(p[0]) + shift - m;
-        squares += double(p[2 * c]) - double(p[c]) * shift + count * distance * distance;
-      }
-      mean[k] = float(m);
-      variance[k] = float((squares < 0 ? 0 : squares) / double(rows));
+    }
+    for (int64_t k = 0; k < columns; ++k) {
+      mean[begin + k] = float(m[k]);
+      variance[begin + k] = float((squares[k] < 0 ? 0 : squares[k]) / double(rows));
     }
   });
 }
@@ -151,12 +170,12 @@ void normalize(const float* x, const float* mean, const float* scale, const floa
   repeat(mean, 0, c, l.width, m);
   repeat(scale, 1, c, l.width, a);
   repeat(shift, 0, c, l.width, b);
-  parallel_for(rows * c, l.chunk, [&](int64_t begin, int64_t end) {
+  for_each_chunk_back(rows * c, l, y, [&](int64_t begin, int64_t end, const Stores& stores) {
     const float* p = x + begin;
     float* q = y + begin;
     for_each_in_lines(end - begin, l.width, [&](int64_t k, int64_t i, auto lanes) {
       const Vec d = lanes.load(p + i) - lanes.load(m + k);
-      lanes.store(fma(d, lanes.load(a + k), lanes.load(b + k)), q + i);
+      stores.put(fma(d, lanes.load(a + k), lanes.load(b + k)), q + i, lanes.count);
     });
   });
 }
@@ -192,12 +211,13 @@ void gradient_sums(const float* x, const float* gy, const float* mean, double* s
       fold(work + l.width, c, l.width, partial + chunk * 2 * c + c);
     }
   });
-  parallel_for(c, 256, [&](int64_t begin, int64_t end) {
-    for (int64_t k = begin; k < end; ++k) {
-      double a = 0, b = 0;
-      for (int64_t i = 0; i < chunks; ++i) a += partial[i * 2 * c + k], b += partial[i * 2 * c + c + k];
-      sum_gy[k] = a, sum_gyd[k] = b;
-    }
+  parallel_for(c, kMerge, [&](int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; ++k) sum_gy[k] = sum_gyd[k] = 0;
+    for (int64_t i = 0; i < chunks; ++i)
+      for (int64_t k = begin; k < end; ++k) {
+        sum_gy[k] += partial[i * 2 * c + k];
+        sum_gyd[k] += partial[i * 2 * c + c + k];
+      }
   });
 }
 
@@ -245,11 +265,11 @@ void batch_norm_backward(const float* x, const float* gy, const float* gamma, co
   repeat(v, 0, c, l.width, a);
   repeat(v + c, 0, c, l.width, b);
   repeat(v + 2 * c, 0, c, l.width, d);
-  parallel_for(rows * c, l.chunk, [&](int64_t begin, int64_t end) {
+  for_each_chunk_back(rows * c, l, gx, [&](int64_t begin, int64_t end, const Stores& stores) {
     for_each_in_lines(end - begin, l.width, [&](int64_t k, int64_t i, auto lanes) {
       const Vec centered = lanes.load(x + begin + i) - lanes.load(m + k);
       const Vec rest = fma(centered, lanes.load(b + k), lanes.load(d + k));
-      lanes.store(fma(lanes.load(gy + begin + i), lanes.load(a + k), rest), gx + begin + i);
+      stores.put(fma(lanes.load(gy + begin + i), lanes.load(a + k), rest), gx + begin + i, lanes.count);
     });
   });
 }

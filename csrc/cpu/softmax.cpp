@@ -45,7 +45,7 @@ inline Vec row_exp_sum(const float* x, float max, float* y, int64_t cols) {
   const Vec m = Vec::set(max);
   Vec s = Vec::zero();
   for_each_vec(cols, [&](int64_t i, int64_t n) {
-    const Vec e = exp(Vec::load(x + i, n, -kInf) - m);
+    const Vec e = exp_or_zero(Vec::load(x + i, n, -kInf) - m);
     if (keep) e.store(y + i, n);
     s = s + e;
   });
@@ -144,7 +144,7 @@ void log_softmax_backward(const float* y, const float* gy, float* gx, int64_t ro
     float* out = gx + r * cols;
     const Vec total = Vec::set(row_sum(gr, cols));
     for_each_vec(cols, [&](int64_t i, int64_t n) {
-      (Vec::load(gr + i, n) - exp(Vec::load(yr + i, n)) * total).store(out + i, n);
+      (Vec::load(gr + i, n) - exp_or_zero(Vec::load(yr + i, n)) * total).store(out + i, n);
     });
   });
 }
@@ -178,7 +178,7 @@ void softmax_cross_entropy_backward(const float* t, const float* x, const float*
     const Vec m = Vec::set(stats[2 * r]), g = Vec::set(gy[r]);
     const Vec scale = Vec::set(row_sum(tr, cols) / stats[2 * r + 1]);
     for_each_vec(cols, [&](int64_t i, int64_t n) {
-      (g * (exp(Vec::load(xr + i, n) - m) * scale - Vec::load(tr + i, n))).store(out + i, n);
+      (g * (exp_or_zero(Vec::load(xr + i, n) - m) * scale - Vec::load(tr + i, n))).store(out + i, n);
     });
   });
 }
@@ -204,7 +204,7 @@ void sparse_softmax_cross_entropy_backward(const int64_t* label, const float* x,
     const float* xr = x + r * cols;
     float* out = gx + r * cols;
     const Vec m = Vec::set(stats[2 * r]), scale = Vec::set(1 / stats[2 * r + 1]), g = Vec::set(gy[r]);
-    for_each_vec(cols, [&](int64_t i, int64_t n) { (g * (exp(Vec::load(xr + i, n) - m) * scale)).store(out + i, n); });
+    for_each_vec(cols, [&](int64_t i, int64_t n) { (g * (exp_or_zero(Vec::load(xr + i, n) - m) * scale)).store(out + i, n); });
     out[label[r]] -= gy[r];
   });
 }
