@@ -107,3 +107,9 @@ def test_metrics_know_what_containers_of_theirs_hold(wrap):
     assert len(metric.variables) == own + 2
     metric.inner = wrap(fastnn.metrics.Mean(), fastnn.metrics.Mean())
     assert len(metric.variables) == own + 2 + 2 * own
+
+
+def test_a_variable_made_in_a_scope_has_its_path():
+    with fastnn.name_scope("dense"):
+        assert fastnn.Variable([1.0], name="kernel").path == "dense/kernel"
+    assert fastnn.Variable([1.0], name="kernel").path == "kernel"

@@ -80,3 +80,24 @@ def test_a_value_assigned_within_a_call_keeps_the_precision_of_the_variable():
     layer = Sets(dtype="mixed_float16")
     layer(X)
     assert float(layer.big) == 70001.0
+
+
+def test_compile_scales_the_loss_of_half_precision():
+    def trained(policy, **options):
+        fastnn.utils.set_random_seed(3)
+        fastnn.config.set_dtype_policy(policy)
+        try:
+            model = fastnn.Sequential([layers.Input((8,)), layers.Dense(16), layers.Dense(1)])
+            before = [w.copy() for w in model.get_weights()]
+            model.compile(fastnn.optimizers.SGD(1e7), lambda y, p: ops.mean(ops.cast(p, "float32")) * 1e-7, **options)
+            model.fit(np.ones((8, 8), "f4"), np.ones((8, 1), "f4"), batch_size=8, verbose=0)
+            return model, max(np.abs(a - b).max() for a, b in zip(before, model.get_weights()))
+        finally:
+            fastnn.config.set_dtype_policy("float32")
+
+    _, full = trained("float32")
+    model, half = trained("mixed_float16")
+    assert type(model.optimizer).__name__ == "LossScaleOptimizer"
+    assert half == pytest.approx(full, rel=0.05)
+    plain, _ = trained("mixed_float16", auto_scale_loss=False)
+    assert type(plain.optimizer).__name__ == "SGD"

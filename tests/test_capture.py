@@ -655,3 +655,134 @@ def test_an_error_in_a_recorded_call_leaves_the_function_usable():
             f(x, True)
         np.testing.assert_array_equal(f(x, False), x + 1)
     assert f.capture.replayed >= 3
+
+
+# ---- what a replay must not hide ----
+
+def test_a_tape_around_a_captured_function_gets_its_gradient():
+    w = fastnn.Variable(np.ones(8, "float32"))
+    f = fastnn.capture(lambda x: ops.sum(x * w * w))
+    x = np.ones((4, 8), "float32")
+    for _ in range(4):
+        f(x)
+    assert f.capture.replayed
+    with fastnn.GradientTape() as tape:
+        y = f(x)
+    np.testing.assert_array_equal(tape.gradient(y, [w])[0], np.full(8, 8.0))
+
+
+def _both_ways(make, change):
+    """The weights after training, a change and more training: replayed, and eagerly."""
+    found = []
+    for eagerly in (False, True):
+        fastnn.utils.set_random_seed(1)
+        rng = np.random.default_rng(0)
+        x, y = rng.standard_normal((16, 8)).astype("f4"), rng.standard_normal((16, 1)).astype("f4")
+        model, handle = make(eagerly)
+        for _ in range(4):
+            model.train_on_batch(x, y)
+        change(handle)
+        for _ in range(4):
+            model.train_on_batch(x, y)
+        found.append([np.asarray(w) for w in model.weights])
+    for a, b in zip(*found):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_attributes_of_a_schedule_may_change():
+    def make(eagerly):
+        schedule = fastnn.optimizers.schedules.ExponentialDecay(0.1, 2, 0.5)
+        model = fastnn.Sequential([layers.Input((8,)), layers.Dense(1)])
+        model.compile(fastnn.optimizers.SGD(schedule), "mse", run_eagerly=eagerly)
+        return model, schedule
+
+    _both_ways(make, lambda schedule: setattr(schedule, "initial_learning_rate", 0.01))
+
+
+class _Counts(layers.Layer):
+    def __init__(self, start):
+        super().__init__()
+        self.count = start
+
+    def call(self, x):
+        self.count = self.count + type(self.count)(1)
+        return x * 2.0 if self.count > 6 else x
+
+
+class _Keeps(layers.Layer):
+    def __init__(self, kept):
+        super().__init__()
+        self.kept = kept
+        self.made = ()
+
+    def call(self, x):
+        self.made = self.kept(x * 2.0)
+        return x
+
+
+@pytest.mark.parametrize("start", [0, np.int64(0), np.float32(0)], ids=["int", "int64", "float32"])
+def test_a_counter_keeps_a_layer_eager(start):
+    model = fastnn.Sequential([layers.Input((3,)), _Counts(start)])
+    model.compile()
+    x = np.ones((1, 3), "float32")
+    found = [float(model.predict(x, verbose=0)[0, 0]) for _ in range(12)]
+    assert found[0] == 1 and found[-1] == 2
+
+
+@pytest.mark.parametrize("kept", [lambda y: (y,), lambda y: [y], lambda y: {"y": y}], ids=["tuple", "list", "dict"])
+def test_tensors_kept_in_an_attribute_are_those_of_the_last_call(kept):
+    layer = _Keeps(kept)
+    model = fastnn.Sequential([layers.Input((2,)), layer])
+    model.compile()
+    for k in range(6):
+        model.predict(np.full((1, 2), k, "float32"), verbose=0)
+    leaf = fastnn.tree.flatten(layer.made)[0]
+    assert float(np.asarray(leaf)[0, 0]) == 10
+
+
+def test_an_array_that_numpy_computes_with_may_change():
+    edges = np.array([0.0, 0.5, 1.0, 2.0], "float32")
+    x = np.array([0.2, 0.7, 1.5, 5.0], "float32")
+    f = fastnn.capture(lambda x: ops.digitize(x, edges))
+    for _ in range(4):
+        f(x)
+    before = edges.copy()
+    edges *= 3
+    g = fastnn.capture(lambda x: ops.digitize(x, before))
+    for _ in range(4):
+        np.testing.assert_array_equal(g(x), np.digitize(x, before))
+
+
+def test_numbers_that_are_equal_and_not_the_same():
+    f = fastnn.capture(lambda x, n: x * n)
+    x = np.ones((2, 3), "float32")
+    for _ in range(4):
+        f(x, 0.0)
+    assert np.signbit(np.asarray(f(x, -0.0))).all() and not np.signbit(np.asarray(f(x, 0.0))).any()
+
+
+def test_a_model_with_an_activation_of_the_user_is_called():
+    class Scale:
+        k = 1.0
+
+        def __call__(self, x):
+            return x * self.k
+
+    scale = Scale()
+    model = fastnn.Sequential([layers.Input((8,)), layers.Dense(2, activation=scale)])
+    x = np.ones((2, 8), "float32")
+    for _ in range(4):
+        y = np.asarray(model(x))
+    scale.k = 5.0
+    np.testing.assert_allclose(model(x), 5 * y, rtol=1e-6)
+
+
+def test_losses_of_a_recorded_call_do_not_outlive_it():
+    model = fastnn.Sequential([layers.Input((4,)), layers.Dense(1, activity_regularizer="l2")])
+    model.compile("sgd", "mse")
+    x, y = np.ones((4, 4), "float32"), np.ones((4, 1), "float32")
+    for _ in range(6):
+        model.train_on_batch(x, y)
+    assert next(iter(model.captured.values())).replayed and model.losses == []
+    model(x)
+    assert len(model.losses) == 1

@@ -16,6 +16,8 @@ closure, an entry of a list): put such numbers into a `Variable`.
 import logging
 import threading
 
+import numpy as np
+
 from . import _core, labels
 from ._core import Tensor
 from .tensor import Variable, as_tensor
@@ -25,6 +27,7 @@ _MAX_SIGNATURES = 32
 _MAX_ATTEMPTS = 4
 _LOG = logging.getLogger("fastnn")
 _STATIC = (int, float, bool, str, bytes, type(None))
+_NUMBERS = (int, float, np.number, np.bool_)
 
 
 class _Entry:
@@ -57,8 +60,10 @@ class Capture:
         reason: why the last signature that gave up stays eager, or None.
     """
 
-    def __init__(self, name="step"):
+    def __init__(self, name="step", forget=None):
         self.name = name
+        self._forget = forget  # a weak method: drops what recorded calls left behind and a replay would not renew
+        self._left = False
         self.enabled = True
         self.recorded = 0
         self.reason = None
@@ -82,6 +87,8 @@ class Capture:
             args: the arguments, tensors already.
             optimizer: the one whose phase the recording may rely on.
         """
+        if _core.recording():
+            return fn(*args)  # a tape wants the ops
         phase = getattr(optimizer, "phase", _no_phase)()
         signature = (key, phase, *[(x.shape, x.dtype) for x in inputs])
         entry = self._entries.get(signature)
@@ -89,9 +96,13 @@ class Capture:
             found = entry.program.run(inputs)
             if found is not None:
                 entry.replayed += 1
+                if self._left:
+                    self._left = False
+                    if self._forget is not None and self._forget() is not None:
+                        self._forget()()
                 return _pack(found, *entry.results)
             return fn(*args)  # another thread runs it
-        if not self.enabled or _core.recording_calls() or _core.recording():
+        if not self.enabled or _core.recording_calls():
             return fn(*args)
         if entry is None:
             if len(self._entries) >= _MAX_SIGNATURES:
@@ -111,6 +122,7 @@ class Capture:
         if not recorder.start():
             return fn(*args)
         self.recorded += 1
+        self._left = True
         _watch.recorder, _watch.phase = recorder, phase
         try:
             with labels.on():
@@ -162,8 +174,13 @@ def _differs(program, static, earlier, earlier_static):
     return ""
 
 
+def exactly(x):
+    """A hashable stand-in that is equal for the same number only: 0.0 is not -0.0 nor 0, and NaN is NaN."""
+    return (float, x.hex()) if type(x) is float else (type(x), x)
+
+
 def _same(a, b):
-    return a is b or type(a) is type(b) and isinstance(a, _STATIC) and (a == b or a != a and b != b)
+    return a is b or isinstance(a, _STATIC) and isinstance(b, _STATIC) and exactly(a) == exactly(b)
 
 
 _MASK = object()  # stands for a mask that a result carries
@@ -237,10 +254,11 @@ def note_attribute(owner, name, value):
     old = owner.__dict__.get(name, _watch)
     if old is value:
         return
-    numbers = isinstance(value, (int, float)) and isinstance(old, (int, float))
-    if numbers and old == value:
+    numbers = isinstance(value, _NUMBERS) and isinstance(old, _NUMBERS)
+    if numbers and _same(old, value):
         return
-    if (numbers or type(value) is Tensor) and _watch.recorder is not None and _core.recording_calls():
+    if _watch.recorder is not None and _core.recording_calls() and (
+            numbers or any(type(leaf) is Tensor for leaf in flatten(value))):
         # A replay would leave the attribute as it is.
         _watch.recorder.fail(f"the step sets the attribute {type(owner).__name__}.{name}, which a variable could hold")
     _core.changed()
@@ -285,7 +303,7 @@ def capture(fn):
         args, kwargs = _tensors(args), _tensors(kwargs)
         leaves = flatten((args, kwargs))
         inputs = tuple(leaf for leaf in leaves if type(leaf) is Tensor)
-        static = tuple(leaf if isinstance(leaf, _STATIC) else Tensor if type(leaf) is Tensor else _Same(leaf)
+        static = tuple(exactly(leaf) if isinstance(leaf, _STATIC) else Tensor if type(leaf) is Tensor else _Same(leaf)
                        for leaf in leaves)
         if any(getattr(x, "_keras_mask", None) is not None for x in inputs):
             return fn(*args, **kwargs)
@@ -297,8 +315,6 @@ def capture(fn):
 
 
 def _tensors(nest):
-    import numpy as np
-
     return map_structure(lambda leaf: as_tensor(leaf) if isinstance(leaf, np.ndarray) else leaf, nest)
 
 

@@ -279,12 +279,13 @@ class Variable:
 
     def __init__(self, initializer, shape=None, dtype=None, trainable=True, autocast=True, aggregation="none",
                  synchronization="auto", name=None):
-        from .utils.naming import auto_name
+        from .utils.naming import auto_name, current_path
 
         if name is not None and (not isinstance(name, str) or "/" in name):
             raise ValueError(f"[Variable] name must be a string without '/'. Received: name={name!r}")
         self.name = name or auto_name("variable")
-        self.path = self.name
+        scope = current_path()
+        self.path = f"{scope}/{self.name}" if scope else self.name
         self._trainable = bool(trainable)
         self._leaf = None
         self._watched = False  # by name, on a tape, though it is not trainable

@@ -70,7 +70,7 @@ class LayerState(Operation):
             object.__setattr__(self, name, value)
             return
         if name not in _QUIET:
-            _core.changed()
+            note_attribute(self, name, value)
         object.__setattr__(self, name, wrap(value, self))
 
     def __delattr__(self, name):

@@ -21,6 +21,11 @@ _TRAINER_ATTRIBUTES = frozenset((
 _DECIDING = frozenset(("optimizer", "loss", "_loss_tracker", "_compile_loss", "_compile_metrics"))
 
 
+def _is_ours(x):
+    """Whether a class or callable is this library's: its calls depend on nothing that nobody can see."""
+    return (getattr(x, "__module__", None) or "").startswith(_LIBRARY)
+
+
 class Model(Trainer, Layer):
     """A network with training loops.
 
@@ -90,8 +95,8 @@ class Model(Trainer, Layer):
             return False
         known = self.__dict__.get("_only_ours")
         if known is None or known[0] != LayerState._changes:
-            ours = all(type(layer).__module__.startswith(_LIBRARY) and type(layer).__name__ != "Lambda"
-                       and layer.activity_regularizer is None for layer in self._flatten_layers())
+            ours = all(_is_ours(type(layer)) and type(layer).__name__ != "Lambda" and layer.activity_regularizer is None
+                       and all(_is_ours(v) for v in vars(layer).values() if callable(v)) for layer in self._flatten_layers())
             known = self.__dict__["_only_ours"] = (LayerState._changes, ours)
         return known[1]
 

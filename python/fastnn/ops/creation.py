@@ -298,7 +298,7 @@ def vander(x, N=None, increasing=False):
 def digitize(x, bins):
     """The number of the bin of each element: how many of the rising ``bins`` are not above it; int32."""
     x = as_tensor(x)
-    edges = to_numpy(as_tensor(bins))
+    edges = np.array(to_numpy(as_tensor(bins)))
     return numpy_op(lambda a: np.searchsorted(edges, a, "right"), x, dtype="int32")
 
 

@@ -69,6 +69,7 @@ def elementwise_numpy(f, dtype, *args):
 
 # ---- NumPy's part of a recorded step: computed again at each replay ----
 
+_MAX_STEPS = 10000  # a function with another array in each call would fill the table
 _steps, _numbers = [], {}  # what each step computes; the number of a step by its description
 
 
@@ -83,7 +84,7 @@ _NAMED = (np.ufunc, np.dtype, type, types.BuiltinFunctionType)
 def _described(x):
     """A hashable description that is equal for what computes the same."""
     if isinstance(x, _PLAIN):
-        return type(x), x
+        return type(x), repr(x)  # 0.0 is not -0.0
     if type(x) is Tensor:
         return Tensor
     if isinstance(x, (tuple, list)):
@@ -103,10 +104,27 @@ def _described(x):
     raise _NotPlain
 
 
+def _frozen(x):
+    """x with copies of its arrays, those in the closure of a function, too: a step must not see them change."""
+    if isinstance(x, np.ndarray):
+        return x.copy()
+    if isinstance(x, list) or type(x) is tuple:
+        return type(x)(_frozen(v) for v in x)
+    if isinstance(x, dict):
+        return {k: _frozen(v) for k, v in x.items()}
+    if isinstance(x, types.FunctionType) and x.__closure__:
+        cells = tuple(types.CellType(_frozen(cell.cell_contents)) for cell in x.__closure__)
+        f = types.FunctionType(x.__code__, x.__globals__, x.__name__, x.__defaults__, cells)
+        f.__kwdefaults__ = x.__kwdefaults__
+        return f
+    return x
+
+
 def _step(f, args, kwargs, dtype):
     """The function from the tensors among ``args`` to (type of the result, list of arrays)."""
+    f, kwargs = _frozen(f), _frozen(kwargs)
     holes = [type(a) is Tensor for a in args]
-    static = [None if hole else a for hole, a in zip(holes, args)]  # a step must not keep tensors
+    static = [None if hole else _frozen(a) for hole, a in zip(holes, args)]  # a step must not keep tensors
 
     def compute(tensors):
         given = iter(tensors)
@@ -129,6 +147,8 @@ def _recorded(f, args, kwargs, dtype):
     except _NotPlain:
         return None
     number = _numbers.get(description)
+    if number is None and len(_steps) >= _MAX_STEPS:
+        return None
     if number is None:
         number = _numbers[description] = len(_steps)
         _steps.append(_step(f, args, kwargs, dtype))

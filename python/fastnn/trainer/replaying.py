@@ -1,4 +1,6 @@
 """Replaying: how the training loops run their steps through recordings; see capturing.py."""
+import weakref
+
 import numpy as np
 
 from .._core import Tensor
@@ -27,7 +29,7 @@ class Replaying:
             return step(*args)
         capture = self._captures.get(name)
         if capture is None:
-            capture = self._captures[name] = Capture(f"{self.name}.{name}")
+            capture = self._captures[name] = Capture(f"{self.name}.{name}", weakref.WeakMethod(self._clear_losses))
         if len(args) == 3 and args[2] is None and type(args[0]) is Tensor and type(args[1]) is Tensor:
             inputs = args[:2]  # one input, one output, no weights: without a walk through nests
             if not _have_masks(inputs):

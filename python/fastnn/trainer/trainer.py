@@ -56,7 +56,7 @@ class Trainer(Replaying):
             run_eagerly: never replay a recorded step.
             steps_per_execution: batches between two calls of the batch callbacks.
             jit_compile: accepted for Keras's sake; there is nothing to compile.
-            auto_scale_loss: scale the loss automatically under the mixed_float16 policy.
+            auto_scale_loss: under the mixed_float16 policy, put the optimizer into a `LossScaleOptimizer`.
 
         Raises:
             TypeError: an unknown argument.
@@ -74,6 +74,9 @@ class Trainer(Replaying):
             raise TypeError(f"[compile] got an unexpected keyword argument: {', '.join(hints)}")
         self.steps_per_execution = check_count(steps_per_execution, "steps_per_execution", "compile", optional=False)
         optimizer = optimizers.get(optimizer)
+        if auto_scale_loss and optimizer is not None and getattr(self.dtype_policy, "name", None) == "mixed_float16" \
+                and not isinstance(optimizer, optimizers.LossScaleOptimizer):
+            optimizer = optimizers.LossScaleOptimizer(optimizer)  # else small gradients would be 0 in float16
         names = self._names_of_outputs()
         compile_loss = CompiledLoss(loss, loss_weights, names) if loss is not None else None
         compile_metrics = CompiledMetrics(metrics, weighted_metrics, names) \

@@ -1,9 +1,10 @@
 """LearningRateSchedule: the learning rate as a function of the step count."""
 from ... import ops
+from ...capturing import Watched
 from ...saving.serialization import resolve, serialize_keras_object
 
 
-class LearningRateSchedule:
+class LearningRateSchedule(Watched):
     """Base class: subclasses define `__call__(step)` -> scalar, and `get_config()`.
 
     `step` is a variable or a number; use ops of tensors on it, so that the rate follows the step count.
