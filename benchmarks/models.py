@@ -4,8 +4,8 @@
 
 Every implementation of a workload runs in a process of its own; they take turns, in rounds. Times are
 medians. --peer names a Python that has the peers. --busy measures the training step again while another
-process keeps one core busy. Writes models.json (not with --filter or --quick); with --readme also the
-table in README.md and the chart models.svg.
+process keeps one core busy. Writes models.json (not with --filter or --quick); --readme writes the
+table of what was measured to README.md and the chart models.svg.
 
 step     one step of `fit` (of a hand-written loop with torch), batches drawn in a new order, the epoch's
          time divided by its steps
@@ -203,9 +203,9 @@ def main():
     print(f"\n{head}\n\n{text}")
     if not arguments.quick and not arguments.filter:
         (HERE / "models.json").write_text(json.dumps({"machine": head, "rows": rows}, indent=0))
-        if arguments.readme:
-            (HERE / "models.svg").write_text(chart(rows))
-            replace_between(HERE.parent / "README.md", "models", f"{head}\n\n{text}")
+    if arguments.readme:
+        (HERE / "models.svg").write_text(chart(rows))
+        replace_between(HERE.parent / "README.md", "models", f"{head}\n\n{text}")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ by the callee. Peers run with glibc told to keep freed memory, which is the fast
 --peer names a Python that has torch and onnxruntime, if this one has not.
 
 Prints a row for each problem and a summary by family; writes both to results.md and results.json
-beside this file (not with --filter or --quick), and the summary to README.md with --readme.
+beside this file (not with --filter or --quick); --readme writes the summary of what was measured to README.md.
 
 ratio    time of the fastest peer / time of fastnn: above 1, fastnn is faster.
 floor    the share of the time that the machine's own limit would take: arithmetic at the rate of
@@ -238,8 +238,8 @@ def main():
         (HERE / f"results{suffix}.json").write_text(json.dumps({"machine": head, "ceilings": limits, "rows": rows}, indent=0))
         (HERE / f"results{suffix}.md").write_text("\n\n".join(["<!-- written by benchmarks/run.py -->", *head, text,
                                                                 "```\n" + "\n".join(line(r) for r in rows) + "\n```"]) + "\n")
-        if arguments.readme and not suffix:
-            replace_between(HERE.parent / "README.md", "kernels", "\n\n".join([*head, text]))
+    if arguments.readme and not arguments.isa:
+        replace_between(HERE.parent / "README.md", "kernels", "\n\n".join([*machine(described, limits, fma), text]))
 
 
 if __name__ == "__main__":
