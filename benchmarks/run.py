@@ -20,6 +20,7 @@ import json
 import math
 import os
 import pathlib
+import signal
 import statistics
 import subprocess
 import sys
@@ -64,6 +65,15 @@ class Process:
             print(f"  {self.name}: {answer['error']}", file=sys.stderr)
         return answer.get("ok")
 
+    # Threads of some libraries spin for a while after their work is done: they would take a core from the next one.
+    def pause(self):
+        if hasattr(signal, "SIGSTOP"):
+            self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        if hasattr(signal, "SIGCONT"):
+            self.process.send_signal(signal.SIGCONT)
+
     def close(self):
         self.process.stdin.close()
         self.process.wait()
@@ -88,9 +98,15 @@ def measure(problem, workers, seconds, rounds=3):
     """{name: median seconds} of the workers that have this problem; they take turns."""
     have = [w for w in workers if w.ask("load", problem.name) is not None]
     times = {w.name: [] for w in have}
+    for w in have:
+        w.pause()
     for _ in range(rounds):
         for w in have:
+            w.resume()
             times[w.name] += w.ask("run", seconds / rounds) or []
+            w.pause()
+    for w in have:
+        w.resume()
     return {name: statistics.median(t) for name, t in times.items() if t}
 
 
