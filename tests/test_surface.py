@@ -273,7 +273,6 @@ def test_config_object():
 
 @pytest.fixture
 def folder(tmp_path):
-    pytest.importorskip("PIL")
     rng = np.random.default_rng(0)
     for name in ("cats", "dogs"):
         (tmp_path / "images" / name).mkdir(parents=True)
@@ -319,7 +318,6 @@ def test_texts_and_sounds_of_a_folder(folder):
 
 
 def test_array_and_image(tmp_path):
-    pytest.importorskip("PIL")
     x = np.arange(48, dtype="float32").reshape(4, 4, 3)
     np.testing.assert_array_equal(utils.img_to_array(utils.array_to_img(x, scale=False)), x)
     utils.save_img(tmp_path / "a.png", x, scale=False)

@@ -42,7 +42,6 @@ def run_folder(folder, source, keras_itself, words):
         open(out, "w").close()
         env = {**os.environ, "OUTCOMES": out, "KERAS_ALIAS_TESTS": str(source), "KERAS_ALIAS_TARGET": "fastnn", "KERAS_BACKEND": "torch",
                "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
-        extra = [] if keras_itself else [str(HERE)]
         env["PYTHONPATH"] = os.pathsep.join([str(HERE), str(HERE / "tfstub"), os.environ.get("PYTHONPATH", "")])
         plugins = ["-p", "outcomes"] + ([] if keras_itself else ["-p", "alias"]) + ["-p", "root_conftest"]
         command = [sys.executable, "-m", "pytest", *plugins, "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(source), "-q",
