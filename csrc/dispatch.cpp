@@ -19,14 +19,18 @@ struct Isa {
 const Isa& choose() {
   // Best first.
   static const Isa isas[] = {
-#ifdef FASTNN_X86
+#ifdef FASTNN_HAS_avx512
       {"avx512",
        __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"),
        &avx512::kernels},
+#endif
+#ifdef FASTNN_HAS_avx2
       {"avx2", __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"), &avx2::kernels},
 #endif
+#ifdef FASTNN_HAS_baseline
       {"baseline", true, &baseline::kernels},
+#endif
   };
   const char* wanted = std::getenv("FASTNN_ISA");
   for (const Isa& isa : isas) {
