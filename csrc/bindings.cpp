@@ -2,6 +2,7 @@
 // and bindings_nn.cpp (networks), one line per function of ops.h.
 #include "caster.h"
 #include "check.h"
+#include "device.h"
 #include "dispatch.h"
 #include "memory.h"
 #include "parallel.h"
@@ -35,6 +36,26 @@ PYBIND11_MODULE(_core, m) {
   });
   m.def("reset_peak_memory", &reset_peak_memory);
   m.def("empty_cache", &empty_cache);
+  // The functions below take the name of a device that is loaded.
+  const auto device_of = [](const std::string& name) {
+    for (const Device d : {Device::cuda, Device::cuda_emu})
+      if (name == device_name(d)) return d;
+    throw std::invalid_argument(message("[device] device must be cuda or cuda-emu. Received: device=", name));
+  };
+  m.def("load_device", [=](const std::string& name, const std::string& path) { load_device(device_of(name), path.c_str()); },
+        "device"_a, "path"_a);
+  m.def("device_loaded", [=](const std::string& name) { return is_loaded(device_of(name)); }, "device"_a);
+  m.def("device_memory_stats", [=](const std::string& name) {
+    const MemoryStats s = library(device_of(name)).memory_stats();
+    return py::dict("in_use"_a = s.in_use, "peak"_a = s.peak, "cached"_a = s.cached,
+                    "allocations"_a = s.allocations, "system_calls"_a = s.system_calls);
+  }, "device"_a);
+  m.def("device_synchronize", [=](const std::string& name) { library(device_of(name)).synchronize(); }, "device"_a, nogil());
+  m.def("device_empty_cache", [=](const std::string& name) { library(device_of(name)).empty_cache(); }, "device"_a);
+  m.def("device_reset_peak", [=](const std::string& name) { library(device_of(name)).reset_peak_memory(); }, "device"_a);
+  m.def("device_set_stream", [=](const std::string& name, uintptr_t stream) {
+    library(device_of(name)).set_stream(reinterpret_cast<void*>(stream));
+  }, "device"_a, "stream"_a);
   bind_math(m);
   bind_nn(m);
   bind_program(m);

@@ -79,7 +79,7 @@ class PyProgram {
       PyObject* o = inputs[i].ptr();
       if (!is_tensor(o)) return py::none();
       const Tensor& t = unwrap(o);
-      if (t.is_meta() || t.dtype() != p.inputs[i].dtype || !(t.shape() == p.inputs[i].shape)) return py::none();
+      if (t.device() != p.device || t.dtype() != p.inputs[i].dtype || !(t.shape() == p.inputs[i].shape)) return py::none();
     }
     // Everything that is read stays alive, and is copied by who assigns to it meanwhile.
     for (size_t k = 0; k < variables_.size(); ++k) {
@@ -90,7 +90,7 @@ class PyProgram {
         value = value_of(variable);
       }
       Tensor& t = unwrap(value.ptr());
-      if (t.is_meta() || t.bytes() != bytes_[k]) return py::none();
+      if (t.device() != p.device || t.bytes() != bytes_[k]) return py::none();
       p.bind_variable(int64_t(k), t.raw());
       held_.push_back(t);
     }
@@ -98,7 +98,7 @@ class PyProgram {
       held_.push_back(unwrap(inputs[i].ptr()));
       p.bind_input(int64_t(i), held_.back().raw());
     }
-    Tensor block(Shape{p.block_bytes}, DType::uint8);
+    Tensor block(Shape{p.block_bytes}, DType::uint8, p.device);
     p.bind_block(block.raw());
     p.bind_results();
     {
@@ -147,7 +147,7 @@ class PyProgram {
     if (r.ref.place != Place::variable && r.ref.place != Place::input) return program_->result(k);
     const Tensor& t = held_[r.ref.place == Place::variable ? r.ref.index : int64_t(variables_.size()) + r.ref.index];
     t.storage()->refs.fetch_add(1, std::memory_order_relaxed);
-    Tensor y(t.storage(), const_cast<char*>(static_cast<const char*>(t.raw())) + r.ref.offset, r.shape, r.dtype);
+    Tensor y(t.storage(), const_cast<char*>(static_cast<const char*>(t.raw())) + r.ref.offset, r.shape, r.dtype, t.device());
     return t.borrowed() ? y.copy() : y;
   }
 
@@ -171,20 +171,20 @@ struct Described {
   int64_t size[Shape::kMaxRank];
 };
 
-// args: number, count of inputs, count of outputs, their Described, then their pointers.
+// args: number, count of inputs, count of outputs, device, their Described, then their pointers.
 void run_python_step(void (*)(), const std::byte* args) {
-  int64_t head[3];
+  int64_t head[4];
   std::memcpy(head, args, sizeof head);
   const auto* described = reinterpret_cast<const Described*>(args + sizeof head);
   void* const* pointers = reinterpret_cast<void* const*>(described + head[1] + head[2]);
   const auto tensor = [&](int64_t i) {
-    auto* storage = new Storage;
+    auto* storage = new Storage;  // of memory that the program holds
     storage->data = pointers[i];
     storage->borrowed = true;
     storage->release = [](void*) {};
     const Shape shape(described[i].size, int(described[i].rank));
     storage->bytes = shape.numel() * itemsize(DType(described[i].dtype));
-    return Tensor(storage, pointers[i], shape, DType(described[i].dtype));
+    return Tensor(storage, pointers[i], shape, DType(described[i].dtype), Device(head[3]));
   };
   py::gil_scoped_acquire gil;
   py::list inputs;
@@ -195,7 +195,7 @@ void run_python_step(void (*)(), const std::byte* args) {
     Tensor y = tensor(head[1] + i);
     const py::buffer_info info = py::reinterpret_borrow<py::buffer>(results[i]).request();
     check(info.size * info.itemsize == y.bytes(), "[capture] a step of NumPy gave another size than when it was recorded");
-    std::memcpy(y.raw(), info.ptr, y.bytes());
+    write_from_host(y.device(), y.raw(), info.ptr, y.bytes());
   }
 }
 
@@ -208,12 +208,12 @@ py::list record_python(int64_t number, const std::vector<Tensor>& inputs, const 
     const py::buffer_info info = py::reinterpret_borrow<py::buffer>(arrays[i]).request();
     Shape shape;
     for (const auto n : info.shape) shape.push_back(n);
-    Tensor y(shape, dtypes[i]);
-    std::memcpy(y.raw(), info.ptr, y.bytes());
+    Tensor y(shape, dtypes[i], current_device);
+    write_from_host(current_device, y.raw(), info.ptr, y.bytes());
     all.push_back(y);
     results.append(py::reinterpret_steal<py::object>(wrap(y)));
   }
-  const int64_t head[3] = {number, int64_t(inputs.size()), int64_t(arrays.size())};
+  const int64_t head[4] = {number, int64_t(inputs.size()), int64_t(arrays.size()), int64_t(current_device)};
   std::vector<std::byte> args(sizeof head + all.size() * (sizeof(Described) + sizeof(void*)));
   std::memcpy(args.data(), head, sizeof head);
   std::vector<PointerUse> uses;

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <iterator>
+#include <mutex>
 #include <string>
 
 #include "check.h"
@@ -60,6 +61,18 @@ const char* kernel_name(int index) { return kKernelNames[index]; }
 int kernel_count() { return int(std::size(kKernelNames)); }
 
 alignas(64) const std::byte zero_bytes[kZeroBytes] = {};
+
+const void* zeros(Device device) {
+  if (device == Device::cpu) return zero_bytes;
+  static std::mutex mutex;
+  static void* made[kDevices] = {};
+  std::lock_guard lock(mutex);
+  if (void* found = made[int(device)]) return found;
+  void* p = library(device).allocate(kZeroBytes);
+  if (!p) throw MemoryError(message("[memory] out of memory of ", device_name(device), ". Received: bytes=", kZeroBytes));
+  library(device).copy_from_host(p, zero_bytes, kZeroBytes);
+  return made[int(device)] = p;
+}
 
 const Kernels& cpu_kernels() {
   static const Kernels& kernels = *chosen().kernels;

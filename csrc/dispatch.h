@@ -1,5 +1,6 @@
 // Chooses the kernel table of this machine, once per process, and calls kernels through it.
 #pragma once
+#include "device.h"
 #include "kernels.h"
 #include "record.h"
 #include "tensor.h"
@@ -17,16 +18,19 @@ int kernel_count();
 // Memory that is always there and always zero: the source of copies that fill with zeros.
 inline constexpr int kZeroBytes = 64;
 extern const std::byte zero_bytes[kZeroBytes];
+// The like on any device but meta.
+const void* zeros(Device device);
 
 // Runs one kernel on the device. The only way from an op to a kernel, so that a recorder sees it.
 // Nothing runs for meta tensors, whose shapes are all there is to compute.
 template <class... Params, class... Args>
 void launch(Device device, void (*Kernels::*kernel)(Params...), Args... args) {
   if (device == Device::meta) return;
-  const Kernels& table = cpu_kernels();
-  if (hooks.any) [[unlikely]] {
+  const bool on_cpu = device == Device::cpu;
+  const Kernels& table = on_cpu ? cpu_kernels() : device_kernels(device);
+  if (hooks.any || !on_cpu) [[unlikely]] {
     const int index = int(reinterpret_cast<void (*const*)()>(&(table.*kernel)) - reinterpret_cast<void (*const*)()>(&table));
-    return call_hooked(kernel_name(index), index, table.*kernel, std::index_sequence_for<Params...>(),
+    return call_hooked(device, kernel_name(index), index, table.*kernel, std::index_sequence_for<Params...>(),
                        static_cast<Params>(args)...);
   }
   (table.*kernel)(static_cast<Params>(args)...);

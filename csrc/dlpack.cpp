@@ -4,6 +4,7 @@
 #include <new>
 
 #include "check.h"
+#include "device.h"
 #include "tensor_type.h"
 
 namespace fastnn {
@@ -38,7 +39,9 @@ struct DLManagedTensorVersioned {
   uint64_t flags;
   DLTensor tensor;
 };
-constexpr int32_t kCpu = 1;
+constexpr int32_t kCpu = 1, kCuda = 2;
+// Emulated memory is the host's.
+int32_t device_type(const Tensor& t) { return t.device() == Device::cuda ? kCuda : kCpu; }
 constexpr uint64_t kReadOnly = 1, kCopied = 2;
 enum Code : uint8_t { kInt = 0, kUInt = 1, kFloat = 2, kBfloat = 4, kBool = 6 };
 
@@ -79,7 +82,7 @@ Managed* export_tensor(const Tensor& t) {
     e->strides[i] = stride;
     stride *= t.size(i);
   }
-  e->managed.tensor = {const_cast<void*>(t.raw()), {kCpu, 0}, t.rank(), to_dl(t.dtype()), e->shape, e->strides, 0};
+  e->managed.tensor = {const_cast<void*>(t.raw()), {device_type(t), 0}, t.rank(), to_dl(t.dtype()), e->shape, e->strides, 0};
   e->managed.context = e;
   e->managed.deleter = [](Managed* m) { delete static_cast<Export<Managed>*>(m->context); };
   return &e->managed;
@@ -110,7 +113,8 @@ PyObject* import_tensor(PyObject* capsule, const char* name, const char* used) {
   try {
     const DLTensor& d = m->tensor;
     DType dtype = DType::float32;
-    check(d.device.type == kCpu, "[from_dlpack] the tensor must be in CPU memory. Received: device_type=", d.device.type);
+    check(d.device.type == (current_device == Device::cuda ? kCuda : kCpu), "[from_dlpack] the tensor must be in the memory of "
+          "the device in use, ", device_name(current_device), ". Received: device_type=", d.device.type);
     check_type(from_dl(d.dtype, &dtype), "[from_dlpack] the dtype must be a supported one. Received: code=",
                int(d.dtype.code), ", bits=", int(d.dtype.bits), ", lanes=", d.dtype.lanes);
     check(d.ndim >= 0, "[from_dlpack] ndim must not be negative. Received: ndim=", d.ndim);
@@ -125,26 +129,28 @@ PyObject* import_tensor(PyObject* capsule, const char* name, const char* used) {
     }
     char* data = static_cast<char*>(d.data) + d.byte_offset;
     PyObject* y;
-    if (contiguous && n > 0) {
+    check(contiguous || current_device != Device::cuda, "[from_dlpack] a tensor on a GPU must be contiguous.");
+    if (contiguous && n > 0 && current_device != Device::cuda_emu) {
       auto* storage = new Storage;
       storage->data = data;
       storage->bytes = n * itemsize(dtype);
       storage->borrowed = true;
       storage->release = release_import<Managed>;
       storage->owner = m;
-      y = wrap(Tensor(storage, data, shape, dtype));
+      y = wrap(Tensor(storage, data, shape, dtype, current_device));
     } else {
       // Strided: copied element by element, the shape walked as an odometer.
-      Tensor t(shape, dtype);
+      Tensor t(shape, dtype, Device::cpu);
       const int64_t item = itemsize(dtype);
       int64_t index[Shape::kMaxRank] = {};
       for (int64_t i = 0; i < n; ++i) {
         int64_t offset = 0;
-        for (int a = 0; a < d.ndim; ++a) offset += index[a] * d.strides[a];
+        int64_t step = 1;
+        for (int a = d.ndim - 1; a >= 0; step *= shape[a--]) offset += index[a] * (d.strides ? d.strides[a] : step);
         std::memcpy(static_cast<char*>(t.raw()) + i * item, data + offset * item, item);
         for (int a = d.ndim - 1; a >= 0 && ++index[a] == shape[a]; --a) index[a] = 0;
       }
-      y = wrap(std::move(t));
+      y = wrap(to_device(t, current_device));
       if (y && m->deleter) m->deleter(m);
     }
     if (y) PyCapsule_SetName(capsule, used);
@@ -165,15 +171,16 @@ PyObject* tensor_dlpack(PyObject* self, PyObject* args, PyObject* kwargs) {
                                    &copy))
     return nullptr;
   const Tensor& t = unwrap(self);
-  int type = kCpu, id = 0;
+  int type = device_type(t), id = 0;
   if (device != Py_None && !PyTuple_Check(device)) {
     PyErr_Format(PyExc_TypeError, "[dlpack] dl_device must be a tuple (device type, device id) or None. Received: dl_device=%R",
                  device);
     return nullptr;
   }
   if (device != Py_None && !PyArg_ParseTuple(device, "ii", &type, &id)) return nullptr;
-  if (t.is_meta() || type != kCpu || stream != Py_None) {
-    PyErr_SetString(PyExc_BufferError, "[dlpack] the tensor is in CPU memory, which has no streams");
+  if (t.is_meta() || type != device_type(t) || (stream != Py_None && type == kCpu)) {
+    PyErr_SetString(PyExc_BufferError, type == kCpu ? "[dlpack] the tensor is in CPU memory, which has no streams"
+                                                    : "[dlpack] the tensor is in the memory of a GPU");
     return nullptr;
   }
   long major = 0;
@@ -188,7 +195,9 @@ PyObject* tensor_dlpack(PyObject* self, PyObject* args, PyObject* kwargs) {
   const int wants_copy = copy == Py_None ? 0 : PyObject_IsTrue(copy);
   if (wants_copy < 0) return nullptr;
   try {
-    const Tensor shared = wants_copy ? t.copy() : t;
+    // Emulated memory belongs to nobody else.
+    const Tensor shared = t.device() == Device::cuda_emu ? to_device(t, Device::cpu) : wants_copy ? t.copy() : t;
+    if (t.device() == Device::cuda) library(t.device()).synchronize();
     if (major >= 1) {
       auto* m = export_tensor<DLManagedTensorVersioned>(shared);
       m->version = {1, 0};
@@ -203,7 +212,7 @@ PyObject* tensor_dlpack(PyObject* self, PyObject* args, PyObject* kwargs) {
   }
 }
 
-PyObject* tensor_dlpack_device(PyObject*, PyObject*) { return Py_BuildValue("(ii)", int(kCpu), 0); }
+PyObject* tensor_dlpack_device(PyObject* self, PyObject*) { return Py_BuildValue("(ii)", int(device_type(unwrap(self))), 0); }
 
 PyObject* tensor_from_dlpack(PyObject*, PyObject* capsule) {
   if (PyCapsule_IsValid(capsule, "dltensor_versioned"))

@@ -4,9 +4,20 @@
 
 #include "tensor_type.h"
 
-#define FAST(f) (PyCFunction)(void (*)()) f, METH_FASTCALL
+#define FAST(...) (PyCFunction)(void (*)()) fastnn::guarded<__VA_ARGS__>, METH_FASTCALL
 
 namespace fastnn {
+
+// What a function throws becomes Python's exception.
+template <PyObject* (*f)(PyObject*, PyObject* const*, Py_ssize_t)>
+PyObject* guarded(PyObject* self, PyObject* const* args, Py_ssize_t nargs) {
+  try {
+    return f(self, args, nargs);
+  } catch (...) {
+    set_python_error();
+    return nullptr;
+  }
+}
 
 // Larger results are computed without the GIL.
 inline constexpr int64_t kHoldGil = 16384;

@@ -44,7 +44,8 @@ std::string Program::difference(const Program& other) const {
     if (!a.constant) continue;
     const bool same = a.data.borrowed() || b.data.borrowed()
                           ? (a.hash ? a.hash : 0) == (b.hash ? b.hash : 0) && a.data.borrowed() == b.data.borrowed()
-                          : !std::memcmp(a.data.storage()->data, b.data.storage()->data, a.bytes);
+                          : !std::memcmp(HostView(device, a.data.storage()->data, a.bytes).data(),
+                                         HostView(device, b.data.storage()->data, a.bytes).data(), a.bytes);
     if (same) continue;
     for (size_t i = 0; i < operands.size(); ++i)
       if (operands[i].ref.place == Place::value && operands[i].ref.index == int64_t(k))
@@ -129,7 +130,7 @@ void Program::plan() {
       }
       case Place::pinned:
       case Place::zeros: {
-        const void* base = r.place == Place::zeros ? static_cast<const void*>(zero_bytes) : pinned[r.index].storage()->data;
+        const void* base = r.place == Place::zeros ? static_cast<const void*>(zeros(device)) : pinned[r.index].storage()->data;
         const char* p = static_cast<const char*>(base) + r.offset;
         std::memcpy(args.data() + o.at, &p, sizeof p);
         break;
@@ -200,7 +201,7 @@ void Program::bind_block(void* data) { bind(block_base_, block_operands_, data);
 void Program::bind_results() {
   result_memory_.clear();
   for (size_t k = 0; k < result_values_.size(); ++k) {
-    Tensor memory(Shape{values[result_values_[k]].bytes}, DType::uint8);
+    Tensor memory(Shape{values[result_values_[k]].bytes}, DType::uint8, device);
     void* base = nullptr;
     bind(base, result_operands_[k], memory.raw());
     result_memory_.push_back(std::move(memory));
@@ -211,7 +212,10 @@ void Program::run() {
   if (hooks.profiler) {
     for (const Step& s : steps)
       profile_call(*hooks.profiler, s.name, s.kernel, s.label, args.data() + s.args,
-                   [&] { s.run(s.function, args.data() + s.args); });
+                   [&] {
+                     s.run(s.function, args.data() + s.args);
+                     if (device != Device::cpu) library(device).synchronize();
+                   });
     return;
   }
   const std::byte* base = args.data();
@@ -222,7 +226,7 @@ namespace {
 // A view of memory that a handle holds.
 Tensor view(const Tensor& memory, int64_t offset, const Shape& shape, DType dtype) {
   memory.storage()->refs.fetch_add(1, std::memory_order_relaxed);
-  return Tensor(memory.storage(), static_cast<char*>(memory.storage()->data) + offset, shape, dtype);
+  return Tensor(memory.storage(), static_cast<char*>(memory.storage()->data) + offset, shape, dtype, memory.device());
 }
 }  // namespace
 
@@ -235,7 +239,7 @@ Tensor Program::result(int64_t index) const {
     const Tensor t = view(v.data, r.ref.offset, r.shape, r.dtype);
     return t.borrowed() ? t.copy() : t;
   }
-  return Tensor(r.shape, r.dtype);  // nothing in it
+  return Tensor(r.shape, r.dtype, device);  // nothing in it
 }
 
 }  // namespace fastnn

@@ -81,6 +81,7 @@ class Program {
   Tensor result(int64_t index) const;
   void forget_results() { result_memory_.clear(); }
 
+  Device device = Device::cpu;
   std::vector<Step> steps;
   std::vector<Operand> operands;
   std::vector<Value> values;

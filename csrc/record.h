@@ -10,11 +10,9 @@
 #include <vector>
 
 #include "kernel_pointers.h"
+#include "tensor.h"
 
 namespace fastnn {
-
-class Tensor;
-struct Storage;
 
 // A word in the arguments of a host step; compared by what it says.
 struct Text {
@@ -39,6 +37,7 @@ struct Call {
   const std::byte* args;
   int64_t bytes;
   const std::vector<PointerUse>* uses;
+  Device device = Device::cpu;  // of a kernel
 };
 
 class Recorder;
@@ -88,7 +87,7 @@ void pack_one(std::byte* base, int64_t at, P value, std::vector<PointerUse>& use
 }
 
 template <class... Params, size_t... I>
-void call_hooked(const char* name, int kernel, void (*function)(Params...), std::index_sequence<I...> indices,
+void call_hooked(Device device, const char* name, int kernel, void (*function)(Params...), std::index_sequence<I...> indices,
                  Params... params) {
   constexpr auto at = packed_offsets<Params...>();
   alignas(64) std::byte args[at.back() ? at.back() : 8];
@@ -99,7 +98,7 @@ void call_hooked(const char* name, int kernel, void (*function)(Params...), std:
     call_packed(reinterpret_cast<void (*)(Params...)>(f), packed, std::index_sequence_for<Params...>());
   };
   (void)indices;
-  run_hooked({name, kernel, thunk, reinterpret_cast<void (*)()>(function), args, at.back(), &uses});
+  run_hooked({name, kernel, thunk, reinterpret_cast<void (*)()>(function), args, at.back(), &uses, device});
 }
 
 // Runs a function of the host on tensors' memory (a check of values, a copy) so that a program can
@@ -107,7 +106,7 @@ void call_hooked(const char* name, int kernel, void (*function)(Params...), std:
 template <class... Params, class... Args>
 void host_step(const char* name, void (*function)(Params...), Args... args) {
   if (hooks.any) [[unlikely]]
-    return call_hooked(name, -1, function, std::index_sequence_for<Params...>(), static_cast<Params>(args)...);
+    return call_hooked(Device::cpu, name, -1, function, std::index_sequence_for<Params...>(), static_cast<Params>(args)...);
   function(static_cast<Params>(args)...);
 }
 

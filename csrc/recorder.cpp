@@ -4,6 +4,7 @@
 #include <unordered_set>
 
 #include "check.h"
+#include "device.h"
 #include "dispatch.h"
 #include "profile.h"
 #include "program.h"
@@ -26,7 +27,17 @@ void note_argument(const Tensor& t) { hooks.recorder->argument(t); }
 
 void run_hooked(const Call& call) {
   if (hooks.recorder) hooks.recorder->add(call);
-  const auto run = [&] { call.run(call.function, call.args); };
+  const auto run = [&] {
+    if (call.device == Device::cpu) return call.run(call.function, call.args);
+    // A pointer to the wrong memory must not reach a kernel.
+    std::vector<const void*> pointers;
+    for (const PointerUse& u : *call.uses) pointers.push_back(u.pointer);
+    const DeviceLibrary& lib = library(call.device);
+    lib.verify(pointers.data(), int64_t(pointers.size()), false);
+    call.run(call.function, call.args);
+    lib.verify(pointers.data(), int64_t(pointers.size()), true);
+    if (hooks.profiler) lib.synchronize();
+  };
   if (!hooks.profiler) return run();
   profile_call(*hooks.profiler, call.name, call.kernel, hooks.label, call.args, run);
 }
@@ -58,6 +69,7 @@ uint64_t hash_bytes(const void* data, int64_t bytes) {
 
 Recorder::Recorder(std::vector<Tensor> inputs, std::vector<Range> variables)
     : program_(new Program), inputs_(std::move(inputs)) {
+  program_->device = current_device;
   for (const Tensor& x : inputs_) program_->inputs.push_back({x.shape(), x.dtype()});
   for (size_t k = 0; k < variables.size(); ++k)
     variables_[address(variables[k].data)] = {variables[k].bytes, int64_t(k)};
@@ -142,7 +154,7 @@ int64_t Recorder::use(Live& live, bool written) {
     v.bytes = live.bytes;
     v.constant = live.is_constant;
     v.data = live.constant;
-    if (v.constant && v.data.borrowed()) v.hash = hash_bytes(v.data.raw(), v.data.bytes());
+    if (v.constant && v.data.borrowed()) v.hash = hash_bytes(HostView(v.data).data(), v.data.bytes());
     if (!v.constant && !written) fail("a call reads memory that no recorded call has written");
     program_->values.push_back(v);
   }
@@ -190,8 +202,8 @@ bool Recorder::resolve(const void* pointer, bool written, Ref* ref) {
       return !written;
     }
   }
-  if (pointer >= zero_bytes && pointer < zero_bytes + kZeroBytes) {
-    *ref = {Place::zeros, 0, int64_t(p - address(zero_bytes))};
+  if (const uintptr_t begin = address(zeros(program_->device)); p >= begin && p < begin + kZeroBytes) {
+    *ref = {Place::zeros, 0, int64_t(p - begin)};
     return !written;
   }
   return false;
@@ -240,7 +252,8 @@ std::unique_ptr<Program> Recorder::finish(const std::vector<Tensor>& results,
     program.operands.push_back({args, to, true});
     program.operands.push_back({args + 8, from, false});
     using Copy = void (*)(void*, const void*, int64_t);
-    const Copy copy = [](void* y, const void* x, int64_t n) { std::memmove(y, x, n); };
+    const Copy on_cpu = [](void* y, const void* x, int64_t n) { std::memmove(y, x, n); };
+    const Copy copy = now.device() == Device::cpu ? on_cpu : library(now.device()).copy_within;
     const Thunk thunk = [](void (*f)(), const std::byte* packed) {
       call_packed(reinterpret_cast<Copy>(f), packed, std::make_index_sequence<3>());
     };

@@ -5,6 +5,7 @@
 #include <ostream>
 
 #include "check.h"
+#include "device.h"
 #include "memory.h"
 #include "record.h"
 
@@ -66,11 +67,36 @@ Tensor::Tensor(const Shape& shape, DType dtype, Device device) : shape_(shape), 
   if (empty) n = 0;
   if (device == Device::meta) return;
   check(n <= kMaxElements, "[shape] a tensor must have at most 2^48 elements. Received: shape=", shape);
+  if (device != Device::cpu) {
+    allocate_on_device(n * fastnn::itemsize(dtype));
+    return;
+  }
   const int64_t bytes = n * fastnn::itemsize(dtype) + kHeader;
   void* block = allocate(bytes);
   storage_ = new (block) Storage;
   storage_->bytes = bytes;
   storage_->data = data_ = static_cast<char*>(block) + kHeader;
+  if (hooks.recorder) [[unlikely]] note_created(storage_);
+}
+
+namespace {
+template <Device device>
+void free_on_device(void* owner) {
+  const auto* storage = static_cast<const Storage*>(owner);
+  library(device).deallocate(storage->data, std::max<int64_t>(storage->bytes, 1));
+}
+}  // namespace
+
+// The header of device memory lives on the host.
+void Tensor::allocate_on_device(int64_t bytes) {
+  const DeviceLibrary& lib = library(device_);
+  void* block = lib.allocate(std::max<int64_t>(bytes, 1));
+  if (!block) throw MemoryError(message("[memory] out of memory of ", device_name(device_), ". Received: bytes=", bytes));
+  storage_ = new Storage;
+  storage_->bytes = bytes;
+  storage_->data = data_ = block;
+  storage_->owner = storage_;
+  storage_->release = device_ == Device::cuda ? free_on_device<Device::cuda> : free_on_device<Device::cuda_emu>;
   if (hooks.recorder) [[unlikely]] note_created(storage_);
 }
 
@@ -90,11 +116,14 @@ namespace {
 void move_bytes(void* to, const void* from, int64_t bytes) { std::memmove(to, from, bytes); }
 }  // namespace
 
-void copy_bytes(void* to, const void* from, int64_t bytes) { host_step("copy_bytes", move_bytes, to, from, bytes); }
+void copy_bytes(Device device, void* to, const void* from, int64_t bytes) {
+  const auto move = device == Device::cpu ? move_bytes : library(device).copy_within;
+  host_step("copy_bytes", move, to, from, bytes);
+}
 
 Tensor Tensor::copy() const {
   Tensor y(shape_, dtype_, device_);
-  if (!is_meta() && numel()) copy_bytes(y.data_, data_, bytes());
+  if (!is_meta() && numel()) copy_bytes(device_, y.data_, data_, bytes());
   return y;
 }
 
@@ -155,7 +184,10 @@ int64_t first_outside(const T* x, int64_t n, int64_t low, int64_t high) {
 }
 
 // Throws at the first value outside [low, high): a ValueError for class labels, else an IndexError.
-void check_values(Text op, Text name, const void* x, int64_t wide, int64_t n, int64_t low, int64_t high, int64_t labels) {
+void check_values(Text op, Text name, int64_t device, const void* data, int64_t wide, int64_t n, int64_t low, int64_t high,
+                  int64_t labels) {
+  const HostView view(Device(device), data, n * (wide ? 8 : 4));
+  const void* x = view.data();
   const auto* x64 = static_cast<const int64_t*>(x);
   const auto* x32 = static_cast<const int32_t*>(x);
   const int64_t at = wide ? first_outside(x64, n, low, high) : first_outside(x32, n, low, high);
@@ -168,7 +200,7 @@ void check_values(Text op, Text name, const void* x, int64_t wide, int64_t n, in
 
 void check_range(const char* op, const char* name, const Tensor& x, int64_t low, int64_t high, bool labels) {
   if (x.is_meta() || x.numel() == 0) return;
-  host_step("check_values", check_values, Text{op}, Text{name}, x.raw(), int64_t(x.dtype() == DType::int64), x.numel(), low,
+  host_step("check_values", check_values, Text{op}, Text{name}, int64_t(x.device()), x.raw(), int64_t(x.dtype() == DType::int64), x.numel(), low,
             high, int64_t(labels));
 }
 }  // namespace

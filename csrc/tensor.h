@@ -21,7 +21,7 @@ const char* dtype_name(DType dtype);
 std::ostream& operator<<(std::ostream& out, DType dtype);
 
 // `meta` tensors have a shape and no data: ops on them only infer shapes and dtypes.
-enum class Device : uint8_t { cpu, meta };
+enum class Device : uint8_t { cpu, meta, cuda, cuda_emu };
 
 class Shape {
  public:
@@ -128,6 +128,7 @@ class Tensor {
 
  private:
   void release();
+  void allocate_on_device(int64_t bytes);
   Storage* storage_ = nullptr;
   void* data_ = nullptr;
   Shape shape_;
@@ -135,7 +136,7 @@ class Tensor {
   Device device_ = Device::cpu;
 };
 
-// A copy of bytes that may overlap.
-void copy_bytes(void* to, const void* from, int64_t bytes);
+// A copy of bytes that may overlap, within a device.
+void copy_bytes(Device device, void* to, const void* from, int64_t bytes);
 
 }  // namespace fastnn

@@ -39,7 +39,7 @@ std::string python_place() {
 // How Python's struct module writes each dtype; bfloat16 has no letter.
 constexpr const char* kFormat[kDTypes] = {"?", "b", "h", "i", "q", "B", "H", "I", "Q", "e", nullptr, "f", "d"};
 PyObject* dtype_names[kDTypes];
-PyObject* device_names[2];
+PyObject* device_names[kDevices];
 
 // Ops are being recorded in this thread when positive: the number of active tapes.
 thread_local int recording = 0;
@@ -98,7 +98,7 @@ PyObject* require_values(PyObject* o) {
 PyObject* get_array_interface(PyObject* o, void*) {
   const Tensor& t = unwrap(o);
   const int d = int(t.dtype());
-  if (t.is_meta() || !kFormat[d]) {
+  if (t.is_meta() || !kFormat[d] || t.device() != Device::cpu) {
     PyErr_SetString(PyExc_AttributeError, "__array_interface__");
     return nullptr;
   }
@@ -112,7 +112,9 @@ PyObject* get_array_interface(PyObject* o, void*) {
                        PyLong_FromVoidPtr(const_cast<void*>(t.raw())), Py_True, "version", 3);
 }
 
+// Values of another device are copied for as long as the buffer is held.
 struct BufferInfo {
+  Tensor on_host;
   Py_ssize_t shape[Shape::kMaxRank], strides[Shape::kMaxRank];
 };
 
@@ -127,6 +129,13 @@ int get_buffer(PyObject* o, Py_buffer* view, int flags) {
   }
   note_read(t, "a NumPy array or buffer of its values");
   auto* info = new BufferInfo;
+  try {
+    info->on_host = to_device(t, Device::cpu);
+  } catch (...) {
+    delete info;
+    set_python_error();
+    return -1;
+  }
   Py_ssize_t stride = itemsize(t.dtype());
   view->itemsize = stride;
   for (int i = t.rank() - 1; i >= 0; --i) {
@@ -134,7 +143,7 @@ int get_buffer(PyObject* o, Py_buffer* view, int flags) {
     info->strides[i] = stride;
     stride *= t.size(i);
   }
-  view->buf = const_cast<void*>(t.raw());
+  view->buf = const_cast<void*>(std::as_const(info->on_host).raw());
   view->len = t.bytes();
   view->readonly = 1;
   view->format = flags & PyBUF_FORMAT ? const_cast<char*>(kFormat[int(t.dtype())]) : nullptr;
@@ -157,7 +166,7 @@ Py_ssize_t length(PyObject* o) {
 // item(): the only element as a Python scalar.
 PyObject* item(PyObject* o, PyObject*) {
   if (!require_values(o)) return nullptr;
-  const Tensor& t = unwrap(o);
+  Tensor t = unwrap(o);
   if (t.numel() != 1) {
     PyErr_SetString(PyExc_ValueError,
                     message("[tensor] only a tensor of one element is a Python scalar. Received: shape=", t.shape())
@@ -165,6 +174,12 @@ PyObject* item(PyObject* o, PyObject*) {
     return nullptr;
   }
   note_read(t, "a Python number");
+  try {
+    t = to_device(t, Device::cpu);
+  } catch (...) {
+    set_python_error();
+    return nullptr;
+  }
   switch (t.dtype()) {
     case DType::boolean: return PyBool_FromLong(*t.data<bool>());
     case DType::int8: return PyLong_FromLong(*t.data<int8_t>());
@@ -280,6 +295,17 @@ bool parse_dtype(PyObject* name, DType* dtype) {
   return false;
 }
 
+// The name of a device that can be computed on.
+bool parse_device(PyObject* name, Device* device) {
+  for (int d = 0; d < kDevices; ++d)
+    if (PyUnicode_Check(name) && PyUnicode_CompareWithASCIIString(name, device_name(Device(d))) == 0) {
+      *device = Device(d);
+      if (*device == Device::cpu || is_loaded(*device)) return true;
+    }
+  PyErr_Format(PyExc_ValueError, "[device] device must be the name of a loaded device. Received: device=%R", name);
+  return false;
+}
+
 // A Python object holds borrowed memory alive; it may be let go by a thread without the GIL.
 void release_view(void* owner) {
   if (!Py_IsInitialized()) return;
@@ -309,7 +335,7 @@ PyObject* from_buffer(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
     for (int i = 0; i < view->ndim; ++i) shape.push_back(view->shape[i]);
     check(view->itemsize == itemsize(dtype), "[tensor] the array's items must have the size of ", dtype,
           ". Received: itemsize=", view->itemsize);
-    if (PyObject_IsTrue(args[2]) && view->len > 0) {
+    if (PyObject_IsTrue(args[2]) && view->len > 0 && current_device == Device::cpu) {
       auto* storage = new Storage;
       storage->data = view->buf;
       storage->bytes = view->len;
@@ -320,8 +346,8 @@ PyObject* from_buffer(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
       if (hooks.recorder) note_host_data(t);
       return wrap(std::move(t));
     }
-    Tensor t(shape, dtype);
-    if (view->len) std::memcpy(t.raw(), view->buf, view->len);
+    Tensor t(shape, dtype, current_device);
+    write_from_host(current_device, t.raw(), view->buf, view->len);
     PyBuffer_Release(view);
     delete view;
     if (hooks.recorder) note_host_data(t);
@@ -397,7 +423,8 @@ PyObject* full(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
       case DType::float16: fill(float_to_float16(float(f))); break;
       case DType::bfloat16: fill(float_to_bfloat16(float(f))); break;
     }
-    if (hooks.recorder) note_host_data(t);
+    if (current_device != Device::cpu) t = to_device(t, current_device);
+    else if (hooks.recorder) note_host_data(t);
     return wrap(std::move(t));
   } catch (...) {
     set_python_error();
@@ -471,12 +498,12 @@ PyObject* copy_into(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
     return nullptr;
   }
   Tensor &to = unwrap(args[0]), &from = unwrap(args[1]);
-  if (!(to.shape() == from.shape()) || to.dtype() != from.dtype() || to.is_meta() || from.is_meta()) {
-    PyErr_SetString(PyExc_ValueError, "copy_into needs equal shapes and dtypes");
+  if (!(to.shape() == from.shape()) || to.dtype() != from.dtype() || to.is_meta() || to.device() != from.device()) {
+    PyErr_SetString(PyExc_ValueError, "copy_into needs equal shapes, dtypes and devices");
     return nullptr;
   }
   if (hooks.recorder) note_argument(from);
-  copy_bytes(to.raw(), from.raw(), to.bytes());
+  copy_bytes(to.device(), to.raw(), from.raw(), to.bytes());
   Py_RETURN_NONE;
 }
 
@@ -514,6 +541,41 @@ PyObject* bitcast(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
     return nullptr;
   }
 }
+
+// to_device(tensor, device): the values on a device, which must be loaded.
+PyObject* move_to_device(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
+  Device device;
+  if (nargs != 2 || !is_tensor(args[0])) {
+    PyErr_SetString(PyExc_TypeError, "to_device takes (tensor, device)");
+    return nullptr;
+  }
+  if (!parse_device(args[1], &device)) return nullptr;
+  try {
+    const Tensor& t = unwrap(args[0]);
+    if (!t.is_meta()) note_read(t, "the values for another device");
+    return wrap(to_device(t, device));
+  } catch (...) {
+    set_python_error();
+    return nullptr;
+  }
+}
+
+// set_device(device, whole_process): what ops of this thread work on from now on; returns the device before.
+PyObject* set_device(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
+  Device device;
+  if (nargs != 2) {
+    PyErr_SetString(PyExc_TypeError, "set_device takes (device, whole_process)");
+    return nullptr;
+  }
+  if (!parse_device(args[0], &device)) return nullptr;
+  const int process = PyObject_IsTrue(args[1]);
+  if (process < 0) return nullptr;
+  const Device before = current_device;
+  if (process) set_process_device(device);
+  else current_device = device;
+  return Py_NewRef(device_names[int(before)]);
+}
+PyObject* get_current_device(PyObject*, PyObject*) { return Py_NewRef(device_names[int(current_device)]); }
 
 // unique(tensor): whether nobody but this Python object holds the storage.
 PyObject* unique(PyObject*, PyObject* o) {
@@ -567,6 +629,9 @@ PyMethodDef functions[] = {
     {"copy_into", FAST(copy_into), "copy_into(target: Tensor, source: Tensor) -> None"},
     {"clone", clone, METH_O, "clone(tensor: Tensor) -> Tensor"},
     {"bitcast", FAST(bitcast), "bitcast(tensor: Tensor, dtype: str) -> Tensor"},
+    {"to_device", FAST(move_to_device), "to_device(tensor: Tensor, device: str) -> Tensor"},
+    {"set_device", FAST(set_device), "set_device(device: str, whole_process: bool) -> str"},
+    {"current_device", get_current_device, METH_NOARGS, "current_device() -> str"},
     {"unique", unique, METH_O, "unique(tensor: Tensor) -> bool"},
     {"record", FAST(record), "record(y: object, parents: tuple, vjp: object) -> object"},
     {"set_recorder", set_recorder, METH_O, "set_recorder(recorder: object) -> None"},
@@ -601,11 +666,21 @@ void set_python_error() {
     PyErr_SetString(PyExc_IndexError, e.what());
   } catch (const MemoryError& e) {
     PyErr_SetString(PyExc_MemoryError, e.what());
+  } catch (const std::invalid_argument& e) {
+    PyErr_SetString(PyExc_ValueError, e.what());
+  } catch (const std::runtime_error& e) {  // of a device
+    PyErr_SetString(PyExc_RuntimeError, e.what());
   } catch (const std::bad_alloc&) {
     PyErr_NoMemory();
   } catch (const std::exception& e) {
     PyErr_SetString(PyExc_ValueError, e.what());
   }
+}
+
+void wrong_device(const Tensor& t) {
+  check(false, "[device] a tensor must be on the device in use: with fastnn.device(...) or tensor.to(...) change one of them. "
+        "Received: tensor.device=", device_name(t.device()), ", device in use=", device_name(current_device));
+  __builtin_unreachable();
 }
 
 void note_read(const Tensor& t, const char* what) {
@@ -616,8 +691,7 @@ void note_read(const Tensor& t, const char* what) {
 
 bool add_tensor_type(PyObject* module) {
   for (int d = 0; d < kDTypes; ++d) dtype_names[d] = PyUnicode_InternFromString(dtype_name(DType(d)));
-  device_names[0] = PyUnicode_InternFromString("cpu");
-  device_names[1] = PyUnicode_InternFromString("meta");
+  for (int d = 0; d < kDevices; ++d) device_names[d] = PyUnicode_InternFromString(device_name(Device(d)));
   tensor_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&spec));
   return tensor_type && PyModule_AddObjectRef(module, "Tensor", reinterpret_cast<PyObject*>(tensor_type)) == 0 &&
          PyModule_AddFunctions(module, functions) == 0;

@@ -3,6 +3,7 @@
 #pragma once
 #include <Python.h>
 
+#include "device.h"
 #include "record.h"
 #include "tensor.h"
 
@@ -31,10 +32,14 @@ void set_python_error();
 // layer applied to symbolic tensors runs with its variables and constants as they are.
 extern thread_local bool inferring;
 
+// ValueError: ops take tensors of the current device.
+[[noreturn]] void wrong_device(const Tensor& t);
+
 // A Python tensor as the argument of an op.
 inline Tensor argument(PyObject* o) {
   const Tensor& t = unwrap(o);
   if (hooks.recorder) [[unlikely]] note_argument(t);
+  if (t.device() != current_device && !t.is_meta()) [[unlikely]] wrong_device(t);
   return inferring && !t.is_meta() ? Tensor(t.shape(), t.dtype(), Device::meta) : t;
 }
 

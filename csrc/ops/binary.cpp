@@ -126,7 +126,7 @@ Tensor add_n(const std::vector<Tensor>& terms) {
     check_float32("add_n", "x", x);
     check_shape("add_n", "x", x, terms[0].shape());
   }
-  Device device = Device::cpu;
+  Device device = terms[0].device();
   for (const Tensor& x : terms)
     if (x.is_meta()) device = Device::meta;
   Tensor y(terms[0].shape(), DType::float32, device);

@@ -13,16 +13,15 @@ Tensor cast(const Tensor& x, DType dtype) {
 
 namespace {
 
-double number_at(const void* x, int64_t dtype, int64_t position) {
+double number_at(const void* item, int64_t dtype) {
   double y;
-  const char* item = static_cast<const char*>(x) + position * itemsize(DType(dtype));
   cpu_kernels().cast(dtype, int64_t(DType::float64), item, &y, 1);
   return y;
 }
 
 // The shape of what was read and the limits it must keep; labels are told by row.
 struct IndexRule {
-  int64_t dtype, limit, wrap, labels, rank;
+  int64_t device, dtype, limit, wrap, labels, rank;
   int64_t size[Shape::kMaxRank];
 };
 template <class F>
@@ -30,9 +29,11 @@ void for_each_pointer(IndexRule&, F) {}
 
 // Throws if the kernel read_indices has found something: *bad is its first position, or -1.
 void check_indices(Text op, Text name, IndexRule rule, const void* x, const int64_t* bad) {
-  const int64_t at = *bad;
+  const Device device = Device(rule.device);
+  const int64_t at = *static_cast<const int64_t*>(HostView(device, bad, sizeof *bad).data());
   if (at < 0) return;
-  const double value = number_at(x, rule.dtype, at);
+  const char* item = static_cast<const char*>(x) + at * itemsize(DType(rule.dtype));
+  const double value = number_at(HostView(device, item, itemsize(DType(rule.dtype))).data(), rule.dtype);
   check(value - value == 0 && double(int64_t(value)) == value, "[", op.chars, "] ", name.chars,
         " must hold whole numbers. Received: ", name.chars, "[", at, "]=", value, " (position in row-major order)");
   check(!rule.labels, "[", op.chars, "] ", name.chars, " must hold classes in [0, ", rule.limit, "). Received: ", name.chars, "[",
@@ -52,10 +53,10 @@ void check_indices(Text op, Text name, IndexRule rule, const void* x, const int6
 Tensor read(const char* op, const char* name, const Tensor& x, int64_t limit, bool wrap, bool labels) {
   Tensor y(x.shape(), DType::int64, x.device());
   if (x.numel() == 0 || x.is_meta()) return y;
-  Tensor bad({1}, DType::int64);
+  Tensor bad({1}, DType::int64, x.device());
   launch(x.device(), &Kernels::read_indices, int64_t(x.dtype()), x.raw(), y.mut<int64_t>(), x.numel(), limit, int64_t(wrap),
          bad.mut<int64_t>());
-  IndexRule rule{int64_t(x.dtype()), limit, wrap, labels, x.rank(), {}};
+  IndexRule rule{int64_t(x.device()), int64_t(x.dtype()), limit, wrap, labels, x.rank(), {}};
   for (int a = 0; a < x.rank(); ++a) rule.size[a] = x.size(a);
   host_step("check_indices", check_indices, Text{op}, Text{name}, rule, x.raw(), bad.data<int64_t>());
   return y;

@@ -58,7 +58,7 @@ void fill(Tensor& y, const void* value, int64_t offset, int64_t count) {
 
 Tensor zeros(const Shape& shape, DType dtype, Device device) {
   Tensor y(shape, dtype, device);
-  fill(y, zero_bytes, 0, y.numel());
+  fill(y, zeros(y.device()), 0, y.numel());
   return y;
 }
 

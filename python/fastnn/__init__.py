@@ -1,7 +1,15 @@
 """fastnn: Keras-style deep learning in one small native wheel."""
 import importlib
+import os
 
-from . import _core, config, ops, utils
+from . import _core
+
+if os.environ.get("FASTNN_DEVICE"):
+    from .scopes import set_device
+
+    set_device(os.environ["FASTNN_DEVICE"])
+
+from . import config, ops, utils
 from ._core import Tensor, empty_cache, isa, memory_stats, num_threads, reset_peak_memory, set_num_threads
 from .autograd import GradientTape, custom_gradient, stop_gradient
 from .symbolic import KerasTensor
@@ -11,7 +19,7 @@ from .version import __version__
 
 # Loaded when first used, so that scripts that only want the ops start fast.
 _MODULES = (
-    "activations", "applications", "backend", "callbacks", "constraints", "datasets", "dtype_policies", "initializers", "keras",
+    "activations", "applications", "backend", "callbacks", "constraints", "cuda", "datasets", "dtype_policies", "initializers", "keras",
     "layers", "losses", "metrics", "mixed_precision", "models", "optimizers", "preprocessing", "random", "regularizers",
     "saving", "tree",
 )

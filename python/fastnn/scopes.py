@@ -1,21 +1,67 @@
 """The device that code runs on."""
 
+import re
+from pathlib import Path
 
-class device:
-    """A `with` block on a device. "cpu", "cpu:0" and None are known here.
+from . import _core
+
+_TYPES = {"cpu": "cpu", "cuda": "cuda", "gpu": "cuda", "cuda-emu": "cuda-emu"}
+
+
+def library_path(name):
+    """Where the library of a device is, which is there only if it was built."""
+    return Path(_core.__file__).with_name(f"_{name.replace('-', '_')}.so")
+
+
+def load(name):
+    """Make a device ready; nothing happens if it is.
 
     Raises:
-        ValueError: there is no such device.
+        ValueError: it was not built, or this machine cannot use it.
+    """
+    if name == "cpu" or _core.device_loaded(name):
+        return
+    path = library_path(name)
+    if not path.exists():
+        raise ValueError(f"[device] this build of fastnn must have the device: -DFASTNN_{name.upper().replace('-', '_')}=ON "
+                         f"builds it. Received: device={name!r}")
+    _core.load_device(name, str(path))
+
+
+def _standardize(device_name):
+    text = "cpu" if device_name is None else str(device_name)
+    match = re.fullmatch(r"/?(?:device:)?([a-z-]+)(?::(\d+))?", text.lower())
+    if not match or match[1] not in _TYPES or (match[1] != "cpu" and match[2] not in (None, "0")):
+        raise ValueError("[device] device must be cpu, cuda (or gpu) or cuda-emu, with :0 behind it or nothing. "
+                         f"Received: {device_name!r}")
+    return _TYPES[match[1]]
+
+
+class device:
+    """A `with` block on a device: tensors made in it are there, and its ops take tensors that are there.
+
+    Args:
+        device_name: `"cpu"`, `"cuda"` (or `"gpu"`), `"cuda-emu"` (CUDA kernels run by the CPU, in builds for
+            tests), each also as `"cuda:0"`; None is the CPU.
+
+    Raises:
+        ValueError: there is no such device, or it was not built, or this machine cannot use it.
     """
 
     def __init__(self, device_name):
-        name = "cpu" if device_name is None else str(device_name).lower().lstrip("/").removeprefix("device:")
-        if name.split(":")[0] != "cpu":
-            raise ValueError(f"[device] there is no such device; this build computes on the CPU. Received: {device_name!r}")
-        self.name = name
+        self.name = _standardize(device_name)
+        load(self.name)
 
     def __enter__(self):
+        self._outer = _core.set_device(self.name, False)
         return self
 
     def __exit__(self, *_):
-        pass
+        _core.set_device(self._outer, False)
+
+
+def set_device(device_name):
+    """Like `device`, for the whole process from now on. `FASTNN_DEVICE` in the environment does it at import."""
+    name = _standardize(device_name)
+    load(name)
+    _core.set_device(name, True)

@@ -210,6 +210,13 @@ def _repr(self):
     return f"<Tensor shape={self.shape} dtype={self.dtype}, values=\n{values}>"
 
 
+def _to(self, device):
+    """The same values on a device, "cpu", "cuda" or "cuda-emu"; gradients do not pass."""
+    from . import scopes
+
+    return _core.to_device(self, scopes.device(device).name)
+
+
 def _iterate(self):
     if self.ndim == 0:
         raise TypeError("[tensor] a tensor with no dimensions cannot be iterated over")
@@ -222,6 +229,7 @@ Tensor.__repr__ = _repr
 Tensor.__iter__ = _iterate
 Tensor.__hash__ = object.__hash__
 Tensor.numpy = lambda self: to_numpy(self)
+Tensor.to = _to
 Tensor.tolist = lambda self: to_numpy(self).tolist()
 Tensor.__format__ = lambda self, spec: format(self.item() if self.ndim == 0 else str(self), spec)
 Tensor.__copy__ = lambda self: self.alias()

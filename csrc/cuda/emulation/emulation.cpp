@@ -1,0 +1,352 @@
+#include "emulation.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <memory>
+#include <random>
+#include <vector>
+
+#include "fiber.h"
+
+thread_local dim3 threadIdx, blockIdx, blockDim, gridDim;
+
+namespace fastnn::emulation {
+namespace {
+
+enum class State { ready, at_barrier, in_exchange, done };
+
+struct AsyncCopy {
+  void* shared;
+  const void* global;
+  int bytes, filled, group;
+};
+
+struct Thread {
+  Fiber fiber;
+  dim3 index;
+  int number = 0;
+  State state = State::ready;
+  const char* barrier_file = nullptr;
+  int barrier_line = 0;
+  std::vector<AsyncCopy> copies;
+  int groups = 0;
+};
+
+// One exchange at a time in a warp: lanes put their values down, the last one lets all of them read.
+struct Warp {
+  unsigned arrived = 0, masks[kWarp] = {};
+  const char* what[kWarp] = {};
+  unsigned char values[kWarp][64];
+  uint64_t generation = 0;
+  int reading = 0;
+};
+
+struct Shared {
+  const void* tag;
+  size_t bytes;
+  void* data;
+};
+
+struct Block {
+  std::vector<Thread> threads;
+  std::vector<Warp> warps;
+  std::vector<Shared> shared;
+  void* dynamic = nullptr;
+  size_t dynamic_bytes = 0, static_bytes = 0;
+  int current = -1, done = 0, waiting = 0, barriers = 0;
+  Fiber scheduler;
+  void (*body)(void*) = nullptr;
+  void* arguments = nullptr;
+  std::string error;
+  char barrier_object[2];
+
+  ~Block() { free_shared(); }
+  // Each in memory of its own, so that a sanitizer sees what runs over its end; 0xff is a NaN.
+  static void* poisoned(size_t bytes) {
+    void* p = std::malloc(std::max<size_t>(bytes, 1));
+    std::memset(p, 0xff, bytes);
+    return p;
+  }
+  void free_shared() {
+    for (Shared& s : shared) std::free(s.data);
+    shared.clear();
+    std::free(dynamic);
+    dynamic = nullptr;
+    static_bytes = 0;
+  }
+};
+
+thread_local Block* block = nullptr;
+
+Thread& self() { return block->threads[block->current]; }
+
+void to_scheduler() { self().fiber.leave(block->scheduler, self().state == State::done); }
+
+void thread_main() {
+  block->scheduler.arrived_first();
+  block->body(block->arguments);
+  {
+    Untracked untracked;
+    if (!self().copies.empty()) block->error = "a thread ends with cp.async copies that it has not waited for";
+    self().state = State::done;
+    ++block->done;
+  }
+  Fiber::release(&block->done);
+  to_scheduler();
+  std::abort();  // a finished thread is not resumed
+}
+
+void resume(int number) {
+  block->current = number;
+  Thread& t = block->threads[number];
+  threadIdx = t.index;
+  block->scheduler.enter(t.fiber);
+}
+
+std::string place() {
+  return " in block (" + std::to_string(blockIdx.x) + ", " + std::to_string(blockIdx.y) + ", " +
+         std::to_string(blockIdx.z) + ")";
+}
+[[noreturn]] void raise(const std::string& why) { throw Error("[cuda-emu] " + why + place()); }
+
+// The barrier opens when every thread stands at it, all at the same one.
+bool open_barrier() {
+  Block& b = *block;
+  if (!b.waiting || b.waiting + b.done != int(b.threads.size())) return false;
+  if (b.done) raise("__syncthreads() is not reached by all threads of the block: some have ended");
+  const Thread& first = b.threads[0];
+  for (const Thread& t : b.threads)
+    if (t.barrier_line != first.barrier_line || t.barrier_file != first.barrier_file)
+      raise("divergent __syncthreads(): lines " + std::to_string(first.barrier_line) + " and " +
+            std::to_string(t.barrier_line) + " of " + first.barrier_file);
+  b.waiting = 0;
+  b.barriers ^= 1;
+  for (Thread& t : b.threads) t.state = State::ready;
+  return true;
+}
+
+// Each warp runs as far as it can before the next one does: round robin would hide missing barriers.
+void run_block(std::mt19937& random) {
+  Block& b = *block;
+  const int n = int(b.threads.size()), warps = (n + kWarp - 1) / kWarp;
+  b.done = b.waiting = 0;
+  b.warps.assign(warps, Warp());
+  b.free_shared();
+  if (b.dynamic_bytes) b.dynamic = Block::poisoned(b.dynamic_bytes);
+  for (int i = 0; i < n; ++i) {
+    Thread& t = b.threads[i];
+    t.number = i;
+    t.index = dim3(i % blockDim.x, i / blockDim.x % blockDim.y, i / (blockDim.x * blockDim.y));
+    t.state = State::ready;
+    t.copies.clear();
+    t.groups = 0;
+    t.fiber.start(thread_main);
+  }
+  const Order order = options().order;
+  std::vector<int> turn(warps), lanes(kWarp);
+  for (int w = 0; w < warps; ++w) turn[w] = order == Order::reverse ? warps - 1 - w : w;
+  while (b.done < n) {
+    if (order == Order::shuffled) std::shuffle(turn.begin(), turn.end(), random);
+    bool progress = false;
+    for (int w : turn) {
+      const int low = w * kWarp, count = std::min(n - low, kWarp);
+      for (int k = 0; k < count; ++k) lanes[k] = order == Order::reverse ? count - 1 - k : k;
+      if (order == Order::shuffled) std::shuffle(lanes.begin(), lanes.begin() + count, random);
+      for (bool again = true; again;) {
+        again = false;
+        for (int k = 0; k < count; ++k) {
+          if (b.threads[low + lanes[k]].state != State::ready) continue;
+          progress = again = true;
+          resume(low + lanes[k]);
+          if (!b.error.empty()) raise(b.error);
+        }
+      }
+    }
+    progress |= open_barrier();
+    if (!progress && b.done < n) raise("deadlock: divergent __syncthreads() or a warp collective that misses a lane");
+  }
+}
+
+}  // namespace
+
+Options& options() {
+  static Options chosen = [] {
+    Options o;
+    const auto get = [](const char* name) { const char* v = std::getenv(name); return std::string(v ? v : ""); };
+    if (get("FASTNN_EMU_ORDER") == "reverse") o.order = Order::reverse;
+    if (get("FASTNN_EMU_ORDER") == "shuffled") o.order = Order::shuffled;
+    o.copies_late = get("FASTNN_EMU_COPIES") != "early";
+    if (!get("FASTNN_EMU_SEED").empty()) o.seed = uint32_t(std::atoi(get("FASTNN_EMU_SEED").c_str()));
+    return o;
+  }();
+  return chosen;
+}
+
+void fail(const std::string& why) {
+  // Exceptions do not cross stacks: the scheduler throws, and the fibers of the block are given up.
+  block->error = why;
+  to_scheduler();
+  std::abort();
+}
+
+void run_grid(dim3 grid, dim3 threads, size_t shared_bytes, void (*body)(void*), void* arguments) {
+  Untracked untracked;
+  const size_t n = size_t(threads.x) * threads.y * threads.z;
+  blockIdx = dim3(0, 0, 0);
+  if (n == 0 || n > 1024 || threads.z > 64) raise("a block must have 1 to 1024 threads, at most 64 of them in z");
+  if (!grid.x || !grid.y || !grid.z || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535)
+    raise("a grid must have 1 to 2^31 - 1 blocks in x and 1 to 65535 in y and z");
+  if (shared_bytes > size_t(kDynamicShared)) raise("a block has at most 227 KiB of dynamic shared memory");
+  static thread_local std::unique_ptr<Block> kept;
+  if (!kept) kept = std::make_unique<Block>();
+  Block* const outer = block;
+  if (outer) raise("a kernel must not launch a kernel");
+  block = kept.get();
+  struct Leave {
+    ~Leave() {
+      if (block && !block->error.empty()) kept.reset();  // fibers stopped half way
+      else if (block) block->free_shared();
+      block = nullptr;
+    }
+  } leave;
+  block->error.clear();
+  block->threads.resize(n);
+  block->dynamic_bytes = shared_bytes;
+  block->body = body;
+  block->arguments = arguments;
+  gridDim = grid;
+  blockDim = threads;
+  std::mt19937 random(options().seed);
+  const int64_t blocks = int64_t(grid.x) * grid.y * grid.z;
+  // Shuffled: a start and a step that has no factor in common with the number of blocks.
+  int64_t start = 0, step = 1;
+  if (options().order == Order::shuffled && blocks > 2) {
+    start = int64_t(random() % uint64_t(blocks));
+    for (step = int64_t(random() % uint64_t(blocks)) | 1; std::__gcd(step, blocks) != 1;) step += 2;
+  }
+  try {
+    for (int64_t k = 0; k < blocks; ++k) {
+      int64_t i = options().order == Order::reverse ? blocks - 1 - k : int64_t((start + __int128(k) * step) % blocks);
+      blockIdx = dim3(unsigned(i % grid.x), unsigned(i / grid.x % grid.y), unsigned(i / (int64_t(grid.x) * grid.y)));
+      run_block(random);
+    }
+  } catch (...) {
+    if (block->error.empty()) block->error = "stopped";
+    throw;
+  }
+  Fiber::acquire(&block->done);
+}
+
+void* shared_memory(const void* tag, size_t bytes) {
+  Untracked untracked;
+  for (const Shared& s : block->shared)
+    if (s.tag == tag) return s.data;
+  block->static_bytes += bytes;
+  if (block->static_bytes > size_t(kStaticShared)) fail("more than 48 KiB of static shared memory");
+  block->shared.push_back({tag, bytes, Block::poisoned(bytes)});
+  return block->shared.back().data;
+}
+
+void* dynamic_shared_memory() {
+  Untracked untracked;
+  return block->dynamic;
+}
+
+void barrier(const char* file, int line) {
+  char* object;
+  {
+    Untracked untracked;
+    Thread& t = self();
+    t.state = State::at_barrier;
+    t.barrier_file = file;
+    t.barrier_line = line;
+    ++block->waiting;
+    object = &block->barrier_object[block->barriers];
+  }
+  Fiber::release(object);
+  to_scheduler();
+  Fiber::acquire(object);
+}
+
+int lane() {
+  Untracked untracked;
+  return self().number % kWarp;
+}
+
+void exchange(unsigned mask, const void* value, size_t bytes, void* out, const char* what) {
+  Untracked untracked;
+  Thread& me = self();
+  const int w = me.number / kWarp, l = me.number % kWarp;
+  Warp& warp = block->warps[w];
+  const int members = std::min(int(block->threads.size()) - w * kWarp, kWarp);
+  if (!(mask >> l & 1)) fail(std::string(what) + ": the calling lane is not in its mask");
+  if (members < kWarp && mask != 0xffffffffu && mask >> members) fail(std::string(what) + ": the mask names lanes that do not exist");
+  if (members < kWarp) mask &= (1u << members) - 1;
+  while (warp.reading > 0) to_scheduler();
+  for (int k = 0; k < kWarp; ++k) {
+    if (!(warp.arrived >> k & 1) || !(mask >> k & 1)) continue;
+    if (warp.masks[k] != mask) fail(std::string(what) + ": the masks of its lanes differ");
+    if (warp.what[k] != what) fail(std::string("lanes of one warp meet in ") + what + " and " + warp.what[k]);
+  }
+  std::memcpy(warp.values[l], value, bytes);
+  warp.masks[l] = mask;
+  warp.what[l] = what;
+  warp.arrived |= 1u << l;
+  Fiber::release(&warp);
+  const uint64_t generation = warp.generation;
+  if ((warp.arrived & mask) == mask) {
+    warp.reading = __builtin_popcount(mask);
+    warp.arrived &= ~mask;
+    ++warp.generation;
+    for (int k = 0; k < members; ++k) {
+      Thread& t = block->threads[w * kWarp + k];
+      if ((mask >> k & 1) && t.state == State::in_exchange) t.state = State::ready;
+    }
+  } else {
+    me.state = State::in_exchange;
+    to_scheduler();
+    if (warp.generation == generation) fail(std::string(what) + ": the masks of its lanes differ");
+  }
+  for (int k = 0; k < kWarp; ++k) std::memcpy(static_cast<char*>(out) + k * bytes, warp.values[k], bytes);
+  Fiber::acquire(&warp);
+  --warp.reading;
+}
+
+void copy_async(void* shared, const void* global, int bytes, int filled) {
+  bool now;
+  {
+    Untracked untracked;
+    if ((reinterpret_cast<uintptr_t>(shared) | reinterpret_cast<uintptr_t>(global)) & uintptr_t(bytes - 1))
+      fail("cp.async needs addresses aligned to its size");
+    now = !options().copies_late;
+    if (!now) self().copies.push_back({shared, global, bytes, filled, self().groups});
+  }
+  if (!now) return;
+  std::memcpy(shared, global, filled);
+  std::memset(static_cast<char*>(shared) + filled, 0, bytes - filled);
+}
+
+void commit_copies() {
+  Untracked untracked;
+  ++self().groups;
+}
+
+void wait_copies(int groups_left) {
+  std::vector<AsyncCopy> due;
+  {
+    Untracked untracked;
+    Thread& t = self();
+    const int limit = t.groups - groups_left;
+    const auto later = std::stable_partition(t.copies.begin(), t.copies.end(), [&](const AsyncCopy& c) { return c.group < limit; });
+    due.assign(t.copies.begin(), later);
+    t.copies.erase(t.copies.begin(), later);
+  }
+  for (const AsyncCopy& c : due) {
+    std::memcpy(c.shared, c.global, c.filled);
+    std::memset(static_cast<char*>(c.shared) + c.filled, 0, c.bytes - c.filled);
+  }
+}
+
+}  // namespace fastnn::emulation

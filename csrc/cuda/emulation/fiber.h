@@ -1,0 +1,82 @@
+// A stack of its own and the switch to it, known to the sanitizers. x86-64 switches by hand, other
+// machines through ucontext.
+#pragma once
+#include <cstddef>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#endif
+#if defined(__SANITIZE_THREAD__)
+extern "C" {
+void* __tsan_get_current_fiber();
+void* __tsan_create_fiber(unsigned);
+void __tsan_destroy_fiber(void*);
+void __tsan_switch_to_fiber(void*, unsigned);
+void __tsan_acquire(void*);
+void __tsan_release(void*);
+void AnnotateIgnoreReadsBegin(const char*, int);
+void AnnotateIgnoreReadsEnd(const char*, int);
+void AnnotateIgnoreWritesBegin(const char*, int);
+void AnnotateIgnoreWritesEnd(const char*, int);
+}
+#endif
+#if !defined(__x86_64__)
+#include <ucontext.h>
+#endif
+
+namespace fastnn::emulation {
+
+// The emulator's own bookkeeping is not the kernel's: the race detector must not look at it.
+struct Untracked {
+#if defined(__SANITIZE_THREAD__)
+  Untracked() { AnnotateIgnoreReadsBegin("", 0), AnnotateIgnoreWritesBegin("", 0); }
+  ~Untracked() { AnnotateIgnoreWritesEnd("", 0), AnnotateIgnoreReadsEnd("", 0); }
+#else
+  Untracked() {}
+  ~Untracked() {}
+#endif
+  Untracked(const Untracked&) = delete;
+};
+
+class Fiber {
+ public:
+  static constexpr size_t kStack = 128 * 1024;
+  Fiber() = default;
+  Fiber(Fiber&& other) noexcept;  // only before start: a vector grows
+  Fiber(const Fiber&) = delete;
+  ~Fiber();
+
+  // The next enter() begins `entry`, which never returns.
+  void start(void (*entry)());
+  // From the scheduler's fiber to another, and back; finished: the stack is not needed any more.
+  void enter(Fiber& to);
+  void leave(Fiber& scheduler, bool finished);
+  // The first thing a new fiber does, on the scheduler's object.
+  void arrived_first();
+
+  // What happened before release(p) is seen after acquire(p).
+  static void release([[maybe_unused]] void* p) {
+#if defined(__SANITIZE_THREAD__)
+    __tsan_release(p);
+#endif
+  }
+  static void acquire([[maybe_unused]] void* p) {
+#if defined(__SANITIZE_THREAD__)
+    __tsan_acquire(p);
+#endif
+  }
+
+ private:
+  char* stack_ = nullptr;
+  void* pointer_ = nullptr;      // of the stack, while the fiber rests
+  void* tsan_ = nullptr;
+  void* fake_stack_ = nullptr;   // of the address sanitizer
+  const void* bottom_ = nullptr; // of the stack that enters, likewise
+  size_t size_ = 0;
+#if !defined(__x86_64__)
+  ucontext_t context_;
+#endif
+};
+
+}  // namespace fastnn::emulation
