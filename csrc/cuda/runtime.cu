@@ -70,7 +70,7 @@ void deallocate(void* p, int64_t) noexcept {
   if (owner == getpid()) cudaFreeAsync(p, stream);
 }
 
-void copy(void* to, const void* from, int64_t bytes, cudaMemcpyKind kind) {
+void transfer(void* to, const void* from, int64_t bytes, cudaMemcpyKind kind) {
   CUDA_CHECK(cudaMemcpyAsync(to, from, size_t(bytes), kind, stream));
   if (kind != cudaMemcpyDeviceToDevice) CUDA_CHECK(cudaStreamSynchronize(stream));
 }
@@ -152,9 +152,9 @@ const fastnn::DeviceLibrary* fastnn_device_library(const char** why) {
       &cuda::kernels,
       cuda::allocate,
       cuda::deallocate,
-      [](void* to, const void* from, int64_t bytes) { cuda::copy(to, from, bytes, cudaMemcpyHostToDevice); },
-      [](void* to, const void* from, int64_t bytes) { cuda::copy(to, from, bytes, cudaMemcpyDeviceToHost); },
-      [](void* to, const void* from, int64_t bytes) { cuda::copy(to, from, bytes, cudaMemcpyDeviceToDevice); },
+      [](void* to, const void* from, int64_t bytes) { cuda::transfer(to, from, bytes, cudaMemcpyHostToDevice); },
+      [](void* to, const void* from, int64_t bytes) { cuda::transfer(to, from, bytes, cudaMemcpyDeviceToHost); },
+      [](void* to, const void* from, int64_t bytes) { cuda::transfer(to, from, bytes, cudaMemcpyDeviceToDevice); },
       [] { CUDA_CHECK(cudaStreamSynchronize(cuda::stream)); },
       cuda::verify,
       cuda::memory_stats,
