@@ -14,13 +14,11 @@ from fixtures import Fixtures
 SIGNATURES = Fixtures("signatures")
 # Arguments of Keras that fastnn does not have: features of other parts, or of Keras's own make.
 WITHOUT = {
-    "quantization_config", "gptq_unpacked_column_size",
     "max_shard_size",
     "stateless_metrics",
 }  # fmt: skip
 
 
-_QUANTIZED = "there is no quantization"
 _OTHERS = "wraps models of another library"
 _FILES = "a part of reading and writing files"
 _COMPLEX = "there are no complex tensors"
@@ -38,8 +36,6 @@ MISSING = {
         "FeatureSpace": "a saved pipeline of preprocessing layers, which can be called one by one",
         "get_file": "nothing is downloaded",
     },
-    "dtype_policies": dict.fromkeys(
-        ("AWQDTypePolicy", "GPTQDTypePolicy", "Int4DTypePolicy", "QuantizedDTypePolicy", "QuantizedFloat8DTypePolicy"), _QUANTIZED),
 }
 
 

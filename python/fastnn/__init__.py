@@ -21,12 +21,12 @@ from .version import __version__
 _MODULES = (
     "activations", "applications", "backend", "callbacks", "constraints", "cuda", "datasets", "dtype_policies", "initializers", "keras",
     "layers", "losses", "metrics", "mixed_precision", "models", "optimizers", "preprocessing", "random", "regularizers",
-    "saving", "tree",
+    "quantizers", "saving", "tree",
 )
 _NAMES = {
     "Model": "models", "Sequential": "models", "Input": "layers", "InputSpec": "layers", "Layer": "layers",
     "Operation": "layers.operation", "Optimizer": "optimizers", "Loss": "losses", "Metric": "metrics",
-    "Initializer": "initializers", "Regularizer": "regularizers", "DTypePolicy": "dtype_policies",
+    "Initializer": "initializers", "Quantizer": "quantizers", "Regularizer": "regularizers", "DTypePolicy": "dtype_policies",
     "FloatDTypePolicy": "dtype_policies", "RematScope": "rematerialization", "remat": "rematerialization", "device": "scopes",
     "ModelFormatError": "saving", "capture": "capturing", "profile": "profiling",
 }

@@ -1,6 +1,8 @@
 """Configs of layers that do not write their own `get_config`."""
 import inspect
 
+from ..dtype_policies import DTypePolicy
+from ..dtype_policies import get as get_policy
 from ..saving.serialization import deserialize_keras_object, serialize_keras_object
 
 _PLAIN = (str, int, float, bool, type(None))
@@ -41,8 +43,10 @@ def layer_from_config(cls, config):
     """
     config = {name: _restore(value) for name, value in config.items()} if _writes_no_config(cls) else dict(config)
     dtype = config.get("dtype")
-    if isinstance(dtype, dict) and dtype.get("class_name") == "DTypePolicy":
-        config["dtype"] = dtype["config"]["name"]
+    if isinstance(dtype, dict):  # constructors take names, but those of quantized policies do not tell all
+        policy = get_policy(dtype)
+        plain = type(policy) is DTypePolicy
+        config["dtype"] = policy.name if plain else policy
     signature = inspect.signature(cls.__init__).parameters
     known = {name for base in cls.__mro__ if "__init__" in vars(base) for name in inspect.signature(base.__init__).parameters}
     if "kwargs" in signature:

@@ -4,9 +4,10 @@ import re
 from .. import initializers, ops
 from .input_spec import InputSpec
 from .kernel_layer import KernelLayer
+from .quantization import QuantizedKernel
 
 
-class EinsumDense(KernelLayer):
+class EinsumDense(QuantizedKernel, KernelLayer):
     """activation(einsum(equation, inputs, kernel) + bias).
 
     Args:
@@ -21,6 +22,8 @@ class EinsumDense(KernelLayer):
         kernel_constraint, bias_constraint: Constraint, name or None.
         lora_rank: int; train two factors of this rank instead of the kernel (`enable_lora`).
         lora_alpha: number, scale of their product over the rank; the rank by default.
+        gptq_unpacked_column_size: int, columns of the kernel of a layer that GPTQ quantized.
+        quantization_config: QuantizationConfig, how a layer whose `dtype` is a quantized policy is built.
 
     Weights:
         kernel: the sizes of its letters; bias: those of bias_axes, 1 for letters between and behind them.
@@ -34,7 +37,8 @@ class EinsumDense(KernelLayer):
 
     def __init__(self, equation, output_shape, activation=None, bias_axes=None, kernel_initializer="glorot_uniform",
                  bias_initializer="zeros", kernel_regularizer=None, bias_regularizer=None, kernel_constraint=None,
-                 bias_constraint=None, lora_rank=None, lora_alpha=None, **kwargs):
+                 bias_constraint=None, lora_rank=None, lora_alpha=None, gptq_unpacked_column_size=None,
+                 quantization_config=None, **kwargs):
         super().__init__(activation=activation, use_bias=bias_axes is not None, kernel_initializer=kernel_initializer,
                          bias_initializer=bias_initializer, kernel_regularizer=kernel_regularizer,
                          bias_regularizer=bias_regularizer, kernel_constraint=kernel_constraint,
@@ -43,10 +47,13 @@ class EinsumDense(KernelLayer):
         self.partial_output_shape = (output_shape,) if hasattr(output_shape, "__index__") else tuple(output_shape)
         self.bias_axes = bias_axes
         self._terms = _terms(equation)
+        self.gptq_unpacked_column_size = gptq_unpacked_column_size
+        self.quantization_config = self._quantization_argument(quantization_config)
 
     def build(self, input_shape):
         left, kernel, right = self._terms
         sizes, output = self._sizes(input_shape)
+        self._letters = _spread(left, len(input_shape)), list(kernel), _spread(right, len(output))
         self.input_spec = InputSpec(ndim=len(input_shape))
         unknown = [c for c in kernel if sizes.get(c) is None]
         if unknown:
@@ -70,7 +77,7 @@ class EinsumDense(KernelLayer):
                     "output_axes": [i for i, c in enumerate(kernel) if c in right]}
             self.kernel_initializer = type(given).from_config({**given.get_config(), "seed": given.seed, **axes})
         try:
-            self._add_kernel(tuple(sizes[c] for c in kernel), bias)
+            self._add_quantized_kernel(tuple(sizes[c] for c in kernel), bias)
         finally:
             self.kernel_initializer = given
         self._matrix = self._as_matrix(left, kernel, right)
@@ -86,7 +93,7 @@ class EinsumDense(KernelLayer):
                              f"Received: equation={self.equation!r}, input_shape={input_shape}")
         sizes = dict(zip(letters, input_shape))
         out = _spread(right, hidden + sum(c.isalpha() for c in right))
-        given = [*self.partial_output_shape]
+        given = [*self.partial_output_shape] if len(out) > 1 else []  # of the batch no size is given
         if out and out[0] in sizes:
             given.insert(0, sizes[out[0]])  # the batch
         if hidden:  # sizes behind "..." are not given
@@ -117,6 +124,8 @@ class EinsumDense(KernelLayer):
         return None
 
     def call(self, inputs, training=None):
+        if self._dtype_policy.quantization_mode is not None:
+            return self.quantized_call(inputs, training=training)
         kernel, bias = self._kernel_and_bias()
         k = self._matrix
         if k is not None and (bias is None or bias.shape == kernel.shape[k:]):
@@ -138,11 +147,60 @@ class EinsumDense(KernelLayer):
     def compute_output_shape(self, input_shape):
         return self._sizes(input_shape)[1]
 
+    # ---- quantization; scales of kernels lie along the output, with size 1 where the kernel has no axis
+
+    _zero_name = "zero_point"
+
+    def quantize(self, mode=None, type_check=True, config=None):
+        self._quantize_kernel(mode, type_check, config, EinsumDense)
+
+    def _product(self, inputs, kernel):
+        return ops.einsum(self.equation, inputs, kernel)
+
+    def _product_vjp(self, gy, kernel):
+        left, _, right = self.equation.replace(",", "->").split("->")
+        return ops.einsum(f"{right},{self._terms[1]}->{left}", gy, kernel)
+
+    def _matrix_shape(self, kernel_shape):
+        reduced, rows, columns = self._kernel_axes(), 1, 1
+        for i, n in enumerate(kernel_shape):
+            rows, columns = (rows * n, columns) if i in reduced else (rows, columns * n)
+        return rows, columns
+
+    def _calibrated_shape(self, kernel_shape):
+        # As Keras decides it: the largest axis is the model's, alone on one side.
+        if len(kernel_shape) == 2:
+            return kernel_shape
+        if len(kernel_shape) != 3:
+            raise ValueError(f"[EinsumDense] GPTQ and AWQ take kernels with 2 or 3 axes. Received: kernel_shape={kernel_shape}")
+        a, b, c = kernel_shape
+        return (a, b * c) if a == max(kernel_shape) else (a * b, c)
+
+    def _kept_block_size(self, block_size):
+        return None if block_size == -1 else block_size
+
+    def _input_axes(self):
+        return tuple(i for i, c in enumerate(self._letters[0]) if c not in self._letters[2])
+
+    def _kernel_axes(self):
+        return tuple(i for i, c in enumerate(self._letters[1]) if c not in self._letters[2])
+
+    def _scale_from_kernel(self, scale):
+        return _along(scale, self._letters[1], self._letters[2])
+
+    def _scale_to_kernel(self, scale):
+        return _along(scale, self._letters[2], self._letters[1])
+
+    def _scale_from_input(self, scale):
+        return _along(scale, self._letters[0], self._letters[2])
+
     def get_config(self):
         config = super().get_config()
         config.pop("use_bias")
+        if self.gptq_unpacked_column_size:
+            config["gptq_unpacked_column_size"] = self.gptq_unpacked_column_size
         return {**config, "equation": self.equation, "output_shape": self.partial_output_shape,
-                "bias_axes": self.bias_axes}
+                "bias_axes": self.bias_axes, **self._quantization_entry()}
 
 
 def _terms(equation):
@@ -161,3 +219,13 @@ def _spread(term, ndim):
     letters = [c for c in term if c.isalpha()]
     hidden = list(range(ndim - len(letters)))
     return hidden + letters if term.startswith(".") else letters + hidden
+
+
+def _along(scale, letters, wanted):
+    """A tensor whose axes are called `letters`, with size 1 in those not wanted, with the axes `wanted`."""
+    kept = [c for c in letters if c in wanted]
+    sizes = dict(zip(letters, scale.shape))
+    x = ops.reshape(scale, [sizes[c] for c in kept])
+    order = [kept.index(c) for c in wanted if c in kept]
+    x = ops.transpose(x, order) if order != sorted(order) else x
+    return ops.reshape(x, [sizes.get(c, 1) for c in wanted])

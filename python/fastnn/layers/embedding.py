@@ -3,15 +3,18 @@ import warnings
 
 from .. import constraints, initializers, ops, regularizers
 from .layer import Layer
+from .quantization import INTEGERS
+from .quantized_embedding import QuantizedTable
 
 
 def _positive(name, value):
     if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < 1:
-        raise ValueError(f"[Embedding] `{name}` must be a positive integer. Received: {name}={value!r}")
+        raise ValueError(f"[Embedding] `{name}` must be a positive integer. "
+                         f"Received: {name}={value} (of type {type(value).__name__})")
     return value.__index__()
 
 
-class Embedding(Layer):
+class Embedding(QuantizedTable, Layer):
     """Row i of a trained table for every number i of the input.
 
     Args:
@@ -24,6 +27,7 @@ class Embedding(Layer):
         weights: the table, or [table], to begin with.
         lora_rank: int; train two factors of this rank instead of the table (`enable_lora`).
         lora_alpha: number, scale of their product over the rank; the rank by default.
+        quantization_config: QuantizationConfig, how a layer whose `dtype` is a quantized policy is built.
 
     Input: integers of any shape (whole floats are accepted). Output: inputs.shape + (output_dim,).
     Variables: embeddings (input_dim, output_dim), uniform in [-0.05, 0.05].
@@ -34,7 +38,8 @@ class Embedding(Layer):
     """
 
     def __init__(self, input_dim, output_dim, embeddings_initializer="uniform", embeddings_regularizer=None,
-                 embeddings_constraint=None, mask_zero=False, weights=None, lora_rank=None, lora_alpha=None, **kwargs):
+                 embeddings_constraint=None, mask_zero=False, weights=None, lora_rank=None, lora_alpha=None,
+                 quantization_config=None, **kwargs):
         if kwargs.pop("input_length", None) is not None:
             warnings.warn("Argument `input_length` is deprecated. Just remove it.", stacklevel=2)
         kwargs.setdefault("autocast", False)  # numbers must not be rounded to a short float type
@@ -49,6 +54,7 @@ class Embedding(Layer):
         self.lora_rank = lora_rank
         self.lora_alpha = lora_alpha if lora_alpha is not None else lora_rank
         self.lora_enabled = False
+        self.quantization_config = self._quantization_argument(quantization_config)
         if weights is not None:
             self.build()
             self.set_weights(weights if isinstance(weights, (list, tuple)) else [weights])
@@ -56,25 +62,37 @@ class Embedding(Layer):
     def build(self, input_shape=None):
         if self.built:
             return
-        self._embeddings = self.add_weight(
-            shape=(self.input_dim, self.output_dim), initializer=self.embeddings_initializer, name="embeddings",
-            regularizer=self.embeddings_regularizer, constraint=self.embeddings_constraint)
+        mode = self.quantization_mode
+        if mode is not None:
+            self.quantized_build((self.input_dim, self.output_dim), mode, self.quantization_config)
+        if mode not in INTEGERS:
+            self._embeddings = self.add_weight(
+                shape=(self.input_dim, self.output_dim), initializer=self.embeddings_initializer, name="embeddings",
+                regularizer=self.embeddings_regularizer, constraint=self.embeddings_constraint)
         self.built = True
         if self.lora_rank:
             self.enable_lora(self.lora_rank, lora_alpha=self.lora_alpha)
 
+    def build_from_config(self, config):
+        self.build()  # whatever the shape was
+
     @property
     def embeddings(self):
         """The table: the variable, or with LoRA its value with the trained product added."""
-        if self.lora_enabled:
-            return ops.add(self._embeddings, self._lora_product())
-        return self._embeddings
+        table = self._embeddings
+        if self.quantization_mode == "int4":
+            from ..quantizers import unpack_int4
+
+            table = unpack_int4(table, self._orig_output_dim, axis=-1)
+        return ops.add(table, self._lora_product()) if self.lora_enabled else table
 
     def _lora_product(self):
         product = ops.matmul(self.lora_embeddings_a, self.lora_embeddings_b)
         return ops.multiply(product, self.lora_alpha / self.lora_rank)
 
     def call(self, inputs):
+        if self._dtype_policy.quantization_mode is not None:
+            return self.quantized_call(inputs)
         y = ops.embedding_lookup(self._embeddings, inputs)
         if self.lora_enabled:
             low = ops.matmul(ops.embedding_lookup(self.lora_embeddings_a, inputs), self.lora_embeddings_b)
@@ -114,18 +132,8 @@ class Embedding(Layer):
         self.lora_rank = rank
         self.lora_alpha = lora_alpha if lora_alpha is not None else rank
 
-    def save_own_variables(self, store):
-        """The table alone, LoRA's product added."""
-        if self.built:
-            store["0"] = ops.convert_to_numpy(self.embeddings)
-
-    def load_own_variables(self, store):
-        if not self.lora_enabled:
-            super().load_own_variables(store)
-            return
-        self._embeddings.assign(store["0"])
-        for factor in (self.lora_embeddings_a, self.lora_embeddings_b):
-            factor.assign(ops.zeros(factor.shape, factor.dtype))
+    def quantize(self, mode=None, type_check=True, config=None):
+        self._quantize_table(mode, type_check, config, Embedding)
 
     def get_config(self):
         config = {
@@ -136,6 +144,7 @@ class Embedding(Layer):
             "embeddings_regularizer": regularizers.serialize(self.embeddings_regularizer),
             "embeddings_constraint": constraints.serialize(self.embeddings_constraint),
             "mask_zero": self.mask_zero,
+            **self._quantization_entry(),
         }
         if self.lora_rank:
             config.update(lora_rank=self.lora_rank, lora_alpha=self.lora_alpha)

@@ -3,6 +3,7 @@ from .. import activations, constraints, initializers, ops, regularizers
 from ..ops.matmul import FUSED
 from .layer import Layer
 from .lora import LoRA
+from .quantization import REPLACING
 
 
 class KernelLayer(LoRA, Layer):
@@ -34,15 +35,23 @@ class KernelLayer(LoRA, Layer):
         self.bias = None
         self._set_lora(lora_rank, lora_alpha)
 
-    def _add_kernel(self, shape, outputs):
-        """Adds the kernel, and the bias of shape ``outputs`` (an int or a tuple)."""
-        self._kernel = self.add_weight(shape, self.kernel_initializer, regularizer=self.kernel_regularizer,
-                                       constraint=self.kernel_constraint, name="kernel")
+    def _add_kernel(self, shape, outputs, kernel=True):
+        """Adds the kernel, unless told otherwise, and the bias of shape ``outputs`` (an int or a tuple)."""
+        if kernel:
+            self._kernel = self.add_weight(shape, self.kernel_initializer, regularizer=self.kernel_regularizer,
+                                           constraint=self.kernel_constraint, name="kernel")
         if self.use_bias:
             outputs = outputs if isinstance(outputs, tuple) else (outputs,)
             self.bias = self.add_weight(outputs, self.bias_initializer, regularizer=self.bias_regularizer,
                                         constraint=self.bias_constraint, name="bias")
         self._begin_lora()
+
+    def _add_quantized_kernel(self, shape, outputs):
+        """`_add_kernel`, or what the quantization that the dtype policy asks for has in its place."""
+        mode = self.quantization_mode
+        if mode is not None:
+            self.quantized_build(shape, mode, self.quantization_config)
+        self._add_kernel(shape, outputs, kernel=mode not in REPLACING)
 
     def _kernel_and_bias(self):
         """Kernel and bias (or None) in the compute dtype."""

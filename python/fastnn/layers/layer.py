@@ -23,6 +23,7 @@ from .input_spec import InputSpec, check_input
 from .configs import constructor_config, layer_from_config, pickled_class, restore_layer
 from .layer_state import FLOATS, LayerState
 from .operation import Node
+from .quantization import Quantizable
 from .symbolic_call import output_shape_by_trial, symbolic_outputs
 
 _LIBRARY = __name__.rpartition(".")[0] + "."
@@ -63,7 +64,7 @@ def _build_once(build):
     return wrapper
 
 
-class Layer(LayerState):
+class Layer(Quantizable, LayerState):
     """The base of all layers: a function with variables.
 
     Args:
@@ -138,6 +139,14 @@ class Layer(LayerState):
     @dtype_policy.setter
     def dtype_policy(self, value):
         policy = get_policy(value)
+        if policy.quantization_mode is not None and self.built and not self._is_quantized:
+            if policy.quantization_mode in ("gptq", "awq"):
+                name = policy.quantization_mode.upper()
+                raise ValueError(
+                    f"[{self.name}] Implicitly enabling {name} quantization by setting `dtype_policy` is not supported: it "
+                    f"needs data for its calibration. Call quantize(config={name}Config(...)). Received: {value!r}")
+            self.quantize(policy.quantization_mode)
+            return
         self._policy_map = None
         if isinstance(policy, DTypePolicyMap):  # which policy it is depends on the path, see `build`
             self.__dict__["_policy_map"] = policy
@@ -214,7 +223,7 @@ class Layer(LayerState):
     def build_from_config(self, config):
         """Builds from what `get_build_config` returned."""
         shapes = config.get("shapes_dict")
-        if shapes:
+        if shapes is not None:
             self.build(**{name: _as_shapes(value) for name, value in shapes.items()})
         elif config.get("input_shape") is not None:
             self.build(_as_shapes(config["input_shape"]))
@@ -222,7 +231,7 @@ class Layer(LayerState):
     def get_build_config(self):
         """Returns the shapes that the layer was built with as a dict, or None."""
         shapes = self._build_shapes
-        if not shapes:
+        if shapes is None:
             return None
         if len(shapes) == 1:
             return {"input_shape": next(iter(shapes.values()))}

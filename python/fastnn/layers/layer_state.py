@@ -122,7 +122,8 @@ class LayerState(Operation):
             autocast: bool; cast the value to the compute dtype when it is used in `call`.
             regularizer: Regularizer or name; its value joins `losses`.
             constraint: Constraint or name; applied after each optimizer update.
-            aggregation, overwrite_with_gradient: accepted as Keras does; without effect on one machine.
+            aggregation: accepted as Keras does; without effect on one machine.
+            overwrite_with_gradient: bool; optimizers assign the gradient to the variable.
             name: string; the last part of the variable's path.
 
         Returns:
@@ -151,6 +152,7 @@ class LayerState(Operation):
             _core.set_inferring(inferring)
         variable.regularizer = regularizers_module.get(regularizer)
         variable.constraint = constraints_module.get(constraint)
+        variable.overwrite_with_gradient = bool(overwrite_with_gradient)
         self._track(variable)
         if not self._trainable:
             variable.trainable = False

@@ -34,7 +34,11 @@ class LoRA:
         """The kernel: the variable, or with LoRA its value with the trained product added."""
         if self.lora_enabled:
             product = ops.multiply(ops.matmul(self.lora_kernel_a, self.lora_kernel_b), self.lora_alpha / self.lora_rank)
-            return ops.add(self._kernel, product)
+            return ops.add(self._stored_kernel(), product)
+        return self._kernel if self._dtype_policy.quantization_mode is None else self._stored_kernel()
+
+    def _stored_kernel(self):
+        """The kernel without the product."""
         return self._kernel
 
     def enable_lora(self, rank, lora_alpha=None, a_initializer="he_uniform", b_initializer="zeros"):
@@ -56,8 +60,11 @@ class LoRA:
             raise ValueError(f"[{kind}] Cannot enable lora on a layer that isn't yet built.")
         if self.lora_enabled:
             raise ValueError(f"[{kind}] lora is already enabled. This can only be done once per layer.")
+        if self.quantization_mode in ("gptq", "awq"):
+            raise NotImplementedError(f"[{kind}] lora is not currently supported with {self.quantization_mode.upper()} "
+                                      "quantization.")
         rank = _rank(rank, kind)
-        shape_a, shape_b = self._lora_shapes(tuple(self._kernel.shape), rank)
+        shape_a, shape_b = self._lora_shapes(tuple(self._stored_kernel().shape), rank)
         locked, self._locked = self._locked, False
         self.lora_kernel_a = self.add_weight(shape_a, initializers.get(a_initializer), name="lora_kernel_a",
                                              regularizer=self.kernel_regularizer)

@@ -1,9 +1,11 @@
 """ReversibleEmbedding: the table of an embedding also used for logits."""
 from .. import ops
 from .embedding import Embedding
+from .quantization import INTEGERS
+from .quantized_embedding import QuantizedReverse
 
 
-class ReversibleEmbedding(Embedding):
+class ReversibleEmbedding(QuantizedReverse, Embedding):
     """An Embedding that also goes back: with ``reverse=True`` vectors become one logit for each row.
 
     Args:
@@ -38,7 +40,7 @@ class ReversibleEmbedding(Embedding):
         if self.built:
             return
         super().build(input_shape)
-        if not self.tie_weights:
+        if not self.tie_weights and self.quantization_mode not in INTEGERS:
             self.reverse_embeddings = self.add_weight((self.output_dim, self.input_dim), self.embeddings_initializer,
                                                       name="reverse_embeddings")
 
@@ -48,12 +50,16 @@ class ReversibleEmbedding(Embedding):
             if self.mask_zero and y.device != "meta":
                 y._keras_mask = ops.not_equal(inputs, 0)
             return y
+        if self.quantization_mode is not None:
+            return self.quantized_call(inputs, reverse=True)
         kernel = ops.transpose(self.embeddings) if self.tie_weights else self.reverse_embeddings
         dtype = self.reverse_dtype or self.compute_dtype
-        logits = ops.matmul(ops.cast(inputs, dtype), ops.cast(kernel, dtype))
-        if self.logit_soft_cap is not None:
-            logits = ops.multiply(ops.tanh(ops.divide(logits, self.logit_soft_cap)), self.logit_soft_cap)
-        return logits
+        return self._capped(ops.matmul(ops.cast(inputs, dtype), ops.cast(kernel, dtype)))
+
+    def _capped(self, logits):
+        if self.logit_soft_cap is None:
+            return logits
+        return ops.multiply(ops.tanh(ops.divide(logits, self.logit_soft_cap)), self.logit_soft_cap)
 
     def compute_mask(self, inputs, mask=None):
         return None
@@ -69,17 +75,8 @@ class ReversibleEmbedding(Embedding):
             y._keras_mask = ops.not_equal(inputs, 0)
         return y
 
-    def save_own_variables(self, store):
-        super().save_own_variables(store)
-        if self.built and not self.tie_weights:
-            store["1"] = self.reverse_embeddings
-
-    def load_own_variables(self, store):
-        if self.tie_weights or not self.lora_enabled:
-            super().load_own_variables(store)
-            return
-        super().load_own_variables({"0": store["0"]})
-        self.reverse_embeddings.assign(store["1"])
+    def quantize(self, mode=None, type_check=True, config=None):
+        self._quantize_table(mode, type_check, config, ReversibleEmbedding)
 
     def get_config(self):
         config = {**super().get_config(), "tie_weights": self.tie_weights, "reverse_dtype": self.reverse_dtype,

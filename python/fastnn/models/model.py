@@ -1,5 +1,6 @@
 """Model: a layer that can be trained, saved and summarised."""
 import json
+import warnings
 
 import numpy as np
 
@@ -209,6 +210,40 @@ class Model(Trainer, Layer):
         from ..saving.model_files import load_weights
 
         return load_weights(self, filepath, skip_mismatch, **kwargs)
+
+    def quantize(self, mode=None, config=None, filters=None, type_check=True, **kwargs):
+        """Quantizes the layers that can be: Dense, EinsumDense, Embedding and ReversibleEmbedding.
+
+        Args:
+            mode: "int8", "int4" or "float8"; None, that of config. Of GPTQ and AWQ, layers that were calibrated
+                elsewhere can be loaded; there is no calibration here.
+            config: QuantizationConfig of `fastnn.quantizers`.
+            filters: regular expression, or a list of them, for names of layers, or a function of the layer: only these
+                layers are quantized.
+            type_check: bool; leave subclasses alone.
+
+        Raises:
+            ValueError: the model is not built, or an argument is wrong.
+        """
+        if kwargs:
+            raise ValueError(f"[{type(self).__name__}.quantize] Unrecognized keyword arguments. Received: {kwargs}")
+        if filters is not None and not isinstance(filters, (str, list, tuple)) and not callable(filters):
+            raise ValueError("[quantize] The `filters` argument must be a regex string, a list of regex strings, or a "
+                             f"callable. Received: {type(filters)}")
+        if mode in ("gptq", "awq"):
+            raise ValueError(f"[quantize] mode must be 'int8', 'int4' or 'float8': there is no calibration for {mode!r}. "
+                             f"Received: mode={mode!r}")
+        from ..quantizers.filters import should_quantize_layer
+
+        for layer in self._flatten_layers():
+            if layer._layers or not should_quantize_layer(layer, filters):
+                continue
+            try:
+                layer.quantize(mode, config=config, type_check=type_check)
+            except NotImplementedError as error:
+                warnings.warn(str(error), stacklevel=2)
+        self.train_function = self.test_function = self.predict_function = None
+        LayerState._structure_changed()
 
     def get_state_tree(self, value_format="backend_tensor"):
         """The values of all variables, as nested dicts by group and the parts of their paths.

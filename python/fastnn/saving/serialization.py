@@ -28,6 +28,7 @@ _MODULES = {
     "random": "random",
     "models": "models",
     "dtype_policies": "dtype_policies",
+    "quantizers": "quantizers",
 }
 _FUNCTION_MODULES = ("losses", "metrics", "activations")
 _PACKAGE = __name__.split(".")[0]
