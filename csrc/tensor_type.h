@@ -19,6 +19,9 @@ struct PyTensor {
 };
 
 extern PyTypeObject* tensor_type;
+// Interned: the names that Python sees.
+extern PyObject* dtype_names[kDTypes];
+extern PyObject* device_names[kDevices];
 
 inline bool is_tensor(PyObject* o) { return Py_TYPE(o) == tensor_type || PyObject_TypeCheck(o, tensor_type); }
 inline Tensor& unwrap(PyObject* o) { return reinterpret_cast<PyTensor*>(o)->value; }
@@ -45,6 +48,8 @@ inline Tensor argument(PyObject* o) {
 
 // Registers the type and its functions with the module. False with an exception set on failure.
 bool add_tensor_type(PyObject* module);
+// tensor_functions.cpp
+bool add_tensor_functions(PyObject* module);
 
 // dlpack.cpp
 PyObject* tensor_dlpack(PyObject* self, PyObject* args, PyObject* kwargs);
