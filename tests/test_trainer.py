@@ -339,8 +339,79 @@ def test_steps_per_epoch_with_arrays_goes_on_where_it_stopped():
         def on_train_batch_end(self, batch, logs=None):
             seen.append(batch)
 
-    small().fit(x, y, batch_size=4, steps_per_epoch=3, epochs=3, verbose=0, callbacks=[Look()])
-    assert seen == [0, 1, 2] * 3
+    # 5 batches: 3, then the other 2, then from the first again.
+    with pytest.warns(UserWarning, match="ran out of data"):
+        small().fit(x, y, batch_size=4, steps_per_epoch=3, epochs=3, verbose=0, callbacks=[Look()])
+    assert seen == [0, 1, 2, 0, 1, 0, 1, 2]
+
+
+def test_a_py_dataset_may_tell_its_number_of_batches_as_a_property():
+    x, y = data(20)
+
+    class Source(keras.utils.PyDataset):
+        end = 5
+
+        @property
+        def num_batches(self):
+            return self.end
+
+        def __getitem__(self, index):
+            rows = slice(4 * (index % 5), 4 * (index % 5) + 4)
+            return x[rows], y[rows]
+
+    source = Source()
+    assert len(list(source)) == 5
+    a, b, c = small(), small(), small()
+    b.set_weights(a.get_weights())
+    c.set_weights(a.get_weights())
+    a.fit(x, y, batch_size=4, epochs=2, shuffle=False, verbose=0)
+    b.fit(source, epochs=2, shuffle=False, verbose=0)
+    source.end = None  # without end
+    c.fit(source, epochs=2, steps_per_epoch=5, verbose=0)
+    for u, v, w in zip(a.get_weights(), b.get_weights(), c.get_weights()):
+        np.testing.assert_array_equal(u, v)
+        np.testing.assert_array_equal(u, w)
+
+
+def test_a_layer_with_the_trainer_mixed_in_counts_its_metrics_once():
+    from fastnn.trainer import Trainer
+
+    class Net(Trainer, layers.Dense):
+        def __init__(self, units):
+            layers.Dense.__init__(self, units)
+            Trainer.__init__(self)
+
+    net = Net(3)
+    for metric in ("mse", "mae"):
+        net.compile("sgd", "mse", metrics=[metric])
+        assert set(net.fit(np.ones((4, 2), "f"), np.ones((4, 3), "f"), verbose=0).history) == {"loss", metric}
+    assert len(net.metrics) == 2
+
+
+def test_losses_and_metrics_in_the_structure_of_nested_outputs():
+    class Net(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = layers.Dense(2)
+
+        def call(self, x):
+            return {"a": {"c": self.dense(x), "d": self.dense(x) * 2}, "b": self.dense(x)}
+
+    x, target = np.ones((4, 3), "f"), np.zeros((4, 2), "f")
+    y = {"a": {"c": target, "d": target}, "b": target}
+    net = Net()
+    net.compile("sgd", {"a": {"c": "mse", "d": "mae"}}, metrics={"a": {"d": ["mse"]}})
+    logs = net.evaluate(x, y, verbose=0, return_dict=True)
+    out = net.predict(x, verbose=0)
+    c, d = np.mean(out["a"]["c"] ** 2), np.mean(np.abs(out["a"]["d"]))
+    np.testing.assert_allclose([logs["a/c_loss"], logs["a/d_loss"], logs["loss"]], [c, d, c + d], rtol=1e-5)
+    np.testing.assert_allclose(logs["mse"], np.mean(out["a"]["d"] ** 2), rtol=1e-5)
+    net.compile("sgd", {"a": {"e": "mse"}})
+    with pytest.raises(KeyError, match="can't be found in the model's output"):
+        net.evaluate(x, y, verbose=0)
+    net.compile("sgd", {"a": {"c": "mse", "d": "mae"}}, loss_weights=[1.0])
+    with pytest.raises(ValueError, match="must match the number of losses"):
+        net.evaluate(x, y, verbose=0)
 
 
 def test_a_generator_that_runs_out_is_told():

@@ -52,7 +52,7 @@ WHERE = {
     "saving.saving_api": ["saving", "models"],
     "utils.traceback_utils": ["config"],
     "utils.rng_utils": ["utils"], "utils.numerical_utils": ["utils"],
-    "utils.io_utils": ["config", "utils"], "utils.file_utils": ["utils"],
+    "utils.io_utils": ["config", "utils", "utils.messages"],
     "utils.image_utils": ["utils", "preprocessing.image"],
     "random": ["random"], "random.seed_generator": ["random"], "random.random": ["random"],
     "tree": ["tree"], "metrics.reduction_metrics": ["metrics"],
@@ -63,7 +63,8 @@ WHERE = {
     "dtype_policies": ["dtype_policies", "mixed_precision"],
     "dtype_policies.dtype_policy": ["dtype_policies", "mixed_precision", "config"],
     "testing": [], "distribution.distribution_lib": ["distribution"],
-    "layers": ["layers", ""], "ops": ["ops"], "utils": ["utils", ""],
+    "layers": ["layers", ""], "ops": ["ops"], "utils": ["utils", ""], "ops.image": ["ops.image", "ops"],
+    "utils.summary_utils": ["utils.summary"],
 }
 BACKEND_SUBS = {"backend." + x for x in ("random", "numpy", "nn", "math", "linalg", "core", "image")} | {"ops.random"}
 WHERE.update({k: ["random" if k.endswith("random") else "ops", "ops"] for k in BACKEND_SUBS})
@@ -81,7 +82,8 @@ def lookup(mod, name):
         places = ["ops"] if mod in OPS_TAILS else ([top] if top not in ("backend", "testing") else [])
         if mod.startswith("optimizers.schedules"):
             places = ["optimizers.schedules"]
-        places = places + ["layers"] * (top == "layers")
+        # A helper of Keras that fastnn has as well, under the same name in a module of the same name.
+        places = places + ["layers"] * (top == "layers") + [mod] * (top == "utils")
     for p in places:
         m = pub(p)
         if m is not None and hasattr(m, name) and not isinstance(getattr(m, name), types.ModuleType):
@@ -112,7 +114,8 @@ def missing(name):
 def op_class(name):
     """Keras's ops are classes too, `Mean(axis=1)(x)`: the function under the class's name, or None."""
     key = OP_NAMES.get(name, name).replace("_", "").lower()
-    function = next((getattr(T.ops, f) for f in dir(T.ops) if f.replace("_", "").lower() == key and f.islower()), None)
+    function = next((getattr(m, f) for m in (T.ops, T.ops.image) for f in dir(m)
+                     if f.replace("_", "").lower() == key and f.islower()), None)
     if not name[0].isupper() or function is None:
         return None
 

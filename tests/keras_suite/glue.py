@@ -2,6 +2,7 @@
 import importlib
 import importlib.util
 import os
+import sys
 import types
 
 import ml_dtypes  # noqa: F401  (gives NumPy its bfloat16)
@@ -76,8 +77,14 @@ def canonicalize_axis(axis, ndim):
 
 
 dtypes, ops, utils, config = part("dtypes"), T.ops, T.utils, T.config
+def backend_name():
+    """fastnn; to a file that knows no other names than Keras's own, that of the backend which made the denominator."""
+    asker = sys._getframe(1).f_code.co_filename
+    return "torch" if asker.endswith(("trainers/trainer_test.py",)) else TARGET
+
+
 _BACKEND = {
-    "backend": lambda: TARGET, "standardize_dtype": dtypes.standardize_dtype, "is_float_dtype": lambda d: "float" in dtypes.standardize_dtype(d),
+    "backend": backend_name, "device": T.device, "standardize_dtype": dtypes.standardize_dtype, "is_float_dtype": lambda d: "float" in dtypes.standardize_dtype(d),
     "is_int_dtype": lambda d: "int" in dtypes.standardize_dtype(d), "result_type": lambda *d: dtypes.result_type(*d),
     "KerasTensor": T.KerasTensor, "Variable": T.Variable, "is_tensor": T.is_tensor, "name_scope": T.name_scope,
     "convert_to_tensor": T.convert_to_tensor, "convert_to_numpy": lambda x: np.array(T.convert_to_numpy(x)), "cast": ops.cast, "shape": ops.shape,
@@ -114,6 +121,10 @@ NAMES.update({
     ("metrics.metrics_utils", "AUCSummationMethod"): types.SimpleNamespace(
         INTERPOLATION="interpolation", MAJORING="majoring", MINORING="minoring"),
     ("losses.loss", "squeeze_or_expand_to_same_rank"): part("losses.base").squeeze_or_expand_to_same_rank,
+    ("backend.torch.trainer", "TorchTrainer"): part("trainer.trainer").Trainer,
+    ("trainers.compile_utils", "CompileLoss"): part("trainer.compiled").CompiledLoss,
+    ("trainers.compile_utils", "CompileMetrics"): part("trainer.compiled").CompiledMetrics,
+    ("backend.common.symbolic_scope", "in_symbolic_scope"): lambda: False,  # fit runs no symbolic step before the first
     ("regularizers.regularizers", "validate_float_arg"): lambda value, name: part("regularizers")._non_negative(name, value),
     ("initializers.random_initializers", "compute_fans"): getattr(part("initializers"), "_fans", None),
 })

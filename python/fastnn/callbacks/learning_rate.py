@@ -3,6 +3,8 @@ import inspect
 
 import numpy as np
 
+from ..optimizers.multi_optimizer import optimizers_of
+from ..utils.messages import print_msg
 from .callback import Callback
 from .monitor import MonitorCallback
 
@@ -22,25 +24,25 @@ class LearningRateScheduler(Callback):
         self.verbose = verbose
 
     def on_epoch_begin(self, epoch, logs=None):
-        optimizer = _optimizer(self.model)
-        args = (epoch, float(optimizer.learning_rate))
-        rate = self.schedule(*args[: _positional_count(self.schedule)])
+        for name, optimizer in _optimizers(self.model).items():
+            rate = self._scheduled(epoch, float(optimizer.learning_rate))
+            optimizer.learning_rate = rate
+            if self.verbose > 0:
+                print_msg(f"\nEpoch {epoch + 1}: LearningRateScheduler setting {name}learning rate to {rate}.")
+
+    def _scheduled(self, epoch, rate):
+        rate = self.schedule(*(epoch, rate)[: _positional_count(self.schedule)])
         scalar = hasattr(rate, "__float__") and tuple(getattr(rate, "shape", ())) == ()
         if isinstance(rate, bool) or not scalar:
             raise ValueError(
                 "[LearningRateScheduler] The output of the `schedule` function should be a float. "
                 f"Received: {rate!r}"
             )
-        rate = float(rate)
-        optimizer.learning_rate = rate
-        if self.verbose > 0:
-            print(
-                f"\nEpoch {epoch + 1}: LearningRateScheduler setting learning rate to {rate}.", flush=True
-            )
+        return float(rate)
 
     def on_epoch_end(self, epoch, logs=None):
         if logs is not None:
-            logs["learning_rate"] = float(_optimizer(self.model).learning_rate)
+            logs.update(learning_rates(self.model))
 
 
 class ReduceLROnPlateau(MonitorCallback):
@@ -86,7 +88,7 @@ class ReduceLROnPlateau(MonitorCallback):
         if self.monitor_op is None:
             self._set_monitor_op()
         logs = {} if logs is None else logs
-        logs["learning_rate"] = float(_optimizer(self.model).learning_rate)
+        logs.update(learning_rates(self.model))
         current = logs.get(self.monitor)
         if current is None:
             self._missing("Learning rate reduction is conditioned on metric", logs)
@@ -99,19 +101,20 @@ class ReduceLROnPlateau(MonitorCallback):
             self.wait = 0
         elif not self.in_cooldown():
             self.wait += 1
-            if self.wait >= self.patience and self._reduce(epoch):
-                self.cooldown_counter = self.cooldown
-                self.wait = 0
+            if self.wait >= self.patience:
+                reduced = [self._reduce(epoch, *item) for item in _optimizers(self.model).items()]
+                if any(reduced):
+                    self.cooldown_counter = self.cooldown
+                    self.wait = 0
 
-    def _reduce(self, epoch):
-        optimizer = _optimizer(self.model)
+    def _reduce(self, epoch, name, optimizer):
         old = float(optimizer.learning_rate)
         if old <= np.float32(self.min_lr):  # the rate is kept in float32
             return False
         new = max(old * self.factor, self.min_lr)
         optimizer.learning_rate = new
         if self.verbose > 0:
-            print(f"\nEpoch {epoch + 1}: ReduceLROnPlateau reducing learning rate to {new}.", flush=True)
+            print_msg(f"\nEpoch {epoch + 1}: ReduceLROnPlateau reducing {name}learning rate to {new}.")
         return True
 
     def in_cooldown(self):
@@ -119,14 +122,20 @@ class ReduceLROnPlateau(MonitorCallback):
         return self.cooldown_counter > 0
 
 
-def _optimizer(model):
-    optimizer = getattr(model, "optimizer", None)
-    if not hasattr(optimizer, "learning_rate"):
+def _optimizers(model):
+    """Return {"": optimizer}, or {"name ": optimizer} of each part of a MultiOptimizer."""
+    found = optimizers_of(model)
+    if not all(hasattr(optimizer, "learning_rate") for optimizer in found):
         raise ValueError(
-            'Optimizer must have a "learning_rate" attribute. '
-            f"Received: model.optimizer={optimizer!r}"
+            f'Optimizer must have a "learning_rate" attribute. Received: model.optimizer={found[0]!r}'
         )
-    return optimizer
+    return {"": found[0]} if len(found) == 1 else {f"{optimizer.name} ": optimizer for optimizer in found}
+
+
+def learning_rates(model):
+    """Return {"learning_rate": now}, or {"learning_rate_name": now} for each part of a MultiOptimizer."""
+    return {f"learning_rate_{name}".strip().removesuffix("_"): float(optimizer.learning_rate)
+            for name, optimizer in _optimizers(model).items()}
 
 
 def _positional_count(function):

@@ -2,6 +2,7 @@
 import os
 import warnings
 
+from ..utils.messages import print_msg
 from .monitor import MonitorCallback
 
 _WEIGHTS = (".weights.h5", ".safetensors")
@@ -145,7 +146,7 @@ class ModelCheckpoint(MonitorCallback):
 
     def _say(self, message):
         if self.verbose > 0:
-            print(message, flush=True)
+            print_msg(message)
 
 
 def _is_ours(model):

@@ -1,7 +1,7 @@
 """MonitorCallback: base of the callbacks that watch whether a number gets better."""
-import operator
 import warnings
 
+from .. import ops
 from .callback import Callback
 
 
@@ -30,21 +30,21 @@ class MonitorCallback(Callback):
 
     def _set_monitor_op(self):
         """Choose the comparison; called at the end of an epoch, when the model knows its metrics."""
-        self.monitor_op = {"min": operator.lt, "max": operator.gt}.get(self.mode) or self._find_direction()
-        if self.monitor_op is operator.lt:
+        self.monitor_op = {"min": ops.less, "max": ops.greater}.get(self.mode) or self._find_direction()
+        if self.monitor_op is ops.less:
             self.min_delta = -self.min_delta
 
     def _find_direction(self):
         name = self.monitor.removeprefix("val_")
         if name.endswith("loss"):
-            return operator.lt
+            return ops.less
         for outer in getattr(self.model, "metrics", ()):
             for metric in getattr(outer, "metrics", None) or [outer]:
                 direction = getattr(metric, "_direction", None)
                 if direction and (name == metric.name or name.endswith("_" + metric.name)):
-                    return operator.gt if direction == "up" else operator.lt
+                    return ops.greater if direction == "up" else ops.less
         if "acc" in name or name.endswith("auc"):
-            return operator.gt
+            return ops.greater
         raise ValueError(
             f"[{type(self).__name__}] it is not known whether `{self.monitor}` should be maximized or minimized: "
             "pass mode='max' or mode='min'. "
@@ -52,7 +52,7 @@ class MonitorCallback(Callback):
         )
 
     def _is_improvement(self, value, reference):
-        return reference is None or self.monitor_op(value - self.min_delta, reference)
+        return reference is None or bool(self.monitor_op(value - self.min_delta, reference))
 
     def _missing(self, what, logs):
         warnings.warn(

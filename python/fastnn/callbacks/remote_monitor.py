@@ -44,4 +44,4 @@ class RemoteMonitor(Callback):
             with urllib.request.urlopen(request, timeout=10):
                 pass
         except (urllib.error.URLError, OSError):
-            warnings.warn(f"[RemoteMonitor] could not reach the server at {self.root}", stacklevel=2)
+            warnings.warn(f"[RemoteMonitor] Could not reach RemoteMonitor root server at {self.root}", stacklevel=2)

@@ -2,6 +2,8 @@
 import difflib
 import math
 
+from ..optimizers.multi_optimizer import optimizers_of
+from ..utils.messages import print_msg
 from .callback import Callback
 
 _HOOKS = [name for name in dir(Callback) if name.startswith("on_")]
@@ -63,7 +65,7 @@ class TerminateOnNaN(Callback):
                 f"NaN or Inf loss encountered at batch {batch}. Loss value: {loss}. Terminating training "
                 "immediately."
             )
-        print(f"Batch {batch}: Invalid loss, terminating training", flush=True)
+        print_msg(f"Batch {batch}: Invalid loss, terminating training")
         self.model.stop_training = True
 
 
@@ -80,13 +82,13 @@ class SwapEMAWeights(Callback):
         self._swapped = False
 
     def _pairs(self):
-        optimizer = getattr(self.model.optimizer, "inner_optimizer", self.model.optimizer)
-        if not hasattr(optimizer, "_model_variables_moving_average"):
+        found = [o for o in optimizers_of(self.model) if hasattr(o, "_model_variables_moving_average")]
+        if not found:
             raise ValueError(
-                "[SwapEMAWeights] must be used when `use_ema=True` is set on the optimizer. "
-                f"Received: use_ema={optimizer.use_ema}"
+                "[SwapEMAWeights] SwapEMAWeights must be used when `use_ema=True` is set on the optimizer. "
+                f"Received: use_ema={[o.use_ema for o in optimizers_of(self.model)]}"
             )
-        pairs = zip(optimizer._trainable_variables, optimizer._model_variables_moving_average)
+        pairs = [pair for o in found for pair in zip(o._trainable_variables, o._model_variables_moving_average)]
         return [(variable, average) for variable, average in pairs if average is not None]
 
     def _set(self, swapped):

@@ -1,9 +1,11 @@
 """TensorBoard: scalars and histograms of a training, written by tensorboardX."""
+import importlib.util
 import os
 import time
 
 from .. import ops
 from .callback import Callback
+from .learning_rate import learning_rates
 
 
 class TensorBoard(Callback):
@@ -29,6 +31,8 @@ class TensorBoard(Callback):
                  write_steps_per_second=False, update_freq="epoch", profile_batch=0, embeddings_freq=0,
                  embeddings_metadata=None):
         super().__init__()
+        if importlib.util.find_spec("tensorboardX") is None:  # told now, not after the first epoch
+            raise ImportError("[TensorBoard] needs tensorboardX: pip install fastnn[tensorboard]")
         if update_freq not in ("epoch", "batch") and not (isinstance(update_freq, int) and update_freq > 0):
             raise ValueError("[TensorBoard] update_freq must be 'epoch', 'batch' or a positive integer. "
                              f"Received: update_freq={update_freq!r}")
@@ -46,10 +50,8 @@ class TensorBoard(Callback):
 
     def _writer(self, name):
         if name not in self._writers:
-            try:
-                from tensorboardX import SummaryWriter
-            except ImportError:
-                raise ImportError("[TensorBoard] needs tensorboardX: pip install fastnn[tensorboard]") from None
+            from tensorboardX import SummaryWriter
+
             self._writers[name] = SummaryWriter(os.path.join(self.log_dir, name))
         return self._writers[name]
 
@@ -59,6 +61,11 @@ class TensorBoard(Callback):
 
     def _iterations(self):
         return int(self.model.optimizer.iterations) if getattr(self.model, "optimizer", None) else 0
+
+    def _collect_learning_rate(self, logs):
+        if getattr(self.model, "optimizer", None) is not None:
+            logs.update(learning_rates(self.model))
+        return logs
 
     def on_train_end(self, logs=None):
         for writer in self._writers.values():
@@ -85,11 +92,8 @@ class TensorBoard(Callback):
             validation = name.startswith("val_")
             writer = self._writer("validation" if validation else "train")
             writer.add_scalar("epoch_" + name.removeprefix("val_"), float(value), epoch)
-        try:
-            rate = float(ops.convert_to_tensor(self.model.optimizer.learning_rate))
-            self._writer("train").add_scalar("epoch_learning_rate", rate, epoch)
-        except (AttributeError, TypeError):
-            pass  # an optimizer without a rate of its own
+        for name, rate in self._collect_learning_rate({}).items():
+            self._writer("train").add_scalar(f"epoch_{name}", rate, epoch)
         if self.write_steps_per_second:
             seconds = max(time.perf_counter() - self._epoch_start, 1e-9)
             self._writer("train").add_scalar("epoch_steps_per_second", (self._iterations() - self._first_step) / seconds, epoch)

@@ -14,12 +14,6 @@ from ..trainer import Trainer
 
 _LIBRARY = __name__.partition(".")[0] + "."
 _INFERENCE = {"training": False}
-# What the trainer keeps on the model is not part of the model's state.
-_TRAINER_ATTRIBUTES = frozenset((
-    "optimizer", "loss", "history", "_loss_tracker", "_compile_loss", "_compile_metrics", "_compile_config",
-    "_trained_weights", "_signature_cache", "_busy", "_captures"))
-
-_DECIDING = frozenset(("optimizer", "loss", "_loss_tracker", "_compile_loss", "_compile_metrics"))
 
 
 def _is_ours(x):
@@ -61,14 +55,6 @@ class Model(Trainer, Layer):
             return
         Layer.__init__(self, *args, **kwargs)
         Trainer.__init__(self)
-
-    def __setattr__(self, name, value):
-        if name in _TRAINER_ATTRIBUTES:
-            if name in _DECIDING:
-                _core.changed()
-            object.__setattr__(self, name, value)
-        else:
-            Layer.__setattr__(self, name, value)
 
     def __call__(self, *args, **kwargs):
         """The outputs for inputs; see `Layer.__call__`. The inference of a model that is made of this

@@ -3,25 +3,23 @@
 The learning rate and the step count are variables, read by ops or kernels and never turned into Python
 numbers on the way to an update, so that a recorded step can be run again.
 """
-import difflib
-import inspect
-import math
 import re
 import warnings
 
-import numpy as np
-
-from .. import _core, initializers, ops
-from ..capturing import note_attribute, recorded_phase
+from .. import _core, ops
+from ..capturing import recorded_phase
 from ..dtypes import floatx
 from ..saving.serialization import deserialize_keras_object, serialize_keras_object
 from ..tensor import Variable, as_tensor
 from ..utils.naming import auto_name, to_snake_case
 from ..utils.stateless import substituted
+from .arguments import check_shared, checked_rate, full_signature, take_old_names
+from .clipping import clip_by_global_norm, clip_by_norm
 from .schedules import LearningRateSchedule
+from .state import OptimizerState
 
 
-class Optimizer:
+class Optimizer(OptimizerState):
     """Base class: subclasses define `build`, `update_step` and `get_config`.
 
     `build(variables)` calls `super().build(variables)` and makes the state with `add_optimizer_variables`;
@@ -64,27 +62,9 @@ class Optimizer:
     ):
         kind = type(self).__name__
         self._variables = []
-        learning_rate = _take_old_names(self, kwargs, learning_rate)
-        if gradient_accumulation_steps and not gradient_accumulation_steps >= 2:
-            raise ValueError(
-                f"[{kind}] `gradient_accumulation_steps` must be an integer >= 2. "
-                f"Received: gradient_accumulation_steps={gradient_accumulation_steps}"
-            )
-        if use_ema and not 0 <= ema_momentum <= 1:
-            raise ValueError(
-                f"[{kind}] `ema_momentum` must be in the range [0, 1]. Received: ema_momentum={ema_momentum}"
-            )
-        if use_ema and ema_overwrite_frequency:
-            if not isinstance(ema_overwrite_frequency, int) or ema_overwrite_frequency < 1:
-                raise ValueError(
-                    f"[{kind}] `ema_overwrite_frequency` must be an integer >= 1 or None. "
-                    f"Received: ema_overwrite_frequency={ema_overwrite_frequency}"
-                )
-        if sum(clip is not None for clip in (clipnorm, clipvalue, global_clipnorm)) > 1:
-            raise ValueError(
-                f"[{kind}] Only one of `clipnorm`, `clipvalue` and `global_clipnorm` can be set. Received: "
-                f"clipnorm={clipnorm}, clipvalue={clipvalue}, global_clipnorm={global_clipnorm}"
-            )
+        learning_rate = take_old_names(self, kwargs, learning_rate)
+        clips = {"clipnorm": clipnorm, "clipvalue": clipvalue, "global_clipnorm": global_clipnorm}
+        check_shared(kind, clips, use_ema, ema_momentum, ema_overwrite_frequency, gradient_accumulation_steps)
         self.name = name or auto_name(to_snake_case(kind))
         self.weight_decay = weight_decay
         self.clipnorm = clipnorm
@@ -102,33 +82,13 @@ class Optimizer:
         self._no_decay_pattern = None
         self._iterations = self._own_variable(0, "iteration", "int")
         if not callable(learning_rate):
-            learning_rate = _checked_rate(kind, learning_rate)
+            learning_rate = checked_rate(kind, learning_rate)
             learning_rate = self._own_variable(learning_rate, "learning_rate", floatx())
         self._learning_rate = learning_rate
 
-    def __setattr__(self, name, value):
-        if name != "_variables":
-            self._check_super_called()
-        if isinstance(value, Variable):  # what a subclass sets as an attribute belongs to the state, as in Keras
-            self._track(value)
-        if not isinstance(getattr(type(self), name, None), property):
-            note_attribute(self, name, value)
-        super().__setattr__(name, value)
-
-    def _check_super_called(self):
-        if "_variables" not in self.__dict__:
-            raise RuntimeError(
-                f"In optimizer '{type(self).__name__}', you forgot to call `super().__init__()` as the first "
-                "statement in the `__init__()` method. Go add it!"
-            )
-
-    # State ---------------------------------------------------------------------------------------------
-
-    @property
-    def variables(self):
-        """All variables of the optimizer: step count, learning rate, then the state of `build`."""
-        self._check_super_called()
-        return list(self._variables)
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        cls.__signature__ = full_signature(cls, Optimizer)  # what `*shared` stands for, written out
 
     @property
     def iterations(self):
@@ -175,64 +135,6 @@ class Optimizer:
                 self.add_variable_from_reference(v, "gradient_accumulator") for v in variables
             ]
         self.built = True
-
-    def add_variable(
-        self, shape, initializer="zeros", dtype=None, aggregation="none", layout=None, name=None
-    ):
-        """Make a variable of the optimizer's state."""
-        return self._own_variable(initializers.get(initializer), name, dtype, tuple(shape))
-
-    def add_variable_from_reference(self, reference_variable, name=None, initializer="zeros"):
-        """Make a variable of the shape and dtype of another."""
-        path = getattr(reference_variable, "path", None) or reference_variable.name
-        name = f"{path.replace('/', '_').replace(':', '_')}_{name or 'var'}"
-        return self.add_variable(reference_variable.shape, initializer, reference_variable.dtype, name=name)
-
-    def add_optimizer_variables(self, trainable_variables, name, initializer="zeros"):
-        """Make one variable, or one of each name in a list of names, per trainable variable.
-
-        Returns:
-            A list in the order of `trainable_variables`, or a tuple with one list per name. None stands for
-            variables that are overwritten by their gradient and need no state.
-        """
-        names = [name] if isinstance(name, str) else list(name)
-        initials = list(initializer) if isinstance(initializer, (list, tuple)) else [initializer] * len(names)
-        if len(names) != len(initials):
-            raise ValueError(
-                "[add_optimizer_variables] name and initializer must have the same length. "
-                f"Received: name={name}, initializer={initializer}"
-            )
-        state = tuple([] for _ in names)
-        for variable in trainable_variables:
-            for made, own_name, initial in zip(state, names, initials):
-                direct = variable.overwrite_with_gradient
-                made.append(
-                    None if direct else self.add_variable_from_reference(variable, own_name, initial)
-                )
-        return state[0] if isinstance(name, str) else state
-
-    def _own_variable(self, initializer, name, dtype, shape=None):
-        name = name.replace("/", "_") if name else None
-        variable = Variable(initializer, shape=shape, dtype=dtype, trainable=False, name=name)
-        variable.path = f"{self.name}/{variable.name}"
-        self._track(variable)
-        return variable
-
-    def _track(self, variable):
-        if not any(v is variable for v in self._variables):
-            self._variables.append(variable)
-
-    def _get_variable_index(self, variable):
-        return self._index[id(variable)]
-
-    def assign(self, variable, value):
-        variable.assign(value)
-
-    def assign_add(self, variable, value):
-        variable.assign_add(value)
-
-    def assign_sub(self, variable, value):
-        variable.assign_sub(value)
 
     # One step ------------------------------------------------------------------------------------------
 
@@ -390,7 +292,7 @@ class Optimizer:
 
     def _clip_gradients(self, grads):
         if self.clipnorm:
-            return [_clip_by_norm(g, self.clipnorm) for g in grads]
+            return [clip_by_norm(g, self.clipnorm) for g in grads]
         if self.global_clipnorm:
             return clip_by_global_norm(grads, self.global_clipnorm)
         if self.clipvalue:
@@ -492,46 +394,6 @@ class Optimizer:
             self.apply(grads)
             return [v.value for v in self._trainable_variables], [v.value for v in own]
 
-    def set_weights(self, weights):
-        """Set all variables of the optimizer, in the order of `variables`.
-
-        Raises:
-            ValueError: the optimizer is not built, or number or shapes differ.
-        """
-        kind = type(self).__name__
-        if not self.built:
-            raise ValueError(
-                f"[{kind}] You are calling `set_weights()` on an optimizer that has not yet been built. Please "
-                "call `optimizer.build(trainable_variables)` first."
-            )
-        variables, weights = self.variables, [np.asarray(w) for w in weights]
-        shapes = [tuple(v.shape) for v in variables]
-        if [w.shape for w in weights] != shapes:
-            raise ValueError(
-                f"[{kind}] weights must have the shapes of the optimizer's variables, {shapes}. "
-                f"Received: {[w.shape for w in weights]}"
-            )
-        for variable, weight in zip(variables, weights):
-            variable.assign(weight)
-
-    def save_own_variables(self, store):
-        """Put the values of all variables into a dictionary, under "0", "1", ..."""
-        for i, variable in enumerate(self.variables):
-            store[str(i)] = variable.numpy()
-
-    def load_own_variables(self, store):
-        """Take the values of all variables from what `save_own_variables` filled."""
-        variables = self.variables
-        if len(store) != len(variables):
-            warnings.warn(
-                f"Skipping variable loading for optimizer '{self.name}', because it has {len(variables)} variables "
-                f"whereas the saved optimizer has {len(store)} variables.",
-                stacklevel=2,
-            )
-            return
-        for i, variable in enumerate(variables):
-            variable.assign(store[str(i)])
-
     def get_config(self):
         rate = self._learning_rate
         rate = float(rate) if isinstance(rate, Variable) else serialize_keras_object(rate)
@@ -549,62 +411,13 @@ class Optimizer:
             "gradient_accumulation_steps": self.gradient_accumulation_steps,
         }
 
+    def _config_with(self, *names):
+        """Return the config of the arguments that all share, and of these attributes."""
+        return {**Optimizer.get_config(self), **{name: getattr(self, name) for name in names}}
+
     @classmethod
     def from_config(cls, config, custom_objects=None):
         config = dict(config)
         if isinstance(config.get("learning_rate"), dict):
             config["learning_rate"] = deserialize_keras_object(config["learning_rate"], custom_objects)
         return cls(**config)
-
-
-def _take_old_names(optimizer, kwargs, learning_rate):
-    """Understand `lr=`, ignore `decay=`, and refuse what nobody knows."""
-    kind = type(optimizer).__name__
-    if "lr" in kwargs:
-        warnings.warn(
-            f"[{kind}] `lr` is the old name of `learning_rate`, and works as such. "
-            f"Received: lr={kwargs['lr']}",
-            stacklevel=4,
-        )
-        learning_rate = kwargs.pop("lr")
-    if kwargs.pop("decay", None) is not None:
-        warnings.warn(f"[{kind}] `decay` is no longer supported and will be ignored.", stacklevel=4)
-    if kwargs:
-        known = set(inspect.signature(type(optimizer).__init__).parameters)
-        known |= set(inspect.signature(Optimizer.__init__).parameters) - {"self", "kwargs"}
-        near = [n for key in kwargs for n in difflib.get_close_matches(key, known, n=1)]
-        hint = f" Did you mean {', '.join(map(repr, near))}?" if near else ""
-        raise ValueError(f"[{kind}] Argument(s) not recognized.{hint} Received: {kwargs}")
-    return learning_rate
-
-
-def _checked_rate(kind, rate):
-    """Return a learning rate as a float."""
-    try:
-        if isinstance(rate, (str, bool)) or not math.isfinite(float(rate)):
-            raise TypeError
-    except TypeError:
-        raise ValueError(
-            f"[{kind}] Argument `learning_rate` should be a finite float, a LearningRateSchedule, or a callable "
-            f"without arguments. Received: learning_rate={rate!r}"
-        ) from None
-    return float(rate)
-
-
-def _clip_by_norm(x, limit):
-    """x * limit / max(norm of x, limit)"""
-    norm = ops.sqrt(ops.sum(ops.square(x)))
-    return x * (limit / ops.maximum(norm, limit))
-
-
-def global_norm(values):
-    """Return the norm of all tensors together; None entries do not count."""
-    squares = [ops.sum(ops.square(v)) for v in values if v is not None]
-    return ops.sqrt(ops.sum(ops.stack(squares)))
-
-
-def clip_by_global_norm(values, clip_norm):
-    """Scale all tensors by clip_norm / max(global norm, clip_norm); a norm that is not finite makes them NaN."""
-    norm = global_norm(values)
-    scale = clip_norm * ops.minimum(1.0 / norm, 1.0 / clip_norm) + (norm - norm)
-    return [None if v is None else v * scale for v in values]

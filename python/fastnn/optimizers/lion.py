@@ -17,37 +17,8 @@ class Lion(Optimizer):
     Source: Chen et al. 2023.
     """
 
-    def __init__(
-        self,
-        learning_rate=0.001,
-        beta_1=0.9,
-        beta_2=0.99,
-        weight_decay=None,
-        clipnorm=None,
-        clipvalue=None,
-        global_clipnorm=None,
-        use_ema=False,
-        ema_momentum=0.99,
-        ema_overwrite_frequency=None,
-        loss_scale_factor=None,
-        gradient_accumulation_steps=None,
-        name=None,
-        **kwargs,
-    ):
-        super().__init__(
-            learning_rate,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
-            **kwargs,
-        )
+    def __init__(self, learning_rate=0.001, beta_1=0.9, beta_2=0.99, *shared, **kwargs):
+        super().__init__(learning_rate, *shared, **kwargs)
         if beta_1 <= 0 or beta_1 > 1:
             raise ValueError(
                 "[Lion] Argument `beta_1` must be in the [0, 1] range. Otherwise, the optimizer degenerates to "
@@ -70,8 +41,4 @@ class Lion(Optimizer):
         self.assign(m, m.value * self.beta_2 + gradient * (1.0 - self.beta_2))
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "beta_1": self.beta_1,
-            "beta_2": self.beta_2,
-        }
+        return self._config_with("beta_1", "beta_2")

@@ -80,7 +80,15 @@ def _check_inner(optimizer):
     if not isinstance(optimizer, Optimizer):
         raise ValueError(f"[MultiOptimizer] optimizer must be an Optimizer. Received: {optimizer!r}")
     if isinstance(optimizer, (LossScaleOptimizer, MultiOptimizer)):
-        raise ValueError(f"[MultiOptimizer] optimizer cannot be a {type(optimizer).__name__}")
+        kind = type(optimizer).__name__
+        raise ValueError(f"[MultiOptimizer] optimizer cannot be {kind}. {kind} cannot be used inside an MultiOptimizer.")
+
+
+def optimizers_of(model):
+    """Return the optimizers of a compiled model that have a learning rate of their own, without what wraps them."""
+    optimizer = getattr(model, "optimizer", None)
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    return list(getattr(optimizer, "optimizers", [optimizer]))
 
 
 class MultiOptimizer(Optimizer):
@@ -141,16 +149,23 @@ class MultiOptimizer(Optimizer):
         if self.built:
             return
         variables = list(variables)
-        groups = {}
+        self._var_to_optimizer_idx = {}
         for variable in variables:
             optimizer = self._optimizer_map(variable)
             self._add(optimizer)
-            groups.setdefault(id(optimizer), []).append(variable)
-        for optimizer in self._inner_optimizers:
-            if id(optimizer) in groups:
-                optimizer.build(groups[id(optimizer)])
-        self._owner = {id(v): o for o in self._inner_optimizers for v in groups.get(id(o), ())}
+            index = next(i for i, o in enumerate(self._inner_optimizers) if o is optimizer)
+            self._var_to_optimizer_idx[self._var_key(variable)] = index
+        for i, optimizer in enumerate(self._inner_optimizers):
+            own = [v for v in variables if self._var_to_optimizer_idx[self._var_key(v)] == i]
+            if own:
+                optimizer.build(own)
         super().build(variables)
+
+    def _var_key(self, variable):
+        return id(variable)
+
+    def _owner(self, variable):
+        return self._inner_optimizers[self._var_to_optimizer_idx[self._var_key(variable)]]
 
     def apply(self, grads, trainable_variables=None):
         grads = list(grads)
@@ -159,7 +174,7 @@ class MultiOptimizer(Optimizer):
         variables = self._variables_for(grads, trainable_variables)
         groups = {}
         for grad, variable in zip(grads, variables):
-            optimizer = self._owner[id(variable)]
+            optimizer = self._owner(variable)
             groups.setdefault(id(optimizer), (optimizer, [], []))[1].append(grad)
             groups[id(optimizer)][2].append(variable)
         if all(g is None for g in grads):
@@ -172,7 +187,7 @@ class MultiOptimizer(Optimizer):
     def finalize_variable_values(self, var_list):
         """Each optimizer overwrites its variables by their moving average, if it keeps one."""
         for optimizer in self._inner_optimizers:
-            optimizer.finalize_variable_values([v for v in var_list if self._owner[id(v)] is optimizer])
+            optimizer.finalize_variable_values([v for v in var_list if self._owner(v) is optimizer])
 
     def get_config(self):
         if not isinstance(self._optimizer_map, OptimizerMap):

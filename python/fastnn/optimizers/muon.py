@@ -28,48 +28,11 @@ class Muon(Optimizer):
     """
 
     def __init__(
-        self,
-        learning_rate=0.001,
-        adam_beta_1=0.9,
-        adam_beta_2=0.999,
-        adam_weight_decay=0.004,
-        epsilon=1e-7,
-        weight_decay=0.004,
-        clipnorm=None,
-        clipvalue=None,
-        global_clipnorm=None,
-        use_ema=False,
-        ema_momentum=0.99,
-        ema_overwrite_frequency=None,
-        loss_scale_factor=None,
-        gradient_accumulation_steps=None,
-        name=None,
-        exclude_layers=None,
-        exclude_embeddings=True,
-        muon_a=3.4445,
-        muon_b=-4.775,
-        muon_c=2.0315,
-        adam_lr_ratio=1,
-        momentum=0.95,
-        ns_steps=5,
-        nesterov=True,
-        rms_rate=0.2,
-        **kwargs,
+        self, learning_rate=0.001, adam_beta_1=0.9, adam_beta_2=0.999, adam_weight_decay=0.004, epsilon=1e-7,
+        weight_decay=0.004, *shared, exclude_layers=None, exclude_embeddings=True, muon_a=3.4445, muon_b=-4.775,
+        muon_c=2.0315, adam_lr_ratio=1, momentum=0.95, ns_steps=5, nesterov=True, rms_rate=0.2, **kwargs,
     ):
-        super().__init__(
-            learning_rate,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
-            **kwargs,
-        )
+        super().__init__(learning_rate, weight_decay, *shared, **kwargs)
         self.adam_beta_1 = adam_beta_1
         self.adam_beta_2 = adam_beta_2
         self.adam_weight_decay = adam_weight_decay
@@ -114,10 +77,11 @@ class Muon(Optimizer):
             return
         self.assign(m, gradient + m.value * self.momentum)
         direction = gradient + self.momentum * m.value if self.nesterov else m.value
-        update = lr * self._orthogonalize(direction)
-        if self.rms_rate is not None:
-            update = update * (max(variable.shape) ** 0.5 * self.rms_rate)
-        self.assign_sub(variable, update)
+        self.assign_sub(variable, lr * self.lr_adjust(self.zeropower_via_newtonschulz5(direction, self.ns_steps)))
+
+    def lr_adjust(self, x):
+        """Scale the update of a matrix, so that its size does not depend on the matrix's; not with `rms_rate=None`."""
+        return x if self.rms_rate is None else x * (max(x.shape) ** 0.5 * self.rms_rate)
 
     def _adamw_step(self, gradient, variable, lr, m, v):
         step = ops.cast(self.iterations + 1, variable.dtype)
@@ -128,13 +92,13 @@ class Muon(Optimizer):
         self.assign_add(v, (ops.square(gradient) - v.value) * (1.0 - self.adam_beta_2))
         self.assign_sub(variable, m.value * (lr * correction) / (ops.sqrt(v.value) + self.epsilon))
 
-    def _orthogonalize(self, x):
-        """Newton-Schulz: x = a x + (b x x' + c (x x')^2) x brings all singular values near 1."""
+    def zeropower_via_newtonschulz5(self, x, steps):
+        """Newton-Schulz: x = a x + (b x x' + c (x x')^2) x, so many times, brings all singular values near 1."""
         tall = x.shape[0] > x.shape[1]
         if tall:
             x = ops.transpose(x)
         x = x / (ops.sqrt(ops.sum(ops.square(x))) + 1e-7)
-        for _ in range(self.ns_steps):
+        for _ in range(steps):
             square = ops.matmul(x, ops.transpose(x))
             mix = self.muon_b * square + self.muon_c * ops.matmul(square, square)
             x = self.muon_a * x + ops.matmul(mix, x)
@@ -148,20 +112,7 @@ class Muon(Optimizer):
                 self.assign_sub(variable, variable.value * (ops.cast(rate, variable.dtype) * decay))
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "adam_beta_1": self.adam_beta_1,
-            "adam_beta_2": self.adam_beta_2,
-            "adam_weight_decay": self.adam_weight_decay,
-            "epsilon": self.epsilon,
-            "exclude_layers": self.exclude_layers,
-            "exclude_embeddings": self.exclude_embeddings,
-            "muon_a": self.muon_a,
-            "muon_b": self.muon_b,
-            "muon_c": self.muon_c,
-            "adam_lr_ratio": self.adam_lr_ratio,
-            "momentum": self.momentum,
-            "ns_steps": self.ns_steps,
-            "nesterov": self.nesterov,
-            "rms_rate": self.rms_rate,
-        }
+        return self._config_with(
+            "adam_beta_1", "adam_beta_2", "adam_weight_decay", "epsilon", "exclude_layers", "exclude_embeddings",
+            "muon_a", "muon_b", "muon_c", "adam_lr_ratio", "momentum", "ns_steps", "nesterov", "rms_rate",
+        )

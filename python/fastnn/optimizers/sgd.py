@@ -15,37 +15,8 @@ class SGD(FusedOptimizer):
         nesterov: use Nesterov's momentum.
     """
 
-    def __init__(
-        self,
-        learning_rate=0.01,
-        momentum=0.0,
-        nesterov=False,
-        weight_decay=None,
-        clipnorm=None,
-        clipvalue=None,
-        global_clipnorm=None,
-        use_ema=False,
-        ema_momentum=0.99,
-        ema_overwrite_frequency=None,
-        loss_scale_factor=None,
-        gradient_accumulation_steps=None,
-        name=None,
-        **kwargs,
-    ):
-        super().__init__(
-            learning_rate,
-            weight_decay,
-            clipnorm,
-            clipvalue,
-            global_clipnorm,
-            use_ema,
-            ema_momentum,
-            ema_overwrite_frequency,
-            loss_scale_factor,
-            gradient_accumulation_steps,
-            name,
-            **kwargs,
-        )
+    def __init__(self, learning_rate=0.01, momentum=0.0, nesterov=False, *shared, **kwargs):
+        super().__init__(learning_rate, *shared, **kwargs)
         if isinstance(momentum, bool) or not isinstance(momentum, (int, float)) or not 0 <= momentum <= 1:
             raise ValueError(f"[SGD] `momentum` must be a float between [0, 1]. Received: momentum={momentum!r}")
         self.momentum = momentum
@@ -76,8 +47,4 @@ class SGD(FusedOptimizer):
             self.assign_add(variable, m.value)
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "momentum": self.momentum,
-            "nesterov": self.nesterov,
-        }
+        return self._config_with("momentum", "nesterov")

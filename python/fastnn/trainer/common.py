@@ -47,23 +47,35 @@ def to_logs(results):
 
 
 class Steps:
-    """An epoch's batches, one at a time; None after the last, unless they repeat."""
+    """A source's batches, one at a time; None after the last, until `begin`.
 
-    def __init__(self, data, repeat=False):
-        self._data, self._repeat = data, repeat
-        self._batches = data.epoch()
+    With steps_per_epoch an epoch goes on where the one before it stopped, or from the first batch where that had all.
+    """
+
+    def __init__(self, data):
+        self._data = data
+        self._restart()
+
+    def _restart(self):
+        self._batches, self._taken, self._ended = self._data.epoch(), 0, False
 
     @property
     def used(self):
         """Whether the source has ever given a batch."""
         return self._data.used
 
+    def begin(self):
+        """Start an epoch."""
+        if self._ended or self._data.steps is not None and self._taken >= self._data.steps:
+            self._restart()
+
     def next(self):
-        batch = next(self._batches, None)
-        if batch is None and self._repeat:
-            self._batches = self._data.epoch()
-            batch = next(self._batches, None)
-        self._data.used = self._data.used or batch is not None
+        batch = None if self._ended else next(self._batches, None)
+        if batch is None:
+            self._ended = True
+            return None
+        self._taken += 1
+        self._data.used = True
         return batch
 
 

@@ -54,14 +54,39 @@ def flatten_outputs(nest, names, what, required=None):
     if required is not None and len(leaves) == sum(required):
         given = iter(leaves)
         return [next(given) if r else None for r in required]
-    raise ValueError(f"[compile] {what} must have one entry for each output ({n}: {names}). Received: {len(leaves)}")
+    hint = ": y_true and y_pred have different structures" if what == "y" else ""
+    raise ValueError(f"[compile] {what} must have one entry for each output ({n}: {names}){hint}. Received: {len(leaves)}")
 
 
-def _per_output(value, names, what):
-    """One entry of ``loss``, ``loss_weights`` or ``metrics`` for each output."""
+def _at_path(nest, path):
+    """The entry of a nest for the output at a path: None where it has none, a leaf for all that is below it."""
+    for key in path:
+        if isinstance(nest, dict):
+            nest = nest.get(key)
+        elif isinstance(nest, (list, tuple)):
+            nest = nest[key] if key < len(nest) else None
+    return nest
+
+
+def _check_paths(nest, outputs, what, path=()):
+    """KeyError unless every entry of a nest stands where the outputs have one."""
+    if not is_nested(nest) or not is_nested(outputs):
+        return  # a list at an output is a list of losses or metrics for it
+    for key, entry in nest.items() if isinstance(nest, dict) else enumerate(nest):
+        inside = key in outputs if isinstance(outputs, dict) else isinstance(key, int) and key < len(outputs)
+        if not inside or entry is not None and is_nested(entry) and not is_nested(outputs[key]) and isinstance(entry, dict):
+            raise KeyError(f"[compile] the path {(*path, key)} of `{what}` can't be found in the model's output")
+        _check_paths(entry, outputs[key], what, (*path, key))
+
+
+def _per_output(value, names, what, outputs):
+    """One entry of ``loss``, ``loss_weights`` or ``metrics`` for each of the outputs, a nest."""
     n = len(names)
     if _is_deep(value) and what.startswith("loss") and len(flatten(value)) == n:
         return flatten(value)
+    if isinstance(value, dict) and _is_deep(outputs) and not all(key in names for key in value):
+        _check_paths(value, outputs, what)
+        return [_at_path(value, path) for path, _ in flatten_with_path(outputs)]
     if isinstance(value, dict):
         unknown = [k for k in value if k not in names]
         if unknown and not (n == 1 and len(value) == 1):
@@ -69,7 +94,8 @@ def _per_output(value, names, what):
         return list(value.values()) if unknown else [value.get(k) for k in names]
     if isinstance(value, (list, tuple)):
         if len(value) != n:
-            raise ValueError(f"[compile] {what} must have one entry for each output ({n}: {names}). Received: {len(value)}")
+            must = "must match the number of losses, with" if what == "loss_weights" else "must have"
+            raise ValueError(f"[compile] {what} {must} one entry for each output ({n}: {names}). Received: {len(value)}")
         return list(value)
     return [value] * n
 
@@ -123,8 +149,8 @@ class CompiledLoss:
         names = self._output_names = output_names_of(y_pred, self._names)
         loss = self._user_loss
         several = isinstance(loss, (list, tuple)) and len(names) == 1 and len(loss) != 1
-        losses = [list(loss)] if several else _per_output(loss, names, "loss")
-        weights = [self._user_weights] if several else _per_output(self._user_weights, names, "loss_weights")
+        losses = [list(loss)] if several else _per_output(loss, names, "loss", y_pred)
+        weights = [self._user_weights] if several else _per_output(self._user_weights, names, "loss_weights", y_pred)
         self._required = [entry is not None for entry in losses]
         y_preds = flatten_outputs(y_pred, names, "y_pred")
         y_trues = flatten_outputs(y_true, names, "y", self._required)
@@ -212,13 +238,13 @@ class CompiledMetrics:
     def variables(self):
         return [v for m in self.metrics for v in m.variables]
 
-    def _lists(self, value, n, names, what):
+    def _lists(self, value, names, what, y_pred):
         """A list of metrics for each output."""
         if not value:
-            return [[] for _ in range(n)]
-        if n == 1:
+            return [[] for _ in names]
+        if len(names) == 1:
             return [flatten(value)]
-        entries = _per_output(value, names, what)
+        entries = _per_output(value, names, what, y_pred)
         return [[] if e is None else list(e) if isinstance(e, (list, tuple)) else [e] for e in entries]
 
     def build(self, y_true, y_pred):
@@ -230,14 +256,18 @@ class CompiledMetrics:
         except ValueError:
             y_trues = [None] * n  # outputs without a loss have no y
         self._required = [t is not None for t in y_trues]
+        shown = names
+        if _is_deep(y_pred):  # reported under the names of the outputs, not under their paths
+            shown = self._names if self._names and len(self._names) == n else [None] * n
+        self._entries = []
         taken = {}
         for value, weighted in ((self._user, False), (self._user_weighted, True)):
-            for i, wanted in enumerate(self._lists(value, n, names, "weighted_metrics" if weighted else "metrics")):
+            for i, wanted in enumerate(self._lists(value, names, "weighted_metrics" if weighted else "metrics", y_pred)):
                 for identifier in wanted:
                     if identifier is None:
                         continue
                     metric = _resolve_metric(identifier, y_trues[i], y_preds[i])
-                    prefix = f"{names[i]}_" if n > 1 and names[i] else ""
+                    prefix = f"{shown[i]}_" if n > 1 and shown[i] else ""
                     name = prefix + metric.name
                     if name in taken and weighted:
                         name = f"{prefix}weighted_{metric.name}"

@@ -3,6 +3,7 @@
 Every source has ``epoch(shuffle)``, an iterator over (x, y, sample_weight) nests of Tensors;
 ``steps``, the number of batches of an epoch or None; and ``size``, the number of samples or None.
 """
+import itertools
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from .. import _core, dtypes
 from .._core import Tensor
 from ..tensor import Variable, convert_to_tensor, from_numpy, to_numpy
 from ..tree import flatten, map_structure
+from ..utils.py_dataset import PyDataset
 
 
 def pack_x_y_sample_weight(x, y=None, sample_weight=None):
@@ -231,9 +233,7 @@ class IterableData:
         self._iterator = None
         self.steps = None
         if is_indexed(source):
-            self.steps = getattr(source, "num_batches", None)
-            if self.steps is None:
-                self.steps = len(source)
+            self.steps = source.num_batches if hasattr(source, "num_batches") else len(source)
         elif hasattr(source, "__len__"):
             try:
                 self.steps = len(source)
@@ -247,7 +247,7 @@ class IterableData:
             source, n = self._source, self.steps
             if hasattr(source, "on_epoch_begin"):
                 source.on_epoch_begin()
-            order = np.random.permutation(n).tolist() if self._shuffle else range(n)
+            order = itertools.count() if n is None else np.random.permutation(n).tolist() if self._shuffle else range(n)
             if getattr(source, "workers", 1) > 1:
                 yield from _made_ahead(source, order, source.workers, max(1, source.max_queue_size))
             else:
@@ -290,6 +290,8 @@ def _made_ahead(source, order, workers, ahead):
 
 def is_indexed(source):
     """Whether a source gives its batches by number, as PyDataset does."""
+    if isinstance(source, PyDataset):
+        return True
     return hasattr(source, "__getitem__") and hasattr(source, "__len__") and not isinstance(
         source, (list, tuple, dict, np.ndarray, Tensor)) and not hasattr(source, "dtype") and not hasattr(
         source, "to_numpy") and not hasattr(source, "sampler")

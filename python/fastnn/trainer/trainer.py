@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 
-from .. import labels, ops
+from .. import _core, labels, ops
 from ..autograd import GradientTape
 from ..config import max_epochs
 from ..layers.calling import signature_of
@@ -20,8 +20,23 @@ from .data import (ArrayData, check_batch_size, check_finite, make_data, to_arra
 from .replaying import Replaying
 
 
+# What the trainer keeps on the model is not part of the model's state.
+_OWN = frozenset((
+    "optimizer", "loss", "history", "_loss_tracker", "_compile_loss", "_compile_metrics", "_compile_config",
+    "_trained_weights", "_signature_cache", "_busy", "_captures"))
+_DECIDING = frozenset(("optimizer", "loss", "_loss_tracker", "_compile_loss", "_compile_metrics"))
+
+
 class Trainer(Replaying):
     """Training and inference of a model. Layers and weights come from the class it is mixed into."""
+
+    def __setattr__(self, name, value):
+        if name in _OWN:
+            if name in _DECIDING:
+                _core.changed()
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
 
     def __init__(self):
         self._compiled = False
@@ -359,8 +374,7 @@ class Trainer(Replaying):
         self.stop_training = False
         self.make_train_function()
         logs = {}
-        # With a number of steps, arrays start over at their end and sources go on where they stopped.
-        batches = Steps(data, repeat=data.size is not None) if steps_per_epoch is not None else None
+        batches = Steps(data) if steps_per_epoch is not None else None
         self._initial_epoch = None
         callbacks.on_train_begin()
         if self._initial_epoch is not None:  # a callback has restored the state of an interrupted training
@@ -392,6 +406,7 @@ class Trainer(Replaying):
         """Train on one epoch's batches. Returns their number and, if a step is overridden, the last one's results."""
         results, step = None, 0
         standard = self._standard_train_step()
+        batches.begin()
         while steps_per_epoch is None or step < steps_per_epoch:
             batch = batches.next()
             if batch is None:
@@ -425,7 +440,7 @@ class Trainer(Replaying):
                           "give fit() a source that starts again, or steps_per_epoch with one that does not end.",
                           stacklevel=4)
         elif steps_per_epoch is not None:
-            warnings.warn(f"[fit] the data ran out after {step} of {steps_per_epoch} steps of this epoch. "
+            warnings.warn(f"[fit] Your input ran out of data after {step} of {steps_per_epoch} steps of this epoch. "
                           "Make sure that your dataset or generator gives enough batches (use repeat()).",
                           stacklevel=4)
 

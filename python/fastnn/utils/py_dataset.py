@@ -1,11 +1,12 @@
 """PyDataset: batches by number."""
+import itertools
 
 
 class PyDataset:
     """Base of data sources that make their batches one by one.
 
-    Subclasses write ``__len__``, the number of batches, and ``__getitem__(i)``, which returns
-    (x, y) or (x, y, sample_weight). ``on_epoch_begin`` and ``on_epoch_end`` may be written too.
+    Subclasses write ``__len__``, the number of batches, or the property ``num_batches``, which may be None for data without
+    end, and ``__getitem__(i)``, which returns (x, y) or (x, y, sample_weight). ``on_epoch_begin`` and ``on_epoch_end`` may be written too.
 
     Args:
         workers: threads that make batches ahead of their use when above 1.
@@ -26,10 +27,13 @@ class PyDataset:
     @property
     def num_batches(self):
         """The number of batches of an epoch, or None without end."""
-        try:
-            return len(self)
-        except TypeError:
-            return None
+        return len(self) if hasattr(self, "__len__") else None
+
+    def __iter__(self):
+        """The batches in order, as many as there are."""
+        n = self.num_batches
+        for i in itertools.count() if n is None else range(n):
+            yield self[i]
 
     def on_epoch_begin(self):
         """Called before every epoch."""
