@@ -204,6 +204,26 @@ def test_a_frozen_model_and_lora(tmp_path):
     assert not loaded.layers[0].trainable
 
 
+def test_frozen_layers_of_a_trained_model_stay_frozen(tmp_path):
+    """Also with the state of the optimizer, which only the trained ones have."""
+    i = keras.Input((3,))
+    base = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)])
+    base.trainable = False
+    model = keras.Model(i, keras.layers.Dense(1)(keras.layers.Dense(4, trainable=False)(base(i))))
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9), "mse")
+    x, y = np.ones((4, 3), "float32"), np.ones((4, 1), "float32")
+    model.train_on_batch(x, y)
+    model.save(tmp_path / "m.keras")
+    loaded = saving.load_model(tmp_path / "m.keras")
+    for copy in (loaded, keras.models.clone_model(model), keras.Model.from_config(model.get_config())):
+        assert [layer.trainable for layer in copy.layers] == [True, False, False, True]
+    np.testing.assert_array_equal(loaded.optimizer.variables[2], model.optimizer.variables[2])
+    for m in (model, loaded):
+        m.train_on_batch(x, y)
+    for a, b in zip(model.get_weights(), loaded.get_weights()):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_vocabularies_are_in_the_file(tmp_path):
     model = keras.Sequential([keras.Input((1,), dtype="int64"), keras.layers.IntegerLookup(vocabulary=[5, 9])])
     layer = keras.layers.IntegerLookup()

@@ -21,7 +21,7 @@ class Functional(Model):
     Args:
         inputs, outputs: KerasTensors, or lists, tuples or dicts of them.
         name: string.
-        trainable: bool or None; None leaves the layers as they are.
+        trainable: bool or None; of the model alone: the layers stay as they are, trained or frozen.
     """
 
     _quiet_masks = True  # masks travel with the tensors inside
@@ -38,7 +38,7 @@ class Functional(Model):
         self._structure_changed()
         self.built = True
         if trainable is not None:
-            self.trainable = trainable
+            self._trainable = bool(trainable)  # the setter would unfreeze the frozen layers of a loaded model
 
     def call(self, inputs, training=None, mask=None):
         """Runs the graph on tensors in the structure of the inputs."""
