@@ -6,16 +6,12 @@ namespace fastnn::cuda {
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 #endif
 #define MISSING(name, args) void name args { throw std::runtime_error("[cuda] no kernel yet: " #name); }
-MISSING(unary, (int64_t op, const float* x, float* y, int64_t n, float p, float q))
-MISSING(unary_backward, (int64_t op, const float* gy, const float* v, float* gx, int64_t n, float p, float q))
 MISSING(lstm_forward, (RnnForward a))
 MISSING(lstm_backward, (RnnBackward a))
 MISSING(gru_forward, (RnnForward a))
 MISSING(gru_backward, (RnnBackward a))
 MISSING(simple_rnn_forward, (RnnForward a))
 MISSING(simple_rnn_backward, (RnnBackward a))
-MISSING(cast, (int64_t from, int64_t to, const void* x, void* y, int64_t n))
-MISSING(read_indices, (int64_t dtype, const void* x, int64_t* y, int64_t n, int64_t limit, int64_t wrap, int64_t* bad))
 MISSING(softmax_forward, (const float* x, float* y, int64_t rows, int64_t cols))
 MISSING(softmax_backward, (const float* y, const float* gy, float* gx, int64_t rows, int64_t cols))
 MISSING(log_softmax_forward, (const float* x, float* y, int64_t rows, int64_t cols))
@@ -73,8 +69,6 @@ MISSING(epilogue_backward, (int64_t activation, const float* y, const float* gy,
 MISSING(conv2d_forward, (const float* x, const float* w, const float* bias, float* y, Conv2dShape s, int64_t activation))
 MISSING(conv2d_backward_input, (const float* gy, const float* w, const float* bias, float* gx, Conv2dShape s, int64_t activation))
 MISSING(conv2d_backward_weights, (const float* x, const float* gy, float* gw, Conv2dShape s))
-MISSING(reduce, (int64_t op, const float* x, float* y, int64_t outer, int64_t n, int64_t inner, int64_t count))
-MISSING(arg_reduce, (int64_t minimum, const float* x, int32_t* y, int64_t outer, int64_t n, int64_t inner))
 MISSING(ceiling_fma, (float* y, int64_t chunks, int64_t steps))
 MISSING(ceiling_copy, (const float* x, float* y, int64_t chunks, int64_t n, int64_t repeats))
 MISSING(ceiling_triad, (const float* x, const float* z, float* y, int64_t chunks, int64_t n, int64_t repeats))
