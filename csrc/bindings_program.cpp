@@ -208,12 +208,12 @@ py::list record_python(int64_t number, const std::vector<Tensor>& inputs, const 
     const py::buffer_info info = py::reinterpret_borrow<py::buffer>(arrays[i]).request();
     Shape shape;
     for (const auto n : info.shape) shape.push_back(n);
-    Tensor y(shape, dtypes[i], current_device);
-    write_from_host(current_device, y.raw(), info.ptr, y.bytes());
+    Tensor y(shape, dtypes[i], current_device());
+    write_from_host(current_device(), y.raw(), info.ptr, y.bytes());
     all.push_back(y);
     results.append(py::reinterpret_steal<py::object>(wrap(y)));
   }
-  const int64_t head[4] = {number, int64_t(inputs.size()), int64_t(arrays.size()), int64_t(current_device)};
+  const int64_t head[4] = {number, int64_t(inputs.size()), int64_t(arrays.size()), int64_t(current_device())};
   std::vector<std::byte> args(sizeof head + all.size() * (sizeof(Described) + sizeof(void*)));
   std::memcpy(args.data(), head, sizeof head);
   std::vector<PointerUse> uses;

@@ -14,17 +14,13 @@ namespace {
 
 constexpr const char* kNames[kDevices] = {"cpu", "meta", "cuda", "cuda-emu"};
 std::atomic<const DeviceLibrary*> libraries[kDevices];
-std::atomic<Device> process_device{Device::cpu};
 
 }  // namespace
 
 const char* device_name(Device device) { return kNames[int(device)]; }
 
-thread_local Device current_device = process_device.load();
-void set_process_device(Device device) {
-  process_device = device;
-  current_device = device;
-}
+constinit thread_local Device thread_device = Device::meta;
+Device process_device = Device::cpu;
 
 void load_device(Device device, const char* path) {
   static std::mutex mutex;

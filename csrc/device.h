@@ -49,9 +49,10 @@ using GetDeviceLibrary = const DeviceLibrary* (*)(const char** why);
 inline constexpr int kDevices = 4;
 const char* device_name(Device device);
 
-// The device whose tensors ops of this thread take and make. Threads begin with that of the process.
-extern thread_local Device current_device;
-void set_process_device(Device device);
+// The device whose tensors ops of this thread take and make: that of the process until the thread sets its own.
+extern constinit thread_local Device thread_device;  // meta: not set
+extern Device process_device;
+inline Device current_device() { return thread_device == Device::meta ? process_device : thread_device; }
 
 // Loads the library at `path` unless that has been done. ValueError: it cannot be loaded or used.
 void load_device(Device device, const char* path);

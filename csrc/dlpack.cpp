@@ -113,8 +113,8 @@ PyObject* import_tensor(PyObject* capsule, const char* name, const char* used) {
   try {
     const DLTensor& d = m->tensor;
     DType dtype = DType::float32;
-    check(d.device.type == (current_device == Device::cuda ? kCuda : kCpu), "[from_dlpack] the tensor must be in the memory of "
-          "the device in use, ", device_name(current_device), ". Received: device_type=", d.device.type);
+    check(d.device.type == (current_device() == Device::cuda ? kCuda : kCpu), "[from_dlpack] the tensor must be in the memory of "
+          "the device in use, ", device_name(current_device()), ". Received: device_type=", d.device.type);
     check_type(from_dl(d.dtype, &dtype), "[from_dlpack] the dtype must be a supported one. Received: code=",
                int(d.dtype.code), ", bits=", int(d.dtype.bits), ", lanes=", d.dtype.lanes);
     check(d.ndim >= 0, "[from_dlpack] ndim must not be negative. Received: ndim=", d.ndim);
@@ -129,15 +129,15 @@ PyObject* import_tensor(PyObject* capsule, const char* name, const char* used) {
     }
     char* data = static_cast<char*>(d.data) + d.byte_offset;
     PyObject* y;
-    check(contiguous || current_device != Device::cuda, "[from_dlpack] a tensor on a GPU must be contiguous.");
-    if (contiguous && n > 0 && current_device != Device::cuda_emu) {
+    check(contiguous || current_device() != Device::cuda, "[from_dlpack] a tensor on a GPU must be contiguous.");
+    if (contiguous && n > 0 && current_device() != Device::cuda_emu) {
       auto* storage = new Storage;
       storage->data = data;
       storage->bytes = n * itemsize(dtype);
       storage->borrowed = true;
       storage->release = release_import<Managed>;
       storage->owner = m;
-      y = wrap(Tensor(storage, data, shape, dtype, current_device));
+      y = wrap(Tensor(storage, data, shape, dtype, current_device()));
     } else {
       // Strided: copied element by element, the shape walked as an odometer.
       Tensor t(shape, dtype, Device::cpu);
@@ -150,7 +150,7 @@ PyObject* import_tensor(PyObject* capsule, const char* name, const char* used) {
         std::memcpy(static_cast<char*>(t.raw()) + i * item, data + offset * item, item);
         for (int a = d.ndim - 1; a >= 0 && ++index[a] == shape[a]; --a) index[a] = 0;
       }
-      y = wrap(to_device(t, current_device));
+      y = wrap(to_device(t, current_device()));
       if (y && m->deleter) m->deleter(m);
     }
     if (y) PyCapsule_SetName(capsule, used);

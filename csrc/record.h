@@ -49,7 +49,7 @@ struct Hooks {
   Recorder* recorder = nullptr;
   Profiler* profiler = nullptr;
 };
-extern thread_local Hooks hooks;
+extern constinit thread_local Hooks hooks;
 
 void run_hooked(const Call& call);
 

@@ -11,7 +11,7 @@
 
 namespace fastnn {
 
-thread_local Hooks hooks;
+constinit thread_local Hooks hooks;
 
 Text intern(Text text) {
   static std::mutex mutex;
@@ -69,7 +69,7 @@ uint64_t hash_bytes(const void* data, int64_t bytes) {
 
 Recorder::Recorder(std::vector<Tensor> inputs, std::vector<Range> variables)
     : program_(new Program), inputs_(std::move(inputs)) {
-  program_->device = current_device;
+  program_->device = current_device();
   for (const Tensor& x : inputs_) program_->inputs.push_back({x.shape(), x.dtype()});
   for (size_t k = 0; k < variables.size(); ++k)
     variables_[address(variables[k].data)] = {variables[k].bytes, int64_t(k)};

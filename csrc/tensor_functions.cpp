@@ -72,7 +72,7 @@ PyObject* from_buffer(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
     for (int i = 0; i < view->ndim; ++i) shape.push_back(view->shape[i]);
     check(view->itemsize == itemsize(dtype), "[tensor] the array's items must have the size of ", dtype,
           ". Received: itemsize=", view->itemsize);
-    if (PyObject_IsTrue(args[2]) && view->len > 0 && current_device == Device::cpu) {
+    if (PyObject_IsTrue(args[2]) && view->len > 0 && current_device() == Device::cpu) {
       auto* storage = new Storage;
       storage->data = view->buf;
       storage->bytes = view->len;
@@ -83,8 +83,8 @@ PyObject* from_buffer(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
       if (hooks.recorder) note_host_data(t);
       return wrap(std::move(t));
     }
-    Tensor t(shape, dtype, current_device);
-    write_from_host(current_device, t.raw(), view->buf, view->len);
+    Tensor t(shape, dtype, current_device());
+    write_from_host(current_device(), t.raw(), view->buf, view->len);
     PyBuffer_Release(view);
     delete view;
     if (hooks.recorder) note_host_data(t);
@@ -160,7 +160,7 @@ PyObject* full(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
       case DType::float16: fill(float_to_float16(float(f))); break;
       case DType::bfloat16: fill(float_to_bfloat16(float(f))); break;
     }
-    if (current_device != Device::cpu) t = to_device(t, current_device);
+    if (current_device() != Device::cpu) t = to_device(t, current_device());
     else if (hooks.recorder) note_host_data(t);
     return wrap(std::move(t));
   } catch (...) {
@@ -307,12 +307,12 @@ PyObject* set_device(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
   if (!parse_device(args[0], &device)) return nullptr;
   const int process = PyObject_IsTrue(args[1]);
   if (process < 0) return nullptr;
-  const Device before = current_device;
-  if (process) set_process_device(device);
-  else current_device = device;
+  const Device before = current_device();
+  if (process) process_device = device;
+  thread_device = process ? Device::meta : device;
   return Py_NewRef(device_names[int(before)]);
 }
-PyObject* get_current_device(PyObject*, PyObject*) { return Py_NewRef(device_names[int(current_device)]); }
+PyObject* get_current_device(PyObject*, PyObject*) { return Py_NewRef(device_names[int(current_device())]); }
 
 // unique(tensor): whether nobody but this Python object holds the storage.
 PyObject* unique(PyObject*, PyObject* o) {

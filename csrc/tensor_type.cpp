@@ -13,7 +13,7 @@
 namespace fastnn {
 
 PyTypeObject* tensor_type = nullptr;
-thread_local bool inferring = false;
+constinit thread_local bool inferring = false;
 PyObject* dtype_names[kDTypes];
 PyObject* device_names[kDevices];
 
@@ -311,7 +311,7 @@ void set_python_error() {
 
 void wrong_device(const Tensor& t) {
   check(false, "[device] a tensor must be on the device in use: with fastnn.device(...) or tensor.to(...) change one of them. "
-        "Received: tensor.device=", device_name(t.device()), ", device in use=", device_name(current_device));
+        "Received: tensor.device=", device_name(t.device()), ", device in use=", device_name(current_device()));
   __builtin_unreachable();
 }
 

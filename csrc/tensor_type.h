@@ -33,7 +33,7 @@ void set_python_error();
 
 // While shapes are inferred in this thread, every tensor that an op takes counts as a meta tensor: a
 // layer applied to symbolic tensors runs with its variables and constants as they are.
-extern thread_local bool inferring;
+extern constinit thread_local bool inferring;
 
 // ValueError: ops take tensors of the current device.
 [[noreturn]] void wrong_device(const Tensor& t);
@@ -42,7 +42,7 @@ extern thread_local bool inferring;
 inline Tensor argument(PyObject* o) {
   const Tensor& t = unwrap(o);
   if (hooks.recorder) [[unlikely]] note_argument(t);
-  if (t.device() != current_device && !t.is_meta()) [[unlikely]] wrong_device(t);
+  if (t.device() != current_device() && !t.is_meta()) [[unlikely]] wrong_device(t);
   return inferring && !t.is_meta() ? Tensor(t.shape(), t.dtype(), Device::meta) : t;
 }
 

@@ -139,7 +139,7 @@ void adam_update(Tensors w, const Tensors& g, const RowSlots& row_slots, Tensors
 Tensor squared_norms(const Tensors& g, const RowSlots& row_slots) {
   check(row_slots.empty() || row_slots.size() == g.size(), "[squared_norms] there must be one row_slot for each gradient");
   for (const Tensor& gk : g) check_device("squared_norms", {&g[0], &gk});
-  Tensor y(Shape{int64_t(g.size())}, DType::float32, g.empty() ? current_device : g[0].device());
+  Tensor y(Shape{int64_t(g.size())}, DType::float32, g.empty() ? current_device() : g[0].device());
   UpdateBatch batch;
   for (size_t first = 0; first < g.size(); first += kUpdateSlots) {
     batch.count = std::min<int64_t>(kUpdateSlots, int64_t(g.size() - first));
