@@ -48,8 +48,6 @@ MISSING(batch_norm_backward_inference, (const float* x, const float* gy, const f
 MISSING(moving_average, (float* moving, const float* value, float momentum, float rest, int64_t n))
 MISSING(layer_norm_forward, (const float* x, const float* gamma, const float* beta, float epsilon, float* y, float* mean, float* rstd, int64_t rows, int64_t c))
 MISSING(layer_norm_backward, (const float* x, const float* gy, const float* gamma, const float* mean, const float* rstd, float* gx, float* ggamma, float* gbeta, int64_t rows, int64_t c))
-MISSING(matmul, (const float* a, const float* b, const float* bias, float* c, MatmulShape s))
-MISSING(epilogue_backward, (int64_t activation, const float* y, const float* gy, float* gz, float* gb, int64_t rows, int64_t cols))
 MISSING(conv2d_forward, (const float* x, const float* w, const float* bias, float* y, Conv2dShape s, int64_t activation))
 MISSING(conv2d_backward_input, (const float* gy, const float* w, const float* bias, float* gx, Conv2dShape s, int64_t activation))
 MISSING(conv2d_backward_weights, (const float* x, const float* gy, float* gw, Conv2dShape s))
