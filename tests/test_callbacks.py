@@ -5,7 +5,14 @@ import os
 import numpy as np
 import pytest
 
+import fastnn as keras
 from fastnn import callbacks, metrics, optimizers
+
+
+def small_model():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="dense")])
+    model.compile("sgd", "mse")
+    return model
 
 
 class FakeModel:
@@ -353,3 +360,53 @@ def test_a_diverging_fit_ends(capsys):
     model.compile(optimizers.SGD(1e20), "mse")
     history = model.fit(x, y, epochs=9, batch_size=16, callbacks=[callbacks.TerminateOnNaN()], verbose=0)
     assert history.epoch == [0] and "Invalid loss" in capsys.readouterr().out
+
+
+def test_terminate_on_nan_sees_labels_that_are_not_finite():
+    x, y = np.ones((4, 2), "f"), np.full((4, 1), np.inf, "f")
+    model = small_model()
+    with pytest.raises(ValueError, match="must be finite"):
+        model.fit(x, y, verbose=0)
+    history = model.fit(x, y, batch_size=1, epochs=3, verbose=0, callbacks=[callbacks.TerminateOnNaN()])
+    assert len(history.history["loss"]) == 1
+
+
+def test_backup_keeps_the_state_before_the_last(tmp_path):
+    x, y = np.ones((4, 2), "f"), np.zeros((4, 1), "f")
+
+    class Stop(callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            if epoch == 2:
+                raise RuntimeError
+
+    model = small_model()
+    backup = callbacks.BackupAndRestore(tmp_path / "b", double_checkpoint=True)
+    with pytest.raises(RuntimeError):
+        model.fit(x, y, epochs=5, verbose=0, callbacks=[backup, Stop()])
+    (tmp_path / "b" / "latest.weights.h5").write_bytes(b"0")
+    assert model.fit(x, y, epochs=5, verbose=0, callbacks=[backup]).epoch == [2, 3, 4]
+    assert not (tmp_path / "b").exists()
+
+
+def test_learning_rate_callbacks_with_several_optimizers():
+    parts = [keras.optimizers.SGD(0.1, name="one"), keras.optimizers.SGD(0.01, name="two", use_ema=True)]
+    model = small_model()
+    model.compile(keras.optimizers.MultiOptimizer(keras.optimizers.OptimizerMap(parts[1], {".*kernel": parts[0]})), "mse")
+    x, y = np.ones((4, 2), "f"), np.zeros((4, 1), "f")
+    history = model.fit(x, y, epochs=2, verbose=0, callbacks=[callbacks.LearningRateScheduler(lambda epoch, lr: lr / 2),
+                                                             callbacks.SwapEMAWeights()])
+    np.testing.assert_allclose(history.history["learning_rate_one"], [0.05, 0.025])
+    np.testing.assert_allclose(history.history["learning_rate_two"], [0.005, 0.0025])
+    model.fit(x, y, epochs=3, verbose=0, callbacks=[callbacks.ReduceLROnPlateau("loss", 0.1, 1, min_delta=1e9)])
+    assert all(float(part.learning_rate) < 0.001 for part in parts[1:])
+
+
+def test_messages_are_logged_where_interactive_logging_is_off(caplog):
+    keras.config.disable_interactive_logging()
+    try:
+        with caplog.at_level("INFO", "fastnn"):
+            small_model().fit(np.ones((4, 2), "f"), np.zeros((4, 1), "f"), verbose=0,
+                              callbacks=[callbacks.LearningRateScheduler(lambda epoch: 0.5, verbose=1)])
+    finally:
+        keras.config.enable_interactive_logging()
+    assert "LearningRateScheduler setting learning rate to 0.5" in caplog.text

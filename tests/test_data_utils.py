@@ -60,7 +60,6 @@ def test_shuffled_windows():
     assert sorted(y) == list(range(18)) and list(y) != list(range(18))
     np.testing.assert_array_equal(x[:, 0], y)
     np.testing.assert_array_equal(gathered(make(1))[1], y)
-    data.on_epoch_end()
     again = gathered(data)[1]
     assert sorted(again) == sorted(y) and list(again) != list(y)
 
@@ -75,11 +74,11 @@ def test_windows_train_a_model():
 
 
 @pytest.mark.parametrize("options, text", [
-    ({"sequence_length": 0}, "sequence_length must be a positive"), ({"sequence_stride": 20}, "sequence_stride must be"),
-    ({"sampling_rate": 0}, "sampling_rate must be"), ({"batch_size": 0}, "batch_size must be"),
-    ({"start_index": -1}, "start_index must be"), ({"start_index": 20}, "start_index must be"),
-    ({"end_index": 20}, "end_index must be"), ({"start_index": 5, "end_index": 5}, "end_index must be"),
-    ({"sequence_length": 21}, "at least one window"), ({"format": "csv"}, "format must be")])
+    ({"sequence_length": 0}, "`sequence_length` must be a positive"), ({"sequence_stride": 20}, "`sequence_stride` must be"),
+    ({"sampling_rate": 0}, "`sampling_rate` must be"), ({"batch_size": 0}, "`batch_size` must be"),
+    ({"start_index": -1}, "`start_index` must be"), ({"start_index": 20}, "`start_index` must be"),
+    ({"end_index": 20}, "`end_index` must be"), ({"start_index": 5, "end_index": 5}, "`end_index` must be"),
+    ({"sequence_length": 21}, "at least one window"), ({"format": "csv"}, "`format` should be")])
 def test_wrong_windows(options, text):
     with pytest.raises(ValueError, match=text):
         utils.timeseries_dataset_from_array(SERIES, None, **{"sequence_length": 3, **options})
@@ -90,18 +89,61 @@ def test_wrong_windows(options, text):
     ({"left_size": 0.25, "right_size": 0.25}, 2, 2)])
 def test_split_sizes(sizes, left, right):
     a, b = utils.split_dataset(np.arange(10), **sizes)
-    np.testing.assert_array_equal(a, np.arange(left))
-    np.testing.assert_array_equal(b, np.arange(10 - right, 10))
+    assert len(a) == left and len(b) == right
+    np.testing.assert_array_equal(list(a), np.arange(left))
+    np.testing.assert_array_equal(list(b), np.arange(10 - right, 10))
 
 
 def test_split_keeps_structure_and_rows_together():
     x, y = np.arange(20).reshape(10, 2), keras.convert_to_tensor(np.arange(10))
-    (xa, ya), (xb, yb) = utils.split_dataset((x, y), 0.7, shuffle=True, seed=3)
+    left, right = utils.split_dataset((x, y), 0.7, shuffle=True, seed=3)
+    (xa, ya), (xb, yb) = left.batch(7)[0], right.batch(3)[0]
     assert len(xa) == 7 and len(yb) == 3 and list(ya) != list(range(7))
     np.testing.assert_array_equal(np.concatenate([xa, xb])[:, 0], 2 * np.concatenate([ya, yb]))
     assert sorted([*ya, *yb]) == list(range(10))
     left, right = utils.split_dataset({"a": x, "b": [1.0] * 10}, 4)
-    assert left["a"].shape == (4, 2) and right["b"].shape == (6,)
+    assert len(left) == 4 and left[0]["a"].shape == (2,) and right.batch(4)[1]["b"].shape == (2,)
+
+
+def test_methods_of_data_sets():
+    data = utils.timeseries_dataset_from_array(SERIES, SERIES, 3, batch_size=4)
+    made = []
+
+    def double(x, y):
+        made.append(len(x))
+        return 2 * x, y
+
+    doubled = data.map(double).cache()
+    np.testing.assert_array_equal(gathered(doubled)[0], 2 * gathered(data)[0])
+    np.testing.assert_array_equal(gathered(doubled.prefetch(2))[0], 2 * gathered(data)[0])
+    assert made == [4, 4, 4, 4, 2]  # once
+    assert [len(x) for x, _ in data.skip(3)] == [4, 2] and len(data.take(2)) == 2 and len(data.take(-1)) == 5
+    assert data.cardinality() == 5 and data.repeat(2).cardinality() == 10 and data.repeat().cardinality() == -1
+    assert len(list(data.repeat().take(7))) == 7
+    shuffled = data.shuffle(100, seed=0)
+    first, second = ([int(y[0]) for _, y in shuffled] for _ in range(2))
+    assert first != second and sorted(first) == sorted(second) == [0, 4, 8, 12, 16]
+    for bad in (lambda: data.repeat().batch(2), lambda: data.cache("file")):
+        with pytest.raises(ValueError):
+            bad()
+    with pytest.raises(IndexError):
+        data.take(2)[2]
+    with pytest.raises(TypeError):
+        len(data.repeat())
+
+
+def test_data_sets_train_a_model():
+    x, y = np.random.default_rng(0).normal(size=(20, 3)).astype("f"), np.zeros((20, 1), "f")
+    left, right = utils.split_dataset((x, y), 0.8)
+    weights = []
+    for source in (left.batch(4), left.batch(4).prefetch(2), left.batch(4).repeat()):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+        model.fit(source, epochs=2, steps_per_epoch=4, shuffle=False, validation_data=right.batch(4), verbose=0)
+        weights.append(model.get_weights()[0])
+    np.testing.assert_array_equal(weights[0], weights[1])
+    np.testing.assert_array_equal(weights[0], weights[2])
 
 
 def test_split_of_a_dataset():

@@ -34,7 +34,6 @@ MISSING = {
     "ops.nn": {"polar": _COMPLEX},
     "utils": {
         "FeatureSpace": "a saved pipeline of preprocessing layers, which can be called one by one",
-        "get_file": "nothing is downloaded",
     },
 }
 

@@ -210,7 +210,7 @@ def test_remote_monitor(as_json):
         server.shutdown()
         server.server_close()
     assert [r["epoch"] for r in received] == [0, 1] and received[0]["loss"] > 0
-    with pytest.warns(UserWarning, match="could not reach"):
+    with pytest.warns(UserWarning, match="Could not reach"):
         keras.callbacks.RemoteMonitor("http://127.0.0.1:9").on_epoch_end(0, {"loss": 1.0})
 
 

@@ -2,6 +2,7 @@
 import importlib
 import importlib.util
 import os
+import shutil
 import sys
 import types
 
@@ -128,5 +129,8 @@ NAMES.update({
     ("regularizers.regularizers", "validate_float_arg"): lambda value, name: part("regularizers")._non_negative(name, value),
     ("initializers.random_initializers", "compute_fans"): getattr(part("initializers"), "_fans", None),
 })
+NAMES.update({("utils.file_utils", name): function for name, function in {
+    "exists": os.path.exists, "join": os.path.join, "isdir": os.path.isdir, "listdir": os.listdir, "File": open,
+    "copy": shutil.copy, "remove": os.remove, "rmtree": shutil.rmtree, "makedirs": os.makedirs}.items()})
 NAMES.update({("utils.module_utils", name): Lazy(name) for name in ("tensorflow", "scipy", "jax", "h5py", "pandas", "torch")})
 NAMES = {key: value for key, value in NAMES.items() if value is not None}

@@ -21,7 +21,8 @@ class BackupAndRestore(Callback):
     Args:
         backup_dir: folder; made if needed, and not to be shared with other trainings.
         save_freq: "epoch", or a number of batches; an epoch that was interrupted is begun again.
-        double_checkpoint: accepted for Keras's sake: a save that fails leaves the one before it as it was.
+        double_checkpoint: keep the state before the last one as well, for a disk that spoils files; a save that fails
+            leaves the one before it as it was in any case.
         delete_checkpoint: remove the file at the end of the training.
 
     Raises:
@@ -30,64 +31,82 @@ class BackupAndRestore(Callback):
 
     def __init__(self, backup_dir, save_freq="epoch", double_checkpoint=False, delete_checkpoint=True):
         super().__init__()
-        if not os.fspath(backup_dir):
+        if backup_dir is None or not os.fspath(backup_dir):
             raise ValueError(f"[BackupAndRestore] Empty `backup_dir` argument passed. Received: backup_dir={backup_dir!r}")
         if save_freq != "epoch" and (isinstance(save_freq, bool) or not isinstance(save_freq, int) or save_freq < 1):
-            raise ValueError("[BackupAndRestore] save_freq must be 'epoch' or a positive integer. "
+            raise ValueError("[BackupAndRestore] Invalid value for `save_freq`: it must be 'epoch' or a positive integer. "
                              f"Received: save_freq={save_freq!r}")
         self.backup_dir = os.fspath(backup_dir)
         self.save_freq = save_freq
         self.double_checkpoint = double_checkpoint
         self.delete_checkpoint = delete_checkpoint
-        self._path = os.path.join(self.backup_dir, _NAME)
-        self._epoch, self._batches = 0, 0
+        self._weights_path = os.path.join(self.backup_dir, _NAME)
+        self._prev_weights_path = f"{self._weights_path}.bkp"
+        self._current_epoch = self._last_batch_seen = 0
+        self._batches = 0  # since the last save
 
     def wants_batches(self, mode):
         return mode == "train" and self.save_freq != "epoch"
 
     def on_train_begin(self, logs=None):
         self._outer_error = sys.exc_info()[1]
-        if not os.path.exists(self._path):
+        if not os.path.exists(self._weights_path) and not os.path.exists(self._prev_weights_path):
             return
         if not self.model.built:
             raise ValueError("[BackupAndRestore] the model must be built before its state is restored: start it with an "
                              f"Input, or call it on data. Received: {self.model.name!r}")
-        from ..saving.h5 import open_h5
+        from ..saving import ModelFormatError
+
+        try:
+            self._load(self._weights_path)
+        except (OSError, ModelFormatError):
+            if not os.path.exists(self._prev_weights_path):
+                raise
+            self._load(self._prev_weights_path)
+
+    def _load(self, path):
         from ..saving.archive import open_regular
+        from ..saving.h5 import open_h5
         from ..saving.state import load_state
 
-        with open_regular(self._path) as (file, _), open_h5(file, self._path) as root:
-            load_state(self.model, root, self._path, op="BackupAndRestore")
+        with open_regular(path) as (file, _), open_h5(file, path) as root:
+            load_state(self.model, root, path, op="BackupAndRestore")
             own = root.members.get("fastnn")
             text = own.attribute("training") if own is not None else None
         if text is not None:
             self.model._initial_epoch = _restore(json.loads(text))
 
     def on_epoch_begin(self, epoch, logs=None):
-        self._epoch = epoch
+        self._current_epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
+        self._last_batch_seen = batch
         if self.save_freq != "epoch":
             self._batches += 1
             if self._batches >= self.save_freq:
-                self._save(self._epoch)
+                self._save()
 
     def on_epoch_end(self, epoch, logs=None):
+        self._current_epoch, self._last_batch_seen = epoch + 1, 0
         if self.save_freq == "epoch":
-            self._save(epoch + 1)
+            self._save()
 
-    def _save(self, epoch):
+    def _save(self):
         from ..saving.model_files import write_state
 
         self._batches = 0
         os.makedirs(self.backup_dir, exist_ok=True)
-        write_state(self.model, self._path, {"training": json.dumps(_state(epoch))})
+        if self.double_checkpoint and os.path.exists(self._weights_path):
+            os.replace(self._weights_path, self._prev_weights_path)
+        write_state(self.model, self._weights_path, {"training": json.dumps(_state(self._current_epoch))})
 
     def on_train_end(self, logs=None):
         if sys.exc_info()[1] is not self._outer_error:
             return  # interrupted: the file is what the next `fit` starts from
-        if self.delete_checkpoint and os.path.exists(self._path):
-            os.remove(self._path)
+        if self.delete_checkpoint and os.path.exists(self._weights_path):
+            for path in (self._weights_path, self._prev_weights_path):
+                if os.path.exists(path):
+                    os.remove(path)
             if not os.listdir(self.backup_dir):
                 os.rmdir(self.backup_dir)
 

@@ -1,5 +1,4 @@
 """TensorBoard: scalars and histograms of a training, written by tensorboardX."""
-import importlib.util
 import os
 import time
 
@@ -31,8 +30,10 @@ class TensorBoard(Callback):
                  write_steps_per_second=False, update_freq="epoch", profile_batch=0, embeddings_freq=0,
                  embeddings_metadata=None):
         super().__init__()
-        if importlib.util.find_spec("tensorboardX") is None:  # told now, not after the first epoch
-            raise ImportError("[TensorBoard] needs tensorboardX: pip install fastnn[tensorboard]")
+        try:
+            import tensorboardX  # noqa: F401  (a missing one is told now, not after the first epoch)
+        except ImportError:
+            raise ImportError("[TensorBoard] needs tensorboardX: pip install fastnn[tensorboard]") from None
         if update_freq not in ("epoch", "batch") and not (isinstance(update_freq, int) and update_freq > 0):
             raise ValueError("[TensorBoard] update_freq must be 'epoch', 'batch' or a positive integer. "
                              f"Received: update_freq={update_freq!r}")

@@ -158,6 +158,11 @@ class LayerState(Operation):
             variable.trainable = False
         return variable
 
+    def add_variable(self, shape, initializer, dtype=None, trainable=True, autocast=True, regularizer=None, constraint=None,
+                     name=None):
+        """Adds a variable; see `add_weight`, which makes it."""
+        return self.add_weight(shape, initializer, dtype, trainable, autocast, regularizer, constraint, name=name)
+
     @property
     def trainable(self):
         """Whether the variables are trained; setting it sets all sublayers, too."""

@@ -248,8 +248,9 @@ class IterableData:
             if hasattr(source, "on_epoch_begin"):
                 source.on_epoch_begin()
             order = itertools.count() if n is None else np.random.permutation(n).tolist() if self._shuffle else range(n)
-            if getattr(source, "workers", 1) > 1:
-                yield from _made_ahead(source, order, source.workers, max(1, source.max_queue_size))
+            workers, ahead = getattr(source, "workers", 1), getattr(source, "prefetched", 0)
+            if workers > 1 or ahead:
+                yield from _made_ahead(source, order, workers, ahead or max(1, source.max_queue_size))
             else:
                 for i in order:
                     yield source[i]

@@ -3,7 +3,8 @@ from ..dtypes import standardize_dtype
 from ..symbolic import is_keras_tensor
 from .arrays import normalize, pad_sequences, to_categorical
 from .progbar import Progbar
-from .py_dataset import PyDataset, PyDataset as Sequence
+from .py_dataset import PyDataset
+from .py_dataset import PyDataset as Sequence
 from .session import clear_session, set_random_seed
 from .splitting import split_dataset
 from .timeseries import timeseries_dataset_from_array
@@ -14,7 +15,7 @@ _LAZY = {
     "audio_dataset_from_directory": "directories", "image_dataset_from_directory": "directories",
     "text_dataset_from_directory": "directories", "model_to_dot": "plotting", "model_to_svg": "plotting",
     "plot_model": "plotting", "Config": "settings", "get_source_inputs": "sources",
-    "AdversarialTraining": "adversarial", "adversarial_examples": "adversarial",
+    "get_file": "file_utils", "AdversarialTraining": "adversarial", "adversarial_examples": "adversarial",
 }
 
 __all__ = [*_LAZY, "CustomObjectScope", "Progbar", "PyDataset", "Sequence", "clear_session", "custom_object_scope",

@@ -3,8 +3,9 @@ import os
 
 import numpy as np
 
+from .dataset import Dataset
 from .image_utils import img_to_array, load_img
-from .py_dataset import PyDataset
+from .messages import print_msg
 
 _IMAGES = (".bmp", ".gif", ".jpeg", ".jpg", ".png")
 
@@ -37,7 +38,8 @@ def _index(name, directory, labels, endings, class_names, follow_links):
                     paths.append(os.path.join(root, file))
                     numbers.append(number)
     if not paths:
-        raise ValueError(f"[{name}] No files found in directory {directory}. Allowed formats: {endings}")
+        kind = {"image": "images", "text": "text files", "audio": "audio files"}[name.partition("_")[0]]
+        raise ValueError(f"[{name}] No {kind} found in directory {directory}. Allowed formats: {endings}")
     if isinstance(labels, (list, tuple)):
         if len(labels) != len(paths):
             raise ValueError(f"[{name}] Expected the lengths of `labels` to match the number of files in the target "
@@ -46,7 +48,7 @@ def _index(name, directory, labels, endings, class_names, follow_links):
     return paths, None if labels is None else numbers, None if labels is None else folders
 
 
-class FileDataset(PyDataset):
+class FileDataset(Dataset):
     """Batches of files, read when they are asked for.
 
     Attributes:
@@ -88,10 +90,13 @@ def _dataset(name, directory, labels, label_mode, class_names, batch_size, shuff
         raise ValueError(f"[{name}] `label_mode` argument must be one of {modes}. Received: label_mode={label_mode}")
     if labels is None or label_mode is None:
         labels = label_mode = None
-    if validation_split is not None and not 0 < validation_split < 1:
+    if validation_split and not 0 < validation_split < 1:
         raise ValueError(f"[{name}] `validation_split` must be between 0 and 1, received: {validation_split}")
-    if (validation_split is None) != (subset is None):
-        raise ValueError(f"[{name}] `subset` and `validation_split` must be set together. Received: subset={subset}, "
+    if subset is not None and not validation_split:
+        raise ValueError(f"[{name}] `validation_split` must be set where `subset` is. Received: subset={subset}, "
+                         f"validation_split={validation_split}")
+    if validation_split and subset is None:
+        raise ValueError(f"[{name}] If `validation_split` is set, `subset` must be set as well. Received: subset=None, "
                          f"validation_split={validation_split}")
     if subset not in ("training", "validation", "both", None):
         raise ValueError(f'[{name}] `subset` must be either "training", "validation" or "both", received: {subset}')
@@ -116,7 +121,7 @@ def _dataset(name, directory, labels, label_mode, class_names, batch_size, shuff
     elif label_mode == "categorical":
         values = np.eye(len(names), dtype="float32")[np.asarray(numbers)]
     if verbose:
-        print(f"Found {len(paths)} files" + ("." if names is None else f" belonging to {len(names)} classes."))
+        print_msg(f"Found {len(paths)} files" + ("." if names is None else f" belonging to {len(names)} classes."))
 
     def part(rows):
         if not paths[rows]:
@@ -128,7 +133,7 @@ def _dataset(name, directory, labels, label_mode, class_names, batch_size, shuff
         return part(slice(None))
     cut = len(paths) - int(validation_split * len(paths))
     if verbose:
-        print(f"Using {cut} files for training and {len(paths) - cut} files for validation.")
+        print_msg(f"Using {cut} files for training and {len(paths) - cut} files for validation.")
     if subset == "both":
         return part(slice(None, cut)), part(slice(cut, None))
     return part(slice(None, cut) if subset == "training" else slice(cut, None))
@@ -221,6 +226,12 @@ def audio_dataset_from_directory(directory, labels="inferred", label_mode="int",
     import wave
 
     name = "audio_dataset_from_directory"
+    if ragged and output_sequence_length is not None:
+        raise ValueError(f"[{name}] Cannot set both `ragged` and `output_sequence_length`")
+    if sampling_rate is not None and not isinstance(sampling_rate, int):
+        raise ValueError(f"[{name}] `sampling_rate` should have an integer value. Received: sampling_rate={sampling_rate}")
+    if sampling_rate is not None and sampling_rate <= 0:
+        raise ValueError(f"[{name}] `sampling_rate` should be higher than 0. Received: sampling_rate={sampling_rate}")
     if ragged:
         raise ValueError(f"[{name}] ragged must be False: there are no ragged tensors")
 

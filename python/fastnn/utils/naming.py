@@ -25,9 +25,23 @@ def uniquify(name):
     return auto_name(name)
 
 
+def get_uid(prefix=""):
+    """The next number of a prefix, from 1."""
+    _counts[prefix] = _counts.get(prefix, 0) + 1
+    return _counts[prefix]
+
+
 def reset_names():
     """Start counting again."""
     _counts.clear()
+
+
+reset_uids = reset_names  # Keras's name
+
+
+def get_object_name(obj):
+    """The name of an object: its `name`, or in snake case that of a function or of its class."""
+    return getattr(obj, "name", None) or to_snake_case(getattr(obj, "__name__", type(obj).__name__))
 
 
 _VALID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
@@ -61,7 +75,7 @@ class name_scope:
         caller: an object; its scope directly inside its own scope is entered once.
     """
 
-    __slots__ = ("name", "caller", "_entered")
+    __slots__ = ("_entered", "caller", "name")
 
     def __init__(self, name, caller=None, **kwargs):
         if not isinstance(name, str):

@@ -51,16 +51,22 @@ class Progbar:
         verbose: 0 nothing, 1 a bar that is redrawn, 2 one line at the end.
         interval: at least this many seconds between two redrawings.
         stateful_metrics: names of values shown as they are; all others are averaged over the steps.
+        stateless_metrics: names of values that are averaged over the steps; all others are shown as they are. Not both.
         unit_name: what a step is called.
         title: printed above the bar, or in front of the one line.
     """
 
-    def __init__(self, target, width=20, verbose=1, interval=0.05, stateful_metrics=None, unit_name="step", title=None):
+    def __init__(self, target, width=20, verbose=1, interval=0.05, stateful_metrics=None, unit_name="step", title=None,
+                 stateless_metrics=None):
         self.target = target
         self.width = width
         self.verbose = verbose
         self.interval = interval
+        if stateful_metrics is not None and stateless_metrics is not None:
+            raise ValueError("[Progbar] Only one of `stateful_metrics` and `stateless_metrics` can be given. "
+                             f"Received: {stateful_metrics}, {stateless_metrics}")
         self.stateful_metrics = set(stateful_metrics or ())
+        self.stateless_metrics = None if stateless_metrics is None else set(stateless_metrics)
         self.unit_name = unit_name
         self._dynamic = is_interactive()
         self._sums = {}
@@ -87,7 +93,10 @@ class Progbar:
         if finalize is None:
             finalize = self.target is not None and current >= self.target
         for name, value in values or ():
-            if name in self.stateful_metrics or finalize and name not in self._sums:
+            if isinstance(value, (list, tuple)):
+                value = sum(value) / len(value)
+            averaged = name not in self.stateful_metrics if self.stateless_metrics is None else name in self.stateless_metrics
+            if not averaged or finalize and name not in self._sums:
                 self._sums[name] = (value, 1)
             else:
                 total, n = self._sums.get(name, (0.0, 0))

@@ -1,10 +1,11 @@
 """One set of samples made two."""
-import operator
 import random
 
 import numpy as np
 
-from .._core import Tensor
+from ..trainer.data import is_iterable_source
+from ..tree import flatten, map_structure, pack_sequence_as
+from .dataset import Derived, Samples
 from .py_dataset import PyDataset
 
 
@@ -12,8 +13,8 @@ def split_dataset(dataset, left_size=None, right_size=None, shuffle=False, seed=
     """Two parts of a data set, such as one to train on and one to test on.
 
     Args:
-        dataset: an array or tensor, a nest (tuple, list, dict) of arrays with the same number of rows, or a
-            PyDataset, whose batches are the samples.
+        dataset: an array or tensor, a nest (tuple, list, dict) of arrays with the same number of rows, a tf.data.Dataset or
+            torch Dataset, whose elements are read at once, or a PyDataset, whose batches are the samples.
         left_size, right_size: the first part and the rest: a float in (0, 1), a fraction, or an int, a number of
             samples. One may be left out: the complement of the other. Where they do not sum to all, the samples
             between the parts are in none.
@@ -22,7 +23,8 @@ def split_dataset(dataset, left_size=None, right_size=None, shuffle=False, seed=
         preferred_backend: accepted for Keras's sake.
 
     Returns:
-        (left, right), in the structure of ``dataset``, as NumPy arrays; two PyDatasets for a PyDataset.
+        (left, right), two Datasets (see `utils.dataset`) whose elements are samples in the structure of ``dataset``:
+        ``left.batch(32)`` is what `fit` takes.
 
     Raises:
         TypeError: a size is neither int nor float.
@@ -30,9 +32,8 @@ def split_dataset(dataset, left_size=None, right_size=None, shuffle=False, seed=
     """
     indexed = isinstance(dataset, PyDataset)
     if not indexed:
-        dataset = _map(_array, dataset)
-        lengths = []
-        _map(lambda a: lengths.append(len(a)), dataset)
+        dataset = _arrays(dataset)
+        lengths = [len(a) for a in flatten(dataset)]
         if len(set(lengths)) != 1:
             raise ValueError("[split_dataset] the arrays of dataset must have the same number of rows. "
                              f"Received: rows={lengths}")
@@ -45,25 +46,28 @@ def split_dataset(dataset, left_size=None, right_size=None, shuffle=False, seed=
         random.Random(seed).shuffle(order)
     parts = order[:left], order[total - right:]
     if indexed:
-        return tuple(_Part(dataset, part) for part in parts)
-    return tuple(_map(operator.itemgetter(part), dataset) for part in parts)
+        return tuple(Derived(dataset, len(part), lambda i, part=part: dataset[part[i]]) for part in parts)
+    return tuple(Samples(dataset, part) for part in parts)
 
 
-def _array(x):
-    array = x.numpy() if isinstance(x, Tensor) else np.asarray(x)
+def _arrays(dataset):
+    """A nest of arrays; the elements of another library's data set are stacked."""
+    if isinstance(dataset, dict):
+        return {k: _arrays(v) for k, v in dataset.items()}
+    if isinstance(dataset, (tuple, list)) and not all(isinstance(v, (int, float)) for v in dataset):
+        parts = [_arrays(v) for v in dataset]
+        return type(dataset)(*parts) if hasattr(dataset, "_fields") else type(dataset)(parts)
+    if is_iterable_source(dataset):
+        # A torch Dataset need not end by itself.
+        elements = [dataset[i] for i in range(len(dataset))] if hasattr(dataset, "__getitem__") else list(dataset)
+        elements = [map_structure(np.asarray, e) for e in elements]
+        if not elements:
+            raise ValueError("[split_dataset] dataset must have samples. Received: one without")
+        return pack_sequence_as(elements[0], [np.stack(column) for column in zip(*map(flatten, elements))])
+    array = np.asarray(dataset)
     if array.ndim == 0:
-        raise ValueError(f"[split_dataset] dataset must hold arrays of at least 1 dimension. Received: {x!r}")
+        raise ValueError(f"[split_dataset] dataset must hold arrays of at least 1 dimension. Received: {dataset!r}")
     return array
-
-
-def _map(f, nest):
-    """f of every array of a nest; a list of numbers is an array."""
-    if isinstance(nest, dict):
-        return {k: _map(f, v) for k, v in nest.items()}
-    if isinstance(nest, (tuple, list)) and not all(isinstance(v, (int, float)) for v in nest):
-        parts = [_map(f, v) for v in nest]
-        return type(nest)(*parts) if hasattr(nest, "_fields") else type(nest)(parts)
-    return f(nest)
 
 
 def _sizes(left, right, total):
@@ -83,17 +87,3 @@ def _sizes(left, right, total):
     if left + right > total or left == 0 or right == 0:
         raise ValueError(f"[split_dataset] the parts must have samples, and no more than there are. Received: {shown}")
     return left, right
-
-
-class _Part(PyDataset):
-    """Some batches of a PyDataset."""
-
-    def __init__(self, dataset, order):
-        super().__init__(dataset.workers, dataset.use_multiprocessing, dataset.max_queue_size)
-        self._dataset, self._order = dataset, order
-
-    def __len__(self):
-        return len(self._order)
-
-    def __getitem__(self, index):
-        return self._dataset[self._order[index]]

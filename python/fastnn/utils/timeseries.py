@@ -1,7 +1,7 @@
 """Windows of a time series, in batches."""
 import numpy as np
 
-from .py_dataset import PyDataset
+from .dataset import Dataset
 
 
 def timeseries_dataset_from_array(data, targets, sequence_length, sequence_stride=1, sampling_rate=1, batch_size=128,
@@ -33,19 +33,19 @@ def timeseries_dataset_from_array(data, targets, sequence_length, sequence_strid
     name = "timeseries_dataset_from_array"
     rows = len(data)
     if format not in ("tf", "grain"):
-        raise ValueError(f"[{name}] format must be 'tf' or 'grain'. Received: format={format!r}")
+        raise ValueError(f"[{name}] `format` should be 'tf' or 'grain'. Received: format={format!r}")
     for key, value, limit in (("sequence_length", sequence_length, None), ("sequence_stride", sequence_stride, rows),
                               ("sampling_rate", sampling_rate, rows), ("batch_size", batch_size, None)):
         if key == "batch_size" and value is None:
             continue
         if isinstance(value, bool) or not hasattr(value, "__index__") or value < 1 or (limit and value >= limit):
             below = f" below the length of data, {limit}" if limit else ""
-            raise ValueError(f"[{name}] {key} must be a positive integer{below}. Received: {key}={value!r}")
+            raise ValueError(f"[{name}] `{key}` must be a positive integer{below}. Received: {key}={value!r}")
     if start_index is not None and not 0 <= start_index < rows:
-        raise ValueError(f"[{name}] start_index must be in [0, {rows}), the rows of data. "
+        raise ValueError(f"[{name}] `start_index` must be in [0, {rows}), the rows of data. "
                          f"Received: start_index={start_index}")
     if end_index is not None and not (start_index or 0) < end_index < rows:
-        raise ValueError(f"[{name}] end_index must be above start_index and below the length of data, {rows}. "
+        raise ValueError(f"[{name}] `end_index` must be above start_index and below the length of data, {rows}. "
                          f"Received: end_index={end_index}, start_index={start_index}")
     data = np.asarray(data)[start_index:end_index]
     windows = len(data) - (sequence_length - 1) * sampling_rate
@@ -64,7 +64,7 @@ def timeseries_dataset_from_array(data, targets, sequence_length, sequence_strid
     return _Windows(data, targets, starts, np.arange(sequence_length) * sampling_rate, batch_size, random)
 
 
-class _Windows(PyDataset):
+class _Windows(Dataset):
     """The rows ``starts[i] + offsets`` of data."""
 
     def __init__(self, data, targets, starts, offsets, batch_size, random):
