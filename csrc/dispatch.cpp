@@ -5,6 +5,7 @@
 #include <iterator>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "check.h"
 
@@ -17,31 +18,38 @@ struct Isa {
   const Kernels* kernels;
 };
 
-const Isa& choose() {
-  // Best first.
-  static const Isa isas[] = {
+// What was built and this machine has, best first.
+const std::vector<Isa>& usable() {
+  static const std::vector<Isa> found = [] {
+    std::vector<Isa> isas = {
 #ifdef FASTNN_HAS_avx512
-      {"avx512",
-       __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"),
-       &avx512::kernels},
+        {"avx512",
+         __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"),
+         &avx512::kernels},
 #endif
 #ifdef FASTNN_HAS_avx2
-      {"avx2", __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"), &avx2::kernels},
+        {"avx2", __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"), &avx2::kernels},
 #endif
 #ifdef FASTNN_HAS_baseline
-      {"baseline", true, &baseline::kernels},
+        {"baseline", true, &baseline::kernels},
 #endif
-  };
+    };
+    std::erase_if(isas, [](const Isa& isa) { return !isa.supported; });
+    return isas;
+  }();
+  return found;
+}
+
+const Isa& choose() {
   const char* wanted = std::getenv("FASTNN_ISA");
-  for (const Isa& isa : isas) {
-    if (!isa.supported) continue;
+  std::string names;
+  for (const Isa& isa : usable()) {
     if (!wanted || !*wanted || !std::strcmp(wanted, isa.name)) return isa;
+    names += names.empty() ? isa.name : message(", ", isa.name);
   }
-  const Isa* best = isas;
-  while (!best->supported) ++best;
-  throw std::invalid_argument(message("FASTNN_ISA must name an instruction set of this machine: avx512, avx2 or "
-                                      "baseline, at most ", best->name, ". Received: FASTNN_ISA=", wanted));
+  throw std::invalid_argument(message("FASTNN_ISA must name an instruction set of this machine and build: ", names,
+                                      ". Received: FASTNN_ISA=", wanted ? wanted : ""));
 }
 
 const Isa& chosen() {
@@ -79,5 +87,10 @@ const Kernels& cpu_kernels() {
   return kernels;
 }
 const char* isa_name() { return chosen().name; }
+std::vector<std::string> isa_names() {
+  std::vector<std::string> names;
+  for (const Isa& isa : usable()) names.push_back(isa.name);
+  return names;
+}
 
 }  // namespace fastnn

@@ -1,5 +1,8 @@
 // Chooses the kernel table of this machine, once per process, and calls kernels through it.
 #pragma once
+#include <string>
+#include <vector>
+
 #include "device.h"
 #include "kernels.h"
 #include "record.h"
@@ -11,6 +14,8 @@ namespace fastnn {
 const Kernels& cpu_kernels();
 // "baseline", "avx2" or "avx512".
 const char* isa_name();
+// Those that FASTNN_ISA may name here, best first.
+std::vector<std::string> isa_names();
 // The name of a kernel by its place in the table.
 const char* kernel_name(int index);
 int kernel_count();
