@@ -25,7 +25,7 @@ _MODULES = (
 )
 _NAMES = {
     "Model": "models", "Sequential": "models", "Input": "layers", "InputSpec": "layers", "Layer": "layers",
-    "Operation": "layers.operation", "Optimizer": "optimizers", "Loss": "losses", "Metric": "metrics",
+    "Operation": "layers.operation", "Function": "models.function", "Optimizer": "optimizers", "Loss": "losses", "Metric": "metrics",
     "Initializer": "initializers", "Quantizer": "quantizers", "Regularizer": "regularizers", "DTypePolicy": "dtype_policies",
     "FloatDTypePolicy": "dtype_policies", "RematScope": "rematerialization", "remat": "rematerialization", "device": "scopes",
     "ModelFormatError": "saving", "capture": "capturing", "profile": "profiling",

@@ -3,7 +3,7 @@
 import warnings
 
 from .. import ops, tree
-from ..layers.layer import Layer
+from ..layers.operation import FunctionOperation
 from ..symbolic import KerasTensor, infer
 from ..tensor import Tensor, as_tensor
 
@@ -94,8 +94,9 @@ class Graph:
             if node.is_input and not all(id(x) in known for x in node.outputs):
                 x = node.outputs[0]
                 raise ValueError(
-                    f"[{self.name}] graph disconnected: the outputs depend on the input {x.name!r} of shape {x.shape}, "
-                    f"which is not among the inputs of the model. Received: inputs={self.names}")
+                    f"[{self.name}] graph disconnected. Output {self.outputs[0].name!r} is not connected to `inputs`: it "
+                    f"depends on the input {x.name!r} of shape {x.shape}, which is not among the inputs of the model. "
+                    f"Received: inputs={self.names}")
             for x in node.input_tensors:
                 if id(x) not in known:
                     raise ValueError(
@@ -178,9 +179,9 @@ class Graph:
         """The outputs as KerasTensors without history; no nodes are added."""
 
         def call(operation, args, kwargs):
-            if isinstance(operation, Layer):
-                return operation.compute_output_spec(*args, **kwargs)
-            return infer(operation.function, args, kwargs)
+            if isinstance(operation, FunctionOperation):
+                return infer(operation.function, args, kwargs)
+            return operation.compute_output_spec(*args, **kwargs)
 
         return self.run(flat_inputs, call)
 
