@@ -26,7 +26,6 @@ _COMPLEX = "there are no complex tensors"
 MISSING = {
     "layers": {
         **dict.fromkeys(("FlaxLayer", "JaxLayer", "TFSMLayer", "TorchModuleWrapper"), _OTHERS),
-        "MaxNumBoundingBoxes": "bounding boxes are not moved with the images",
     },
     "callbacks": {"BackupAndRestore": _FILES, "OrbaxCheckpoint": "writes files of another library"},
     "models": dict.fromkeys(("load_model", "save_model"), _FILES),

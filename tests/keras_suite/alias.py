@@ -54,6 +54,8 @@ WHERE = {
     "utils.rng_utils": ["utils"], "utils.numerical_utils": ["utils"],
     "utils.io_utils": ["config", "utils", "utils.messages"],
     "utils.image_utils": ["utils", "preprocessing.image"],
+    "layers.preprocessing.image_preprocessing.bounding_boxes.converters": ["utils.bounding_boxes"],
+    "layers.preprocessing.image_preprocessing.bounding_boxes.iou": ["utils.bounding_boxes"],
     "random": ["random"], "random.seed_generator": ["random"], "random.random": ["random"],
     "tree": ["tree"], "metrics.reduction_metrics": ["metrics"],
     "trainers.data_adapters": ["utils"], "trainers.data_adapters.py_dataset_adapter": ["utils"],

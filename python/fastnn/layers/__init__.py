@@ -51,7 +51,7 @@ from .image_color import (
 )
 from .image_geometry import (
     CenterCrop, RandomCrop, RandomElasticTransform, RandomFlip, RandomPerspective, RandomRotation, RandomShear,
-    RandomTranslation, RandomZoom, Resizing,
+    MaxNumBoundingBoxes, RandomTranslation, RandomZoom, Resizing,
 )
 from .image_mixing import AugMix, CutMix, MixUp, Pipeline, RandAugment, RandomErasing
 from .reshaping import Flatten, Permute, RepeatVector, Reshape

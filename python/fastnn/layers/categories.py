@@ -7,6 +7,7 @@ from ..ops.numpy_op import numpy_op
 from ..symbolic import KerasTensor
 from ..tensor import Variable, from_numpy, to_numpy
 from .layer import Layer
+from .tf_graph import call_in_graph, in_graph
 
 MODES = ("int", "one_hot", "multi_hot", "count")
 
@@ -17,6 +18,8 @@ class HostLayer(Layer):
     _allow_non_tensor_positional_args = True
 
     def __call__(self, inputs, *args, **kwargs):
+        if in_graph((inputs, *args), kwargs):
+            return call_in_graph(self, (inputs, *args), kwargs)
         inputs = _given(inputs)
         leaves = inputs if isinstance(inputs, list) else [inputs]
         if any(isinstance(x, np.ndarray) and x.dtype.kind in "OSU" for x in leaves):

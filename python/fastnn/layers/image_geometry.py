@@ -3,6 +3,8 @@ import math
 
 from .. import ops, random
 from ..ops import image as image_ops
+from ..symbolic import KerasTensor
+from ..utils import bounding_boxes as box_utils
 from .image_layer import ImageLayer
 from .kernel_layer import check_count
 
@@ -32,6 +34,15 @@ class RandomFlip(ImageLayer):
         axes = [axis for axis, name in ((2, "horizontal"), (1, "vertical")) if name in self.mode]
         return ops.where(transformation["flips"], ops.flip(x, axes), x)
 
+    def _move_boxes(self, boxes, transformation, h, w):
+        x1, y1, x2, y2 = ops.split(boxes, 4, axis=-1)
+        if "horizontal" in self.mode:
+            x1, x2 = ops.subtract(w, x2), ops.subtract(w, x1)
+        if "vertical" in self.mode:
+            y1, y2 = ops.subtract(h, y2), ops.subtract(h, y1)
+        flips = ops.squeeze(transformation["flips"], axis=-1)
+        return ops.where(flips, ops.concatenate([x1, y1, x2, y2], axis=-1), boxes), h, w
+
 
 def _columns(*values):
     """(n, 8) transforms from eight tensors (n,) or numbers."""
@@ -47,6 +58,18 @@ class _Affine(ImageLayer):
     def _transform(self, x, transformation, interpolation):
         return image_ops.affine_transform(x, transformation["transform"], interpolation, self.fill_mode, self.fill_value,
                                           "channels_last")
+
+    def _move_boxes(self, boxes, transformation, h, w):
+        # The transform gives the place in the old image of each pixel of the new one; corners go the other way.
+        a, b, dx, c, d, dy = (ops.reshape(v, (-1, 1, 1)) for v in ops.unstack(transformation["transform"][:, :6], axis=1))
+        det = ops.subtract(ops.multiply(a, d), ops.multiply(b, c))
+
+        def move(x, y):
+            x, y = ops.subtract(x, dx), ops.subtract(y, dy)
+            return (ops.divide(ops.subtract(ops.multiply(d, x), ops.multiply(b, y)), det),
+                    ops.divide(ops.subtract(ops.multiply(a, y), ops.multiply(c, x)), det))
+
+        return box_utils.enclosing(boxes, move), h, w
 
 
 class RandomRotation(_Affine):
@@ -193,6 +216,18 @@ class RandomPerspective(ImageLayer):
                                             self.fill_value, "channels_last")
         return ops.where(transformation["apply_perspective"], y, x)
 
+    def _move_boxes(self, boxes, transformation, h, w):
+        start, end = (ops.cast(transformation[name], "float32") for name in ("start_points", "end_points"))
+        m = [ops.reshape(v, (-1, 1, 1)) for v in ops.unstack(image_ops.homography(end, start), axis=1)]
+
+        def move(x, y):
+            u, v = (ops.add(ops.add(ops.multiply(m[i], x), ops.multiply(m[i + 1], y)), m[i + 2]) for i in (0, 3))
+            scale = ops.add(ops.add(ops.multiply(m[6], x), ops.multiply(m[7], y)), 1.0)
+            return ops.divide(u, scale), ops.divide(v, scale)
+
+        apply = ops.reshape(transformation["apply_perspective"], (-1, 1, 1))
+        return ops.where(apply, box_utils.enclosing(boxes, move), boxes), h, w
+
 
 class RandomElasticTransform(ImageLayer):
     """Images with their pixels moved by smooth random distances.
@@ -237,6 +272,15 @@ def _middle(size, wanted_ratio):
     return part, (size - part) // 2
 
 
+class _Place(tuple):
+    """(top, left), with the size of the image it lies in."""
+
+    def __new__(cls, place, height, width):
+        self = super().__new__(cls, place)
+        self.image_size = height, width
+        return self
+
+
 class RandomCrop(ImageLayer):
     """A random part of the images of a given size, the same for a batch; in inference, and where an image is not larger,
     the middle with the proportions of that size, resized.
@@ -258,9 +302,9 @@ class RandomCrop(ImageLayer):
         _, h, w = self._sizes(data["images"] if isinstance(data, dict) else data)
         if training and h > self.height and w > self.width:
             seed = self.generator if seed is None else seed
-            return int(random.randint((), 0, h - self.height + 1, seed=seed)), int(random.randint(
-                (), 0, w - self.width + 1, seed=seed))
-        return _middle(h, w * self.height / self.width)[1], _middle(w, h * self.width / self.height)[1]
+            return _Place((int(random.randint((), 0, h - self.height + 1, seed=seed)), int(random.randint(
+                (), 0, w - self.width + 1, seed=seed))), h, w)
+        return _Place((_middle(h, w * self.height / self.width)[1], _middle(w, h * self.width / self.height)[1]), h, w)
 
     def _active(self, transformation, training):
         return training
@@ -279,8 +323,22 @@ class RandomCrop(ImageLayer):
         return ops.cast(image_ops.resize(ops.cast(images, self.compute_dtype), (self.height, self.width),
                                          crop_to_aspect_ratio=True, data_format=self.data_format), self.compute_dtype)
 
+    def transform_bounding_boxes(self, bounding_boxes, transformation, training=True):
+        """Boxes as seen from the part that is kept; only in training, as the images."""
+        if not training:
+            return bounding_boxes
+        fmt, (top, left) = self._box_format(), transformation
+        h, w = getattr(transformation, "image_size", (self.height, self.width))
+        boxes = box_utils.convert_format(bounding_boxes["boxes"], fmt, "xyxy", h, w)
+        boxes = box_utils.crop(boxes, top, left, self.height, self.width)
+        return {**bounding_boxes, "boxes": box_utils.convert_format(boxes, "xyxy", fmt, self.height, self.width)}
+
     def compute_output_shape(self, input_shape):
         return _with_size(input_shape, self.height, self.width, self.data_format)
+
+
+def _sizes_of_box(height, width):
+    return ops.convert_to_tensor([width, height, width, height], "float32")
 
 
 def _with_size(shape, height, width, data_format):
@@ -313,6 +371,13 @@ class CenterCrop(ImageLayer):
             return x[:, top // 2:top // 2 + self.height, left // 2:left // 2 + self.width]
         return image_ops.resize(x, (self.height, self.width), interpolation or "bilinear", crop_to_aspect_ratio=True,
                                 data_format="channels_last")
+
+    def _move_boxes(self, boxes, transformation, h, w):
+        high, wide = self.height, self.width
+        if h < high or w < wide:  # the middle of the right proportions, enlarged
+            high, wide = _middle(h, w * high / wide)[0], _middle(w, h * wide / high)[0]
+        boxes = box_utils.crop(boxes, (h - high) // 2, (w - wide) // 2, high, wide)
+        return ops.multiply(boxes, _sizes_of_box(self.height / high, self.width / wide)), self.height, self.width
 
     def compute_output_shape(self, input_shape):
         return _with_size(input_shape, self.height, self.width, self.data_format)
@@ -349,5 +414,51 @@ class Resizing(ImageLayer):
         return image_ops.resize(x, (self.height, self.width), interpolation, self.antialias, self.crop_to_aspect_ratio,
                                 self.pad_to_aspect_ratio, self.fill_mode, self.fill_value, "channels_last")
 
+    def _move_boxes(self, boxes, transformation, h, w):
+        empty = ops.logical_or(ops.all(ops.equal(boxes, -1.0), axis=-1, keepdims=True),
+                               ops.all(ops.equal(boxes, 0.0), axis=-1, keepdims=True))  # those are padding
+        top = left = 0.0
+        scale_y, scale_x = self.height / h, self.width / w
+        if self.crop_to_aspect_ratio or self.pad_to_aspect_ratio:
+            scale_y = scale_x = (max if self.crop_to_aspect_ratio else min)(scale_y, scale_x)
+            top, left = (self.height - h * scale_y) / 2, (self.width - w * scale_x) / 2
+        moved = ops.add(ops.multiply(boxes, _sizes_of_box(scale_y, scale_x)), _sizes_of_box(top, left))
+        return ops.where(empty, 0.0, moved), self.height, self.width
+
     def compute_output_shape(self, input_shape):
         return _with_size(input_shape, self.height, self.width, self.data_format)
+
+
+class MaxNumBoundingBoxes(ImageLayer):
+    """Bounding boxes cut or filled up to a fixed number; images stay as they are.
+
+    Args:
+        max_number: int.
+        fill_value: int, of boxes and labels that are filled up.
+        bounding_box_format, data_format: see `ImageLayer`.
+    """
+
+    _random = False
+    _config_names = ("max_number", "fill_value")
+
+    def __init__(self, max_number, fill_value=-1, **kwargs):
+        super().__init__(**kwargs)
+        self.max_number = check_count(max_number, "max_number", "MaxNumBoundingBoxes")
+        self.fill_value = int(fill_value)
+
+    def transform_bounding_boxes(self, bounding_boxes, transformation, training=True):
+        """The first boxes, or all of them and more of `fill_value`."""
+        result = dict(bounding_boxes)
+        for key in ("boxes", "labels"):
+            value = result[key][:, : self.max_number]
+            missing = self.max_number - value.shape[1]
+            pads = [(0, 0), (0, missing), (0, 0)][: value.ndim]
+            result[key] = ops.pad(value, pads, constant_values=self.fill_value)
+        return result
+
+    def _boxes_spec(self, bounding_boxes):
+        result = dict(bounding_boxes)
+        for key, rest in (("boxes", (4,)), ("labels", ())):
+            lead = result[key].shape[: result[key].ndim - 1 - len(rest)]
+            result[key] = KerasTensor((*lead, self.max_number, *rest), dtype="float32" if rest else result[key].dtype)
+        return result

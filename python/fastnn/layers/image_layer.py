@@ -1,24 +1,28 @@
 """ImageLayer: what the layers that change images share."""
 import numbers
 
-from .. import _core, ops, random
+from .. import _core, ops, random, tree
 from .._core import Tensor
 from ..ops.image import _batch
 from ..ops.window import is_channels_first
 from ..symbolic import KerasTensor
+from ..utils import bounding_boxes as box_utils
 from .layer import Layer
+from .tf_graph import call_in_graph, in_graph
 
 
 class ImageLayer(Layer):
     """A layer over images (h, w, c) or (n, h, w, c), values of any kind, computed in the compute dtype.
 
-    Called on a dict with "images", and perhaps "labels" and "segmentation_masks", it changes each alike and returns a
-    dict. A subclass writes `_draw(n, h, w, seed)`, the random numbers of a batch as a dict, and
-    `_transform(x, transformation, interpolation)` of channels-last batches.
+    Called on a dict with "images", and perhaps "labels", "segmentation_masks" and "bounding_boxes" (a dict with "boxes"
+    (n, count, 4) and "labels" (n, count)), it changes each alike and returns a dict. A subclass writes
+    `_draw(n, h, w, seed)`, the random numbers of a batch as a dict, `_transform(x, transformation, interpolation)` of
+    channels-last batches, and, where pixels move, `_move_boxes(boxes, transformation, h, w)`.
 
     Args:
         data_format: "channels_last", "channels_first", or None, the global setting.
         seed: int; by default drawn. Layers without randomness have none.
+        bounding_box_format: see `utils.bounding_boxes`; needed where data have bounding boxes.
 
     Call arguments:
         data: images, or a dict.
@@ -29,9 +33,9 @@ class ImageLayer(Layer):
     _masks = False  # segmentation masks move with the images
     _keeps_dtype = False  # the result has the dtype of the images, not the compute dtype
 
-    def __init__(self, data_format=None, seed=None, **kwargs):
-        kwargs.pop("bounding_box_format", None)  # boxes are not moved: a call with them raises
+    def __init__(self, data_format=None, seed=None, bounding_box_format=None, **kwargs):
         super().__init__(**kwargs)
+        self.bounding_box_format = bounding_box_format
         self.data_format = "channels_first" if is_channels_first(data_format, type(self).__name__) else "channels_last"
         self.seed = seed
         if self._random:
@@ -94,7 +98,8 @@ class ImageLayer(Layer):
         if self._random and not training:
             return None
         images = data["images"] if isinstance(data, dict) else data
-        return self._draw(*self._sizes(images), self.generator if self._random and seed is None else seed)
+        drawn = self._draw(*self._sizes(images), self.generator if self._random and seed is None else seed)
+        return {**drawn, "input_shape": tuple(images.shape)} if isinstance(drawn, dict) else drawn
 
     def _transform(self, x, transformation, interpolation):
         return x
@@ -123,6 +128,35 @@ class ImageLayer(Layer):
         x, back = _batch(self.name, masks, self.data_format)
         return ops.cast(back(self._transform(x, transformation, "nearest")), masks.dtype)
 
+    def _move_boxes(self, boxes, transformation, h, w):
+        """Boxes ("xyxy") of the new images, and the height and width of those."""
+        return boxes, h, w
+
+    def transform_bounding_boxes(self, bounding_boxes, transformation, training=True):
+        """{"boxes", "labels"} under a transformation: boxes around the corners' new places, cut at the image's border;
+        those that leave it get the label -1."""
+        if in_graph((bounding_boxes,), {}):
+            return call_in_graph(lambda boxes: self.transform_bounding_boxes(boxes, transformation, training=training),
+                                 (bounding_boxes,), {}, self._boxes_spec)
+        if type(self)._move_boxes is ImageLayer._move_boxes or not self._active(transformation, training):
+            return bounding_boxes
+        shape = transformation["input_shape"]
+        h, w = (int(n) for n in (shape[-2:] if self.data_format == "channels_first" else shape[-3:-1]))
+        boxes = box_utils.convert_format(bounding_boxes, self._box_format(), "xyxy", h, w)
+        moved, h, w = self._move_boxes(boxes["boxes"], transformation, h, w)
+        boxes = box_utils.clip_to_image_size({**boxes, "boxes": moved}, h, w)
+        return box_utils.convert_format(boxes, "xyxy", self._box_format(), h, w)
+
+    def _box_format(self):
+        if not self.bounding_box_format:
+            raise ValueError(f"[{self.name}] data with 'bounding_boxes' need the argument `bounding_box_format`, such as "
+                             f"{type(self).__name__}(bounding_box_format='xyxy')")
+        return self.bounding_box_format
+
+    @staticmethod
+    def _boxes_spec(bounding_boxes):
+        return {**bounding_boxes, "boxes": KerasTensor(bounding_boxes["boxes"].shape, dtype="float32")}
+
     def call(self, data, training=True):
         images = data["images"] if isinstance(data, dict) else data
         if isinstance(images, Tensor) and images.device == "meta":
@@ -131,10 +165,15 @@ class ImageLayer(Layer):
         transformation = self.get_random_transformation(data, training=training)
         if not isinstance(data, dict):
             return self.transform_images(data, transformation, training=training)
-        if "bounding_boxes" in data:
-            raise ValueError(f"[{self.name}] bounding boxes are not moved with the images. Received: data with bounding_boxes")
         result = {**data, "images": self.transform_images(data["images"], transformation, training=training)}
         single = len(images.shape) == 3
+        if "bounding_boxes" in data:
+            self._box_format()
+            boxes = {key: ops.convert_to_tensor(value, "float32" if key == "boxes" else None)
+                     for key, value in data["bounding_boxes"].items()}
+            boxes = {key: ops.expand_dims(value, 0) for key, value in boxes.items()} if single else boxes
+            boxes = self.transform_bounding_boxes(boxes, transformation, training=training)
+            result["bounding_boxes"] = {key: ops.squeeze(value, 0) for key, value in boxes.items()} if single else boxes
         for key, transform in (("labels", self.transform_labels), ("segmentation_masks", self.transform_segmentation_masks)):
             if key in data:
                 value = ops.convert_to_tensor(data[key])
@@ -149,7 +188,10 @@ class ImageLayer(Layer):
     def compute_output_spec(self, data, training=True):
         if isinstance(data, dict):
             images = KerasTensor(self.compute_output_shape(data["images"].shape), dtype=self.compute_dtype)
-            rest = {k: KerasTensor(v.shape, dtype=v.dtype) for k, v in data.items() if k != "images"}
+            rest = {k: tree.map_structure(lambda x: KerasTensor(x.shape, dtype=x.dtype), v) for k, v in data.items()
+                    if k != "images"}
+            if "bounding_boxes" in rest:
+                rest["bounding_boxes"] = self._boxes_spec(rest["bounding_boxes"])
             return {"images": images, **rest}
         return KerasTensor(self.compute_output_shape(data.shape), dtype=self.compute_dtype)
 
@@ -157,6 +199,8 @@ class ImageLayer(Layer):
 
     def get_config(self):
         config = {**super().get_config(), "data_format": self.data_format}
+        if self.bounding_box_format is not None:
+            config["bounding_box_format"] = self.bounding_box_format
         if self._random:
             config["seed"] = self.seed
         return {**config, **{name: _plain(getattr(self, name)) for name in self._config_names}}

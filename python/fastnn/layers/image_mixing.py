@@ -101,6 +101,14 @@ class MixUp(ImageLayer):
     transform_labels = transform_segmentation_masks = lambda self, values, transformation, training=True: (
         self._mixed_values(values, transformation, training))
 
+    def transform_bounding_boxes(self, bounding_boxes, transformation, training=True):
+        """The boxes of both images."""
+        if not training or transformation is None:
+            return bounding_boxes
+        order = transformation["permutation_order"]
+        return {key: ops.concatenate([value, ops.take(value, order, axis=0)], axis=1)
+                for key, value in bounding_boxes.items()}
+
 
 class CutMix(ImageLayer):
     """A random box of each image taken from another of the batch; labels (one-hot) are mixed by the areas.
@@ -129,6 +137,9 @@ class CutMix(ImageLayer):
 
     def _transform(self, x, transformation, interpolation):
         return ops.where(transformation["batch_masks"], ops.take(x, transformation["permutation_order"], axis=0), x)
+
+    def transform_bounding_boxes(self, bounding_boxes, transformation, training=True):
+        raise ValueError(f"[{self.name}] bounding boxes cannot be mixed. Received: data with bounding_boxes")
 
     def transform_labels(self, labels, transformation, training=True):
         """Labels mixed by the areas of their images."""
@@ -195,6 +206,11 @@ class RandAugment(ImageLayer):
             if not of_masks or layer._masks:
                 x = layer._transform(x, drawn, interpolation)
         return x
+
+    def _move_boxes(self, boxes, transformation, h, w):
+        for layer, drawn in transformation["steps"]:
+            boxes, h, w = layer._move_boxes(boxes, drawn, h, w)
+        return boxes, h, w
 
 
 class AugMix(ImageLayer):

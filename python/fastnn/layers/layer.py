@@ -24,7 +24,9 @@ from .configs import constructor_config, layer_from_config, pickled_class, resto
 from .layer_state import FLOATS, LayerState
 from .operation import Node
 from .quantization import Quantizable
+
 from .symbolic_call import output_shape_by_trial, symbolic_outputs
+from .tf_graph import call_in_graph, in_graph
 
 _LIBRARY = __name__.rpartition(".")[0] + "."
 _PACKAGE = __name__.partition(".")[0] + "."
@@ -280,6 +282,8 @@ class Layer(Quantizable, LayerState):
                 first = self._convert(first)
                 args = (first,)
         else:
+            if in_graph(args, kwargs):
+                return call_in_graph(self, args, kwargs)
             args, kwargs, symbolic = self._convert_arguments(args, kwargs)
             first = args[0] if args else next(iter(kwargs.values()), None)
         if self._input_spec is not None:

@@ -13,14 +13,21 @@ from .hashing import _salt, as_text, hash_bins
 
 
 class IndexLookup(HostLayer):
-    """What the two lookups share: see StringLookup."""
+    """What the two lookups share: see StringLookup.
 
-    _strings = None  # whether the categories are strings
+    Args:
+        vocabulary_dtype: "string" or "int64".
+    """
 
-    def __init__(self, max_tokens, num_oov_indices, mask_token, oov_token, vocabulary, idf_weights, invert, output_mode,
-                 sparse, pad_to_max_tokens, oov_method, salt, name, encoding="utf-8", vocabulary_size=None,
-                 has_input_vocabulary=None, trainable=True, dtype=None):
+    def __init__(self, max_tokens, num_oov_indices, mask_token, oov_token, vocabulary_dtype, vocabulary=None,
+                 idf_weights=None, invert=False, output_mode="int", sparse=False, pad_to_max_tokens=False,
+                 oov_method="floormod", salt=None, name=None, encoding="utf-8", vocabulary_size=None,
+                 has_input_vocabulary=None, trainable=True, dtype=None, **kwargs):
         kind = type(self).__name__
+        if kwargs:
+            raise ValueError(f"[{kind}] Unrecognized keyword arguments. Received: {kwargs}")
+        self._strings = vocabulary_dtype == "string"
+        self.vocabulary_dtype = vocabulary_dtype
         if max_tokens is not None and max_tokens <= 1:
             raise ValueError(f"[{kind}] If set, `max_tokens` must be greater than 1. Received: max_tokens={max_tokens}")
         if pad_to_max_tokens and max_tokens is None:
@@ -318,7 +325,7 @@ class IndexLookup(HostLayer):
                 "num_oov_indices": self.num_oov_indices, "oov_token": self.oov_token, "mask_token": self.mask_token,
                 "output_mode": self.output_mode, "sparse": self.sparse, "pad_to_max_tokens": self.pad_to_max_tokens,
                 "idf_weights": self.input_idf_weights, "vocabulary": self.input_vocabulary,
-                "vocabulary_size": self._frozen_vocab_size, "oov_method": self.oov_method, "salt": self.salt}
+                "vocabulary_dtype": self.vocabulary_dtype, "vocabulary_size": self._frozen_vocab_size, "oov_method": self.oov_method, "salt": self.salt}
 
 
 def _listed(values):
@@ -356,17 +363,17 @@ class StringLookup(IndexLookup):
         ValueError: arguments do not go together; a string is unknown and num_oov_indices is 0.
     """
 
-    _strings = True
-
     def __init__(self, max_tokens=None, num_oov_indices=1, mask_token=None, oov_token="[UNK]", vocabulary=None,
                  idf_weights=None, invert=False, output_mode="int", pad_to_max_tokens=False, sparse=False,
                  encoding="utf-8", name=None, salt=None, **kwargs):
         kwargs.setdefault("oov_method", "floormod")
-        super().__init__(max_tokens, num_oov_indices, mask_token, oov_token, vocabulary, idf_weights, invert, output_mode,
-                         sparse, pad_to_max_tokens, salt=salt, name=name, encoding=encoding, **kwargs)
+        super().__init__(max_tokens, num_oov_indices, mask_token, oov_token, "string", vocabulary, idf_weights, invert,
+                         output_mode, sparse, pad_to_max_tokens, salt=salt, name=name, encoding=encoding, **kwargs)
 
     def get_config(self):
-        return {**super().get_config(), "encoding": self.encoding}
+        config = {**super().get_config(), "encoding": self.encoding}
+        del config["vocabulary_dtype"]
+        return config
 
 
 class IntegerLookup(IndexLookup):
@@ -388,16 +395,11 @@ class IntegerLookup(IndexLookup):
         ValueError: arguments do not go together; an integer is unknown and num_oov_indices is 0.
     """
 
-    _strings = False
-
     def __init__(self, max_tokens=None, num_oov_indices=1, mask_token=None, oov_token=-1, vocabulary=None,
                  vocabulary_dtype="int64", idf_weights=None, invert=False, output_mode="int", sparse=False,
                  pad_to_max_tokens=False, oov_method="floormod", salt=None, name=None, **kwargs):
         if vocabulary_dtype != "int64":
             raise ValueError("[IntegerLookup] Only `vocabulary_dtype='int64'` is supported at this time. "
                              f"Received: vocabulary_dtype={vocabulary_dtype}")
-        super().__init__(max_tokens, num_oov_indices, mask_token, oov_token, vocabulary, idf_weights, invert, output_mode,
-                         sparse, pad_to_max_tokens, oov_method, salt, name, **kwargs)
-
-    def get_config(self):
-        return {**super().get_config(), "vocabulary_dtype": "int64"}
+        super().__init__(max_tokens, num_oov_indices, mask_token, oov_token, vocabulary_dtype, vocabulary, idf_weights,
+                         invert, output_mode, sparse, pad_to_max_tokens, oov_method, salt, name, **kwargs)

@@ -18,7 +18,7 @@ _LAZY = {
     "get_file": "file_utils", "AdversarialTraining": "adversarial", "adversarial_examples": "adversarial",
 }
 
-__all__ = [*_LAZY, "CustomObjectScope", "Progbar", "PyDataset", "Sequence", "clear_session", "custom_object_scope",
+__all__ = [*_LAZY, "bounding_boxes", "CustomObjectScope", "Progbar", "PyDataset", "Sequence", "clear_session", "custom_object_scope",
            "deserialize_keras_object", "get_custom_objects", "get_registered_name", "get_registered_object",
            "is_keras_tensor", "normalize", "pack_x_y_sample_weight", "pad_sequences",
            "register_keras_serializable", "serialize_keras_object", "set_random_seed", "split_dataset",
@@ -28,6 +28,10 @@ __all__ = [*_LAZY, "CustomObjectScope", "Progbar", "PyDataset", "Sequence", "cle
 
 def __getattr__(name):
     # Keras also shows functions of `saving` and of the trainer here; they build on modules that need this one.
+    if name == "bounding_boxes":
+        import importlib
+
+        return importlib.import_module(f"{__name__}.bounding_boxes")
     if name in ("pack_x_y_sample_weight", "unpack_x_y_sample_weight"):
         from ..trainer import data
 
