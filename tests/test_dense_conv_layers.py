@@ -118,7 +118,7 @@ X = np.ones((2, 6, 6, 4), "f4")
     (lambda: layers.Dense(3)(np.ones(3, "f4")), "min_ndim=2"),
     (lambda: layers.Conv2D(0, 3), "`filters`. Expected a strictly positive"),
     (lambda: layers.Conv2D(4, 0), "kernel_size must be a positive"),
-    (lambda: layers.Conv2D(4, (3, -1)), "kernel_size must be a positive"),
+    (lambda: layers.Conv2D(4, (3, -1)), "kernel_size` argument must be a tuple"),
     (lambda: layers.Conv2D(4, (3, 3, 3)), "kernel_size must be an integer or 2"),
     (lambda: layers.Conv2D(4, 3, strides=0), "strides must be a positive"),
     (lambda: layers.Conv2D(4, 3, dilation_rate=0), "dilation_rate must be a positive"),
@@ -130,7 +130,7 @@ X = np.ones((2, 6, 6, 4), "f4")
     (lambda: layers.Conv2D(4, 7)(X), "window must fit"),
     (lambda: layers.Conv2D(4, 3)(X[0]), "ndim=4"),
     (lambda: layers.Conv2D(4, 3)(X[..., :0]), "at least 1"),
-    (lambda: layers.Conv2DTranspose(4, 3, strides=2, output_padding=2), "output_padding must be"),
+    (lambda: layers.Conv2DTranspose(4, 3, strides=2, output_padding=2), "`output_padding` must be"),
     (lambda: layers.Dense(3, activation="no_such"), "no_such"),
 ])
 def test_errors(call, text):

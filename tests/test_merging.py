@@ -42,7 +42,7 @@ def test_three_inputs():
 def test_concatenate(axis):
     check_op(lambda a, b: layers.Concatenate(axis)([a, b]), lambda a, b: np.concatenate([a, b], axis), [(2, 3, 5)] * 2)
     np.testing.assert_array_equal(np.asarray(layers.concatenate([A, B], axis)), np.concatenate([A, B], axis))
-    with pytest.raises(ValueError, match="same sizes except along axis|same number of axes"):
+    with pytest.raises(ValueError, match="matching shapes except for|same number of axes"):
         layers.Concatenate(axis)([KerasTensor((None, 3, 5)), KerasTensor((None, 4, 6))])
 
 

@@ -99,7 +99,7 @@ def test_normalization_in_float16():
 
 
 def test_normalization_errors():
-    with pytest.raises(ValueError, match="given together"):
+    with pytest.raises(ValueError, match="both `mean` and `variance` must be set"):
         layers.Normalization(mean=1.0)
     with pytest.raises(ValueError, match="the same shape"):
         layers.Normalization(mean=[1.0], variance=1.0)

@@ -116,7 +116,6 @@ NAMES.update({
     ("utils.naming", "auto_name"): part("utils.naming").auto_name,
     ("utils.naming", "to_snake_case"): part("utils.naming").to_snake_case,
     ("utils", "removesuffix"): str.removesuffix, ("utils.python_utils", "removesuffix"): str.removesuffix,
-    ("layers", "IndexLookup"): part("layers.lookup").IndexLookup,
     ("layers", "GroupedQueryAttention"): T.layers.GroupQueryAttention, ("ops", "KerasTensor"): T.KerasTensor,
     ("api_export", "keras_export"): lambda *a, **k: (lambda f: f),
     ("metrics.metrics_utils", "AUCCurve"): types.SimpleNamespace(ROC="ROC", PR="PR", PRGAIN="PRGAIN"),

@@ -40,7 +40,7 @@ from .merging import (
 )
 from .categories import CategoryEncoding, Discretization
 from .hashing import HashedCrossing, Hashing
-from .lookup import IntegerLookup, StringLookup
+from .lookup import IndexLookup, IntegerLookup, StringLookup
 from .text_vectorization import TextVectorization
 from .small import ActivityRegularization, Identity, Normalization, Rescaling
 from .drop_connect import DropConnectDense

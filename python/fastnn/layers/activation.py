@@ -5,6 +5,10 @@ from .layer import Layer
 
 
 def _number(kind, name, value, low=None):
+    if low is not None and (value is None or isinstance(value, (int, float)) and value < low):
+        words = {"LeakyReLU": f"The {name} value of a Leaky ReLU layer", "ReLU": f"{name} of a ReLU layer"}[kind]
+        never = "a negative value" if name == "max_value" else "None or a negative value"
+        raise ValueError(f"[{kind}] {words} cannot be {never}. Received: {name}={value!r}")
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not (low is None or value >= low):
         least = "" if low is None else f" of at least {low}"
         raise ValueError(f"[{kind}] {name} must be a number{least}. Received: {name}={value!r}")
@@ -154,6 +158,16 @@ class ELU(Layer):
         return {**super().get_config(), "alpha": self.alpha}
 
 
+def _check_mask(name, shape, mask_shape):
+    """ValueError unless a mask broadcasts to the inputs."""
+    if len(mask_shape) > len(shape):
+        raise ValueError(f"[{name}] the mask must not have more dimensions than the inputs. "
+                         f"Received: inputs.shape={tuple(shape)}, mask.shape={tuple(mask_shape)}")
+    if any(None not in (m, n) and m not in (1, n) for m, n in zip(mask_shape[::-1], shape[::-1])):
+        raise ValueError(f"[{name}] the mask must be broadcastable to the inputs. "
+                         f"Received: inputs.shape={tuple(shape)}, mask.shape={tuple(mask_shape)}")
+
+
 class Softmax(Layer):
     """``exp(x) / sum(exp(x))`` along an axis.
 
@@ -173,6 +187,8 @@ class Softmax(Layer):
 
     def call(self, inputs, mask=None):
         if mask is not None:  # far below every value
+            mask = ops.cast(mask, "bool")
+            _check_mask(self.name, inputs.shape, mask.shape)
             inputs = ops.where(mask, inputs, -3e4 if inputs.dtype == "float16" else -1e9)
         if isinstance(self.axis, list) and len(self.axis) > 1:
             y = ops.exp(ops.subtract(inputs, ops.logsumexp(inputs, self.axis, keepdims=True)))

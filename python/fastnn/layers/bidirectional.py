@@ -3,6 +3,7 @@ from .. import ops, tree
 from ..saving.serialization import deserialize_keras_object, serialize_keras_object
 from .calling import call_signature
 from .layer import Layer
+from .wrapper import with_dtype
 
 _MERGE_MODES = ("sum", "mul", "ave", "concat", None)
 
@@ -85,6 +86,9 @@ class Bidirectional(Layer):
         if self.return_state:
             return (*outputs, *states, *states)
         return outputs if self.merge_mode is None else shape
+
+    def compute_output_spec(self, *args, **kwargs):
+        return with_dtype(super().compute_output_spec(*args, **kwargs), self.forward_layer.compute_dtype)
 
     def compute_mask(self, sequences, mask):
         mask = tree.flatten(mask)[0] if self.return_sequences else None

@@ -61,6 +61,9 @@ def check_mode(kind, mode, allowed, sparse=False):
     if mode not in allowed:
         raise ValueError(f"[{kind}] Invalid value for argument `output_mode`. Expected one of {allowed}. "
                          f"Received: output_mode={mode!r}")
+    if sparse and mode == "int":
+        raise ValueError(f"[{kind}] `sparse` may only be true if `output_mode` is `'one_hot'`, `'multi_hot'`, `'count'` or "
+                         f"`'tf_idf'`. Received: sparse={sparse}, output_mode={mode!r}")
     if sparse:
         raise ValueError(f"[{kind}] `sparse=True` cannot be used: there are no sparse tensors. Received: sparse={sparse}")
 

@@ -1,6 +1,7 @@
 """Convolution layers over 1, 2 and 3 axes of space, and their transposes."""
 from .. import config, ops
 from ..ops.conv2d import channels_last, per_axis
+from ..ops.window import spatial
 from .input_spec import InputSpec
 from .kernel_layer import KernelLayer, check_count, check_positive
 
@@ -35,6 +36,8 @@ class BaseConv(KernelLayer):
 
     def _sizes(self, name, value):
         op = type(self).__name__
+        if isinstance(value, (list, tuple)):
+            return spatial(value, self.rank, op, name)
         return tuple(check_count(v, name, op) for v in per_axis(name, value, self.rank, op))
 
     def _channels(self, input_shape):
@@ -171,7 +174,7 @@ class BaseConvTranspose(BaseConv):
         if output_padding is not None:
             self.output_padding = per_axis("output_padding", output_padding, rank, op)
             if any(not 0 <= e < s for e, s in zip(self.output_padding, self.strides)):
-                raise ValueError(f"[{op}] output_padding must be from 0 to strides - 1. "
+                raise ValueError(f"[{op}] `output_padding` must be strictly less than `strides`, and not negative. "
                                  f"Received: output_padding={output_padding}, strides={strides}")
 
     def build(self, input_shape):

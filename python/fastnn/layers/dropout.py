@@ -39,10 +39,16 @@ class Dropout(_Noise):
         super().__init__(**kwargs)
         self.rate = _rate("Dropout", rate)
         if noise_shape is not None:
-            if not isinstance(noise_shape, (list, tuple)) or any(
-                    n is not None and (isinstance(n, bool) or not hasattr(n, "__index__") or n < 1) for n in noise_shape):
-                raise ValueError("[Dropout] Invalid value received for argument `noise_shape`. Expected a tuple or list "
-                                 f"of positive integers or None. Received: noise_shape={noise_shape!r}")
+            wrong = None
+            if not isinstance(noise_shape, (list, tuple)):
+                wrong = "a tuple or list of integers"
+            elif any(n is not None and (isinstance(n, bool) or not hasattr(n, "__index__")) for n in noise_shape):
+                wrong = "all elements to be integers or None"
+            elif any(n is not None and n < 1 for n in noise_shape):
+                wrong = "all dimensions to be positive integers or None"
+            if wrong:
+                raise ValueError(f"[Dropout] Invalid value received for argument `noise_shape`. Expected {wrong}. "
+                                 f"Received: noise_shape={noise_shape!r}")
             noise_shape = tuple(noise_shape)
         self.noise_shape = noise_shape
         self._prepare(seed, rate > 0)

@@ -3,7 +3,7 @@ from .. import initializers, ops
 from .input_spec import InputSpec
 from .layer import Layer
 from .normalization import _axes, _as_list, _check_axis, _epsilon, _Scaled
-from .wrapper import Wrapper
+from .wrapper import Wrapper, with_dtype
 
 
 class GroupNormalization(_Scaled):
@@ -174,6 +174,9 @@ class SpectralNormalization(Wrapper):
 
     def compute_output_shape(self, input_shape):
         return self.layer.compute_output_shape(input_shape)
+
+    def compute_output_spec(self, *args, **kwargs):
+        return with_dtype(super().compute_output_spec(*args, **kwargs), self.layer.compute_dtype)
 
     def get_config(self):
         return {**super().get_config(), "power_iterations": self.power_iterations}

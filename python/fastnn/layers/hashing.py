@@ -124,7 +124,7 @@ class HashedCrossing(HostLayer):
 
     def __call__(self, inputs, *args, **kwargs):
         if not isinstance(inputs, (list, tuple)) or len(inputs) < 2:
-            raise ValueError("[HashedCrossing] the layer must be called on a list or tuple of at least two inputs. "
+            raise ValueError("[HashedCrossing] the layer should be called on a list or tuple of at least two inputs. "
                              f"Received: inputs={inputs}")
         return super().__call__(inputs, *args, **kwargs)
 
@@ -132,7 +132,7 @@ class HashedCrossing(HostLayer):
         shapes = {tuple(x.shape) for x in inputs}
         shape = shapes.pop()
         if shapes or len(shape) > 2 or (len(shape) == 2 and shape[-1] != 1):
-            raise ValueError("[HashedCrossing] All inputs should have equal shape, `()`, `(batch_size)` or "
+            raise ValueError("[HashedCrossing] All inputs should have shape `()`, `(batch_size)` or "
                              f"`(batch_size, 1)`. Received: shapes {[tuple(x.shape) for x in inputs]}")
         if any(isinstance(x, Tensor) for x in inputs):
             bins = numpy_op(lambda *arrays: self._bins(arrays), *inputs)

@@ -3,6 +3,16 @@ from .. import ops
 from .layer import Layer
 
 
+def _check_masks(layer, inputs, mask):
+    """ValueError unless inputs and mask are lists of one length."""
+    for name, value in (("mask", mask), ("inputs", inputs)):
+        if not isinstance(value, (list, tuple)):
+            raise ValueError(f"[{layer.name}] `{name}` should be a list. Received: {name}={value!r}")
+    if len(mask) != len(inputs):
+        raise ValueError(f"[{layer.name}] `inputs` and `mask` should have the same length. "
+                         f"Received: {len(inputs)} and {len(mask)}")
+
+
 def _check_list(layer, inputs, least=1):
     if not isinstance(inputs, (list, tuple)) or len(inputs) < least:
         raise ValueError(f"[{layer.name}] a merge layer must be called on a list of at least {least} inputs. "
@@ -55,7 +65,10 @@ class _Merge(Layer):
                             for x in inputs])
 
     def compute_mask(self, inputs, mask=None):
-        if mask is None or any(m is None for m in mask):
+        if mask is None:
+            return None
+        _check_masks(self, inputs, mask)
+        if any(m is None for m in mask):
             return None
         result = mask[0]
         for m in mask[1:]:
@@ -76,12 +89,12 @@ class Subtract(_Merge):
     def build(self, input_shape):
         super().build(input_shape)
         if len(input_shape) != 2:
-            raise ValueError(f"[{self.name}] a Subtract layer must be called on exactly 2 inputs. "
+            raise ValueError(f"[{self.name}] a Subtract layer should be called on exactly 2 inputs. "
                              f"Received: {len(input_shape)}")
 
     def _merge(self, xs):
         if len(xs) != 2:
-            raise ValueError(f"[{self.name}] a Subtract layer must be called on exactly 2 inputs. Received: {len(xs)}")
+            raise ValueError(f"[{self.name}] a Subtract layer should be called on exactly 2 inputs. Received: {len(xs)}")
         return ops.subtract(*xs)
 
 
@@ -118,14 +131,35 @@ class Average(_Merge):
         return ops.divide(total, len(xs))
 
 
-class Maximum(_Merge):
+class _Extreme(_Merge):
+    """Base of Maximum and Minimum: masked steps of an input do not count."""
+
+    def call(self, inputs):
+        _check_list(self, inputs)
+        masks = [getattr(x, "_keras_mask", None) for x in inputs]
+        if all(m is None for m in masks):
+            return super().call(inputs)
+        result = seen = None
+        for i, (x, mask) in enumerate(zip(inputs, masks)):
+            wide = None if mask is None else ops.broadcast_to(ops.expand_dims(mask, -1), x.shape)
+            if i == 0:
+                result, seen = x, wide
+                continue
+            x = x if wide is None else ops.where(wide, x, result)
+            result = result if seen is None else ops.where(seen, result, x)
+            seen = ops.logical_or(seen, wide) if seen is not None and wide is not None else None
+            result = self._pair(result, x)
+        return result
+
+
+class Maximum(_Extreme):
     """The largest of its inputs, elementwise."""
 
     def _pair(self, a, b):
         return ops.maximum(a, b)
 
 
-class Minimum(_Merge):
+class Minimum(_Extreme):
     """The smallest of its inputs, elementwise."""
 
     def _pair(self, a, b):
@@ -155,7 +189,7 @@ class Concatenate(_Merge):
         for a in range(rank):
             sizes = {s[a] for s in shapes if s[a] is not None}
             if a != self.axis % rank and len(sizes) > 1:
-                raise ValueError(f"[{self.name}] all inputs must have the same sizes except along axis {self.axis}. "
+                raise ValueError(f"[{self.name}] a Concatenate layer requires inputs with matching shapes except for the concatenation axis {self.axis}. "
                                  f"Received: shapes {shapes}")
 
     def call(self, inputs):
@@ -163,7 +197,10 @@ class Concatenate(_Merge):
         return ops.concatenate(inputs, axis=self.axis)
 
     def compute_mask(self, inputs, mask=None):
-        if mask is None or all(m is None for m in mask):
+        if mask is None:
+            return None
+        _check_masks(self, inputs, mask)
+        if all(m is None for m in mask):
             return None
         masks = []
         for x, m in zip(inputs, mask):

@@ -161,6 +161,9 @@ class MultiHeadAttention(_Heads):
                  kernel_constraint=None, bias_constraint=None, use_gate=False, seed=None, **kwargs):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         kind = type(self).__name__
+        for name, value in (("num_heads", num_heads), ("key_dim", key_dim), ("value_dim", value_dim)):
+            if not (value is None and name == "value_dim") and (not hasattr(value, "__index__") or value < 1):
+                raise ValueError(f"[{kind}] {name} must be a positive integer. Received: argument `{name}`={value!r}")
         self._num_heads = check_count(num_heads, "num_heads", kind)
         self._key_dim = check_count(key_dim, "key_dim", kind)
         self._value_dim = self._key_dim if value_dim is None else check_count(value_dim, "value_dim", kind)

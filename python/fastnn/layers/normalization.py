@@ -63,7 +63,8 @@ def _check_axis(axis, input_shape, name):
     if not -rank <= axis < rank:
         raise ValueError(f"[{name}] axis must be in [{-rank}, {rank}). Received: axis={axis}, shape={tuple(input_shape)}")
     if input_shape[axis] is None:
-        raise ValueError(f"[{name}] the size of axis {axis} must be known. Received: shape={tuple(input_shape)}")
+        raise ValueError(f"[{name}] Axis {axis} of the input tensor should have a defined dimension but the layer received an "
+                         f"input with shape {tuple(input_shape)}")
     return axis % rank
 
 
@@ -337,5 +338,7 @@ def _axes(axis, kind):
     """An int, or a list of ints."""
     for a in axis if isinstance(axis, (list, tuple)) else (axis,):
         if isinstance(a, bool) or not hasattr(a, "__index__"):
-            raise TypeError(f"[{kind}] Invalid value for `axis` argument: expected an int or a list/tuple of ints. Received: axis={axis!r}")
+            words = ("Expected an int or a list/tuple of ints for the argument 'axis'" if kind == "LayerNormalization" else
+                     "Invalid value for `axis` argument: expected an int or a list/tuple of ints")
+            raise TypeError(f"[{kind}] {words}. Received: axis={axis!r}")
     return [a.__index__() for a in axis] if isinstance(axis, (list, tuple)) else axis.__index__()

@@ -74,8 +74,9 @@ class _Cropping(Layer):
         for axis, (before, after) in enumerate(cropping, start):
             size = inputs.shape[axis]
             if before + after >= size:
-                raise ValueError(f"[{self.name}] Values in `cropping` argument should be smaller than the corresponding spatial "
-                                 "dimension of the input. "
+                what = "`cropping` parameter of `Cropping1D` layer must" if len(cropping) == 1 else (
+                    "Values in `cropping` argument should")
+                raise ValueError(f"[{self.name}] {what} be smaller than the corresponding spatial dimension of the input. "
                                  f"Received: cropping={self.cropping}, shape={inputs.shape}")
             index[axis] = slice(before, size - after)
         return inputs[tuple(index)]
@@ -143,8 +144,10 @@ class UpSampling1D(Layer):
     def __init__(self, size=2, **kwargs):
         super().__init__(**kwargs)
         if isinstance(size, bool) or not hasattr(size, "__index__"):
-            raise TypeError(f"[UpSampling1D] size must be an integer. Received: size={size!r}")
-        self.size = spatial(size, 1, "UpSampling1D", "size")[0]
+            raise TypeError(f"[UpSampling1D] Expected an integer value for `size`. Received: size={size!r}")
+        if size < 1:
+            raise ValueError(f"[UpSampling1D] `size` should be a positive integer. Received: size={size}")
+        self.size = size.__index__()
         self.input_spec = InputSpec(ndim=3)
 
     def call(self, inputs):
@@ -154,6 +157,9 @@ class UpSampling1D(Layer):
         return {**super().get_config(), "size": self.size}
 
 
+_WIDE = ("bicubic", "lanczos3", "lanczos5")
+
+
 class UpSampling2D(Layer):
     """Rows and columns repeated, or interpolated.
 
@@ -161,7 +167,8 @@ class UpSampling2D(Layer):
         size: int or (rows, columns), factors.
         data_format: "channels_last" (n, h, w, c), "channels_first" (n, c, h, w), or None, the global setting.
         interpolation: "nearest" repeats pixels; "bilinear" weighs the two nearest ones of each axis by distance,
-            pixel centres aligned (source position (i + 0.5) / size - 0.5, held at the border).
+            pixel centres aligned (source position (i + 0.5) / size - 0.5, held at the border); "bicubic", "lanczos3" and
+            "lanczos5" weigh more of them, see `ops.image.resize`.
 
     Input: (n, h, w, c). Output: (n, h * size[0], w * size[1], c).
     """
@@ -171,14 +178,17 @@ class UpSampling2D(Layer):
         self.size = spatial(size, 2, "UpSampling2D", "size")
         self.data_format = _layout(data_format, "UpSampling2D")
         self.interpolation = interpolation.lower() if isinstance(interpolation, str) else interpolation
-        if self.interpolation not in ("nearest", "bilinear"):
-            raise ValueError("[UpSampling2D] interpolation must be 'nearest' or 'bilinear'. "
+        if self.interpolation not in ("nearest", "bilinear", *_WIDE):
+            raise ValueError(f"[UpSampling2D] interpolation must be one of {('nearest', 'bilinear', *_WIDE)}. "
                              f"Received: interpolation={interpolation!r}")
         self.input_spec = InputSpec(ndim=4)
 
     def call(self, inputs):
         x = inputs
         start = 2 if self.data_format == "channels_first" else 1
+        if self.interpolation in _WIDE:
+            sizes = [n * factor for n, factor in zip(x.shape[start:start + 2], self.size)]
+            return ops.image.resize(x, sizes, self.interpolation, data_format=self.data_format)
         for axis, factor in enumerate(self.size, start):
             if self.interpolation == "nearest":
                 x = ops.repeat(x, factor, axis=axis)

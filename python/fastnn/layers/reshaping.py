@@ -50,10 +50,14 @@ class Reshape(Layer):
         if hasattr(target_shape, "__index__"):
             target_shape = (target_shape,)
         sizes = [n for n in target_shape if n not in (-1, None)]
+        if any(isinstance(n, int) and n < -1 for n in sizes):
+            raise ValueError("[Reshape] each size must be a non-negative integer, or -1 for one that is worked out. "
+                             f"Received: target_shape={tuple(target_shape)}")
         standardize_shape(tuple(sizes), "Reshape")
         self.target_shape = tuple(-1 if n in (-1, None) else n.__index__() for n in target_shape)
         if self.target_shape.count(-1) > 1:
-            raise ValueError(f"[Reshape] at most one size may be -1. Received: target_shape={target_shape}")
+            raise ValueError("[Reshape] There must be at most one unknown dimension (-1). "
+                             f"Received: target_shape={tuple(target_shape)}")
         self.input_spec = InputSpec(min_ndim=1)
 
     def compute_output_shape(self, input_shape):
@@ -98,7 +102,7 @@ class Permute(Layer):
         super().__init__(**kwargs)
         self.dims = tuple(dims)
         if sorted(self.dims) != list(range(1, len(self.dims) + 1)):
-            raise ValueError("[Permute] Invalid permutation: dims must be one of the axes, which are counted from 1. "
+            raise ValueError("[Permute] Invalid permutation for argument `dims`: it must be one of the axes, which are counted from 1. "
                              f"Received: dims={dims}")
         self.input_spec = InputSpec(ndim=len(self.dims) + 1)
 
@@ -118,10 +122,10 @@ class RepeatVector(Layer):
     def __init__(self, n, **kwargs):
         super().__init__(**kwargs)
         if isinstance(n, bool) or not hasattr(n, "__index__"):
-            raise TypeError(f"[RepeatVector] n must be an integer. Received: n={n!r} (of type {type(n).__name__})")
+            raise TypeError(f"[RepeatVector] Expected an integer value for `n`. Received: n={n!r} (of type {type(n).__name__})")
         self.n = n.__index__()
-        if self.n < 0:
-            raise ValueError(f"[RepeatVector] n must not be negative. Received: n={n}")
+        if self.n < 1:
+            raise ValueError(f"[RepeatVector] `n` should be a positive integer. Received: n={n}")
         self.input_spec = InputSpec(ndim=2)
 
     def call(self, inputs):

@@ -107,7 +107,7 @@ class Normalization(Layer):
         self.invert = invert
         self.supports_masking = True
         if (mean is None) != (variance is None):
-            raise ValueError("[Normalization] mean and variance must be given together. "
+            raise ValueError("[Normalization] both `mean` and `variance` must be set, or none. "
                              f"Received: mean={mean}, variance={variance}")
         if mean is not None:
             mean, variance = _numbers("Normalization", "mean", mean), _numbers("Normalization", "variance", variance)
@@ -121,11 +121,11 @@ class Normalization(Layer):
     def build(self, input_shape):
         ndim = len(input_shape)
         if any(not -ndim <= a < ndim for a in self.axis):
-            raise ValueError(f"[Normalization] axis must be in [-{ndim}, {ndim}). "
+            raise ValueError(f"[Normalization] All `axis` values must be in the range [-{ndim}, {ndim}). "
                              f"Received: axis={self.axis}, input_shape={tuple(input_shape)}")
         self._keep = tuple(sorted(a % ndim for a in self.axis))
         if any(input_shape[a] is None for a in self._keep):
-            raise ValueError("[Normalization] the sizes of axis must be known. "
+            raise ValueError("[Normalization] All `axis` values to be kept must have a known size. "
                              f"Received: axis={self.axis}, input_shape={tuple(input_shape)}")
         self._reduce = tuple(a for a in range(ndim) if a not in self._keep)
         self._sizes = tuple(input_shape[a] for a in self._keep)
@@ -138,6 +138,23 @@ class Normalization(Layer):
         else:
             self._given = [self._given_value("mean", self.input_mean),
                            self._given_value("variance", self.input_variance)]
+
+    @property
+    def mean(self):
+        """The mean, in a shape that broadcasts to the input's; None before the layer is built."""
+        return self._statistic(0)
+
+    @property
+    def variance(self):
+        """The variance, as `mean`."""
+        return self._statistic(1)
+
+    def _statistic(self, i):
+        if not self.built:
+            return None
+        if self.input_mean is not None:
+            return from_numpy(self._given[i])
+        return ops.reshape((self.adapt_mean, self.adapt_variance)[i], self._broadcast)
 
     def _given_value(self, name, value):
         value = _numbers("Normalization", name, value)
@@ -162,13 +179,16 @@ class Normalization(Layer):
         count, mean, variance = 0, 0.0, 0.0
         for batch in [data] if isinstance(data, (np.ndarray, Tensor)) else _batches(data):
             batch = batch[0] if isinstance(batch, (tuple, list)) else batch
+            if not hasattr(batch, "shape"):
+                raise TypeError("[Normalization.adapt] batches must be arrays, with a `.shape`. "
+                                f"Received: a {type(batch).__name__}")
             batch = to_numpy(batch) if isinstance(batch, Tensor) else np.asarray(batch)
             if not self.built:
                 self.build(batch.shape)
                 self.built = True
             sizes = tuple(batch.shape[a] for a in self._keep) if batch.ndim == len(self._broadcast) else None
             if sizes != self._sizes:
-                raise ValueError(f"[Normalization.adapt] data must have the sizes {self._sizes} along axis={self.axis}. "
+                raise ValueError(f"[Normalization.adapt] data has an incompatible shape: the sizes along axis={self.axis} must be {self._sizes}. "
                                  f"Received: data.shape={batch.shape}")
             rows = math.prod(batch.shape[a] for a in self._reduce)
             if rows == 0:
@@ -182,7 +202,7 @@ class Normalization(Layer):
             mean = mean + shift * share
             variance = (1 - share) * variance + share * batch_variance + share * (1 - share) * shift**2
         if count == 0:
-            raise ValueError("[Normalization.adapt] data must have at least one row. Received: none")
+            raise ValueError("[Normalization.adapt] data must have at least one row, not be an empty iterable. Received: none")
         self.adapt_mean.assign(np.asarray(mean, "float32"))
         self.adapt_variance.assign(np.asarray(variance, "float32"))
 

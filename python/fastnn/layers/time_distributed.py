@@ -1,5 +1,6 @@
 """TimeDistributed."""
 from .. import ops
+from ..symbolic import KerasTensor
 from .calling import call_signature
 from .wrapper import Wrapper
 
@@ -40,6 +41,13 @@ class TimeDistributed(Wrapper):
     def compute_output_shape(self, input_shape):
         shape = self.layer.compute_output_shape(self._step_shape(input_shape))
         return (shape[0], input_shape[1], *shape[1:])
+
+    def compute_output_spec(self, inputs, training=None, mask=None):
+        # The dtype is that of the layer inside.
+        shape = self.compute_output_shape(tuple(inputs.shape))
+        step = KerasTensor(self._step_shape(tuple(inputs.shape)), dtype=inputs.dtype)
+        kwargs = {"training": training} if call_signature(self.layer).has_training else {}
+        return KerasTensor(shape, dtype=self.layer.compute_output_spec(step, **kwargs).dtype)
 
     def call(self, inputs, training=None, mask=None):
         self._step_shape(inputs.shape)

@@ -1,6 +1,13 @@
 """Wrapper, a layer around a layer."""
+from .. import tree
 from ..saving.serialization import deserialize_keras_object, serialize_keras_object
+from ..symbolic import KerasTensor
 from .layer import Layer
+
+
+def with_dtype(spec, dtype):
+    """Symbolic tensors of another dtype: a wrapper computes in that of the layer inside."""
+    return tree.map_structure(lambda x: KerasTensor(x.shape, dtype=dtype), spec)
 
 
 class Wrapper(Layer):

@@ -12,6 +12,10 @@ def spatial(value, n, op, name, low=1):
     values = tuple(value) if isinstance(value, (list, tuple)) else (value,) * n
     if len(values) != n:
         raise ValueError(f"[{op}] {name} must be an integer or {n} integers. Received: {name}={value!r}")
+    wrong = {v for v in values if type(v) is int and v < low}
+    if wrong and low == 1 and n > 1 and isinstance(value, (list, tuple)):
+        raise ValueError(f"[{op}] The `{name}` argument must be a tuple of {n} integers. Received {name}={values}, including "
+                         f"values {wrong} that do not satisfy `value > 0`")
     for v in values:
         if isinstance(v, (bool, float)) or not hasattr(v, "__index__") or v.__index__() < low:
             raise ValueError(f"[{op}] {name} must be an integer of at least {low}, or {n} of them. "
