@@ -16,7 +16,7 @@
 
 #ifdef __CUDACC__
 #include <cuda_runtime.h>
-#define FASTNN_SHARED(T, name, dims) __shared__ T name dims
+#define FASTNN_SHARED(T, name, dims) __shared__ __align__(16) T name dims
 #define FASTNN_DYNAMIC_SHARED(T, name)                                   \
   extern __shared__ __align__(16) unsigned char fastnn_dynamic_shared[]; \
   T* name = reinterpret_cast<T*>(fastnn_dynamic_shared)

@@ -3,12 +3,28 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <random>
 #include <vector>
 
 #include "fiber.h"
+
+#if defined(FASTNN_EMU_CHECKS_ALIGNMENT)
+// What g++ calls under -fsanitize=alignment, without the sanitizer's library: a GPU faults there.
+struct TypeMismatch {
+  const char* file;
+  uint32_t line, column;
+  const void* type;
+  unsigned char log_alignment, kind;
+};
+extern "C" __attribute__((visibility("hidden"))) void __ubsan_handle_type_mismatch_v1(const TypeMismatch* found, uintptr_t address) {
+  const std::string bytes = std::to_string(1u << found->log_alignment);
+  fastnn::emulation::fail("misaligned address: not a multiple of " + bytes + " but " + std::to_string(address % (1u << found->log_alignment)) +
+                          " past one, " + found->file + ":" + std::to_string(found->line));
+}
+#endif
 
 thread_local dim3 threadIdx, blockIdx, blockDim, gridDim;
 
@@ -63,16 +79,42 @@ struct Block {
   char barrier_object[2];
 
   ~Block() { free_shared(); }
-  // Each in memory of its own, so that a sanitizer sees what runs over its end; 0xff is a NaN.
+  // Each array in memory of its own, between guards; under the address sanitizer its own ones guard it.
+#if defined(__SANITIZE_ADDRESS__)
+  static constexpr size_t kGuard = 0;
+#else
+  static constexpr size_t kGuard = 64;
+#endif
+  static constexpr unsigned char kGuardByte = 0xa5;
+  // Fresh memory holds NaN, a large number or something small, by the order: a kernel that reads what it has not
+  // written gives different results.
   static void* poisoned(size_t bytes) {
-    void* p = std::malloc(std::max<size_t>(bytes, 1));
-    std::memset(p, 0xff, bytes);
-    return p;
+    auto* p = static_cast<unsigned char*>(std::malloc(bytes + 2 * kGuard + (bytes == 0)));
+    if (!p) throw std::bad_alloc();
+    const Order order = options().order;
+    std::memset(p, kGuardByte, kGuard);
+    std::memset(p + kGuard, order == Order::forward ? 0xff : order == Order::reverse ? 0x7e : 0x3d, bytes);
+    std::memset(p + kGuard + bytes, kGuardByte, kGuard);
+    return p + kGuard;
+  }
+  static bool intact(const void* data, size_t bytes) {
+    const auto* p = static_cast<const unsigned char*>(data);
+    for (size_t i = 0; i < kGuard; ++i)
+      if (*(p - 1 - i) != kGuardByte || p[bytes + i] != kGuardByte) return false;
+    return true;
+  }
+  bool shared_is_intact() const {
+    for (const Shared& s : shared)
+      if (!intact(s.data, s.bytes)) return false;
+    return !dynamic || intact(dynamic, dynamic_bytes);
+  }
+  static void give_back(void* p) {
+    if (p) std::free(static_cast<unsigned char*>(p) - kGuard);
   }
   void free_shared() {
-    for (Shared& s : shared) std::free(s.data);
+    for (Shared& s : shared) give_back(s.data);
     shared.clear();
-    std::free(dynamic);
+    give_back(dynamic);
     dynamic = nullptr;
     static_bytes = 0;
   }
@@ -109,7 +151,13 @@ std::string place() {
   return " in block (" + std::to_string(blockIdx.x) + ", " + std::to_string(blockIdx.y) + ", " +
          std::to_string(blockIdx.z) + ")";
 }
-[[noreturn]] void raise(const std::string& why) { throw Error("[cuda-emu] " + why + place()); }
+[[noreturn]] void raise(const std::string& why) {
+#if defined(__SANITIZE_THREAD__)
+  // Fibers that are given up half way look like races to the detector, which may end the process first.
+  std::fprintf(stderr, "[cuda-emu] %s%s\n", why.c_str(), place().c_str());
+#endif
+  throw Error("[cuda-emu] " + why + place());
+}
 
 // The barrier opens when every thread stands at it, all at the same one.
 bool open_barrier() {
@@ -167,6 +215,7 @@ void run_block(std::mt19937& random) {
     progress |= open_barrier();
     if (!progress && b.done < n) raise("deadlock: divergent __syncthreads() or a warp collective that misses a lane");
   }
+  if (!b.shared_is_intact()) raise("a kernel has written past the ends of an array in shared memory");
 }
 
 }  // namespace
@@ -199,15 +248,21 @@ void run_grid(dim3 grid, dim3 threads, size_t shared_bytes, void (*body)(void*),
   if (!grid.x || !grid.y || !grid.z || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535)
     raise("a grid must have 1 to 2^31 - 1 blocks in x and 1 to 65535 in y and z");
   if (shared_bytes > size_t(kDynamicShared)) raise("a block has at most 227 KiB of dynamic shared memory");
-  static thread_local std::unique_ptr<Block> kept;
-  if (!kept) kept = std::make_unique<Block>();
-  Block* const outer = block;
-  if (outer) raise("a kernel must not launch a kernel");
-  block = kept.get();
+  struct Kept {
+    std::unique_ptr<Block> block;
+    ~Kept() {
+      Untracked untracked;
+      block.reset();
+    }
+  };
+  static thread_local Kept kept;
+  if (block) raise("a kernel must not launch a kernel");
+  if (!kept.block) kept.block = std::make_unique<Block>();
+  block = kept.block.get();
   struct Leave {
     ~Leave() {
-      if (block && !block->error.empty()) kept.reset();  // fibers stopped half way
-      else if (block) block->free_shared();
+      if (!block->error.empty()) kept.block.reset();  // fibers stopped half way
+      else block->free_shared();
       block = nullptr;
     }
   } leave;
@@ -347,6 +402,13 @@ void wait_copies(int groups_left) {
     std::memcpy(c.shared, c.global, c.filled);
     std::memset(static_cast<char*>(c.shared) + c.filled, 0, c.bytes - c.filled);
   }
+}
+
+// What a thread wrote before a fence is seen by those that pass one later.
+void fence() {
+  static char everywhere;
+  Fiber::release(&everywhere);
+  Fiber::acquire(&everywhere);
 }
 
 }  // namespace fastnn::emulation

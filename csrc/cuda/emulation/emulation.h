@@ -65,11 +65,16 @@ int lane();
 void copy_async(void* shared, const void* global, int bytes, int filled);
 void commit_copies();
 void wait_copies(int groups_left);
+void fence();
 [[noreturn]] void fail(const std::string& why);
 
 template <class T>
 struct Lanes {
   T of[kWarp];
+  const T& get(unsigned mask, int lane) const {
+    if (!(mask >> lane & 1)) fail("a shuffle reads a lane that is not in its mask");
+    return of[lane];
+  }
 };
 template <class T>
 Lanes<T> all_lanes(unsigned mask, T value, const char* what) {
@@ -92,26 +97,25 @@ template <class T>
 T __shfl_sync(unsigned mask, T v, int source, int width = 32) {
   const auto all = fastnn::emulation::all_lanes(mask, v, "__shfl_sync");
   const int l = fastnn::emulation::lane(), from = (l & ~(width - 1)) | (source & (width - 1));
-  if (!(mask >> from & 1)) fastnn::emulation::fail("__shfl_sync reads a lane that is not in its mask");
-  return all.of[from];
+  return all.get(mask, from);
 }
 template <class T>
 T __shfl_down_sync(unsigned mask, T v, unsigned delta, int width = 32) {
   const auto all = fastnn::emulation::all_lanes(mask, v, "__shfl_down_sync");
   const int l = fastnn::emulation::lane();
-  return (l & (width - 1)) + int(delta) < width ? all.of[l + delta] : v;
+  return (l & (width - 1)) + int(delta) < width ? all.get(mask, l + int(delta)) : v;
 }
 template <class T>
 T __shfl_up_sync(unsigned mask, T v, unsigned delta, int width = 32) {
   const auto all = fastnn::emulation::all_lanes(mask, v, "__shfl_up_sync");
   const int l = fastnn::emulation::lane();
-  return (l & (width - 1)) >= int(delta) ? all.of[l - delta] : v;
+  return (l & (width - 1)) >= int(delta) ? all.get(mask, l - int(delta)) : v;
 }
 template <class T>
 T __shfl_xor_sync(unsigned mask, T v, int bits, int width = 32) {
   const auto all = fastnn::emulation::all_lanes(mask, v, "__shfl_xor_sync");
   const int l = fastnn::emulation::lane(), from = l ^ bits;
-  return (from & ~(width - 1)) == (l & ~(width - 1)) ? all.of[from] : v;
+  return (from & ~(width - 1)) <= (l & ~(width - 1)) ? all.get(mask, from) : v;
 }
 inline unsigned __ballot_sync(unsigned mask, int predicate) {
   const auto all = fastnn::emulation::all_lanes(mask, int(predicate != 0), "__ballot_sync");
@@ -145,7 +149,7 @@ FASTNN_EMULATED_ATOMIC(int)
 FASTNN_EMULATED_ATOMIC(unsigned)
 FASTNN_EMULATED_ATOMIC(unsigned long long)
 #undef FASTNN_EMULATED_ATOMIC
-inline void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+inline void __threadfence() { fastnn::emulation::fence(); }
 
 inline float __uint_as_float(unsigned u) { float f; std::memcpy(&f, &u, 4); return f; }
 inline unsigned __float_as_uint(float f) { unsigned u; std::memcpy(&u, &f, 4); return u; }

@@ -7,7 +7,7 @@
 
 namespace fastnn::emulation {
 
-#if defined(__x86_64__)
+#if defined(FASTNN_EMU_SWITCHES_BY_HAND)
 // void fastnn_switch(void** save, void* to): callee-saved registers on the stack, then the other stack.
 extern "C" void fastnn_switch(void** save, void* to);
 asm(R"(.text
@@ -59,7 +59,7 @@ void Fiber::start(void (*entry)()) {
   __asan_unpoison_memory_region(stack_, kStack);
 #endif
   fake_stack_ = nullptr;
-#if defined(__x86_64__)
+#if defined(FASTNN_EMU_SWITCHES_BY_HAND)
   // As fastnn_switch would have left it: six registers, then the address it returns to. At a function's
   // first instruction the stack is 8 bytes off a multiple of 16.
   void** top = reinterpret_cast<void**>(stack_ + kStack - 64);
@@ -85,7 +85,7 @@ void Fiber::enter(Fiber& to) {
   tsan_ = __tsan_get_current_fiber();
   __tsan_switch_to_fiber(to.tsan_, 1);
 #endif
-#if defined(__x86_64__)
+#if defined(FASTNN_EMU_SWITCHES_BY_HAND)
   fastnn_switch(&pointer_, to.pointer_);
 #else
   swapcontext(&context_, &to.context_);
@@ -102,7 +102,7 @@ void Fiber::leave(Fiber& scheduler, [[maybe_unused]] bool finished) {
 #if defined(__SANITIZE_THREAD__)
   __tsan_switch_to_fiber(scheduler.tsan_, 1);
 #endif
-#if defined(__x86_64__)
+#if defined(FASTNN_EMU_SWITCHES_BY_HAND)
   fastnn_switch(&pointer_, scheduler.pointer_);
 #else
   swapcontext(&context_, &scheduler.context_);

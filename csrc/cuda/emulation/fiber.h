@@ -3,6 +3,11 @@
 #pragma once
 #include <cstddef>
 
+// FASTNN_EMU_UCONTEXT asks for ucontext on x86-64, too, so that it is tested.
+#if defined(__x86_64__) && !defined(FASTNN_EMU_UCONTEXT)
+#define FASTNN_EMU_SWITCHES_BY_HAND
+#endif
+
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
@@ -21,7 +26,7 @@ void AnnotateIgnoreWritesBegin(const char*, int);
 void AnnotateIgnoreWritesEnd(const char*, int);
 }
 #endif
-#if !defined(__x86_64__)
+#if !defined(FASTNN_EMU_SWITCHES_BY_HAND)
 #include <ucontext.h>
 #endif
 
@@ -74,7 +79,7 @@ class Fiber {
   void* fake_stack_ = nullptr;   // of the address sanitizer
   const void* bottom_ = nullptr; // of the stack that enters, likewise
   size_t size_ = 0;
-#if !defined(__x86_64__)
+#if !defined(FASTNN_EMU_SWITCHES_BY_HAND)
   ucontext_t context_;
 #endif
 };
