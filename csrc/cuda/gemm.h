@@ -315,7 +315,7 @@ void run_gemm(const Problem& problem, int64_t k, bool split) {
   Cut cut{ceil_div(problem.m, Core::BM), ceil_div(problem.n, Core::BN), 1, 0};
   const int64_t blocks = cut.tiles_m * cut.tiles_n * problem.products;
   // A part is worth its own tile of partial sums from about 256 of k on.
-  if (split) cut.parts = max(int64_t(1), min(min(ceil_div(kBlocksWanted, blocks), k / 256), int64_t(64)));
+  if (split) cut.parts = max(int64_t(1), min(ceil_div(kBlocksWanted, blocks), k / 256));
   cut.part_k = ceil_div(max(ceil_div(k, cut.parts), int64_t(1)), Core::BK) * Core::BK;
   cut.parts = max(int64_t(1), ceil_div(k, cut.part_k));
   const int64_t total = problem.products * problem.m * problem.n;
