@@ -7,7 +7,7 @@ from .._core import record
 from ..symbolic import op
 from ..tensor import as_tensor
 from .elementwise import add, divide, log, maximum, minimum, multiply, rsqrt, sqrt, square, subtract
-from .numpy_op import float_dtype, numpy_op, operands
+from .numpy_op import float_dtype, named, numpy_op, operands
 from .reduction import _reshape, mean, norm
 from .reduction import sum as sum_
 
@@ -154,14 +154,11 @@ def correlate(x1, x2, mode="valid"):
 
 
 def _window(name, f, doc):
-    @op
     def window(x):
         n = int(as_tensor(x).item())
         return numpy_op(lambda: f(n), dtype=dtypes.floatx())
 
-    window.__name__ = window.__qualname__ = name
-    window.__doc__ = f"The {doc} window of ``x`` points, an int."
-    return window
+    return op(named(window, name, f"The {doc} window.", "Tensor (x,) of floatx.", x="int; the number of points."))
 
 
 bartlett = _window("bartlett", np.bartlett, "Bartlett")

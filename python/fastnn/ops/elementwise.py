@@ -12,7 +12,7 @@ from .. import _core, dtypes
 from .._core import Tensor, record, recording
 from ..symbolic import op
 from ..tensor import as_tensor
-from .numpy_op import elementwise_numpy, float_dtype, operands
+from .numpy_op import elementwise_numpy, float_dtype, named, operands
 
 _BINARY = _core.BINARY_OPS
 _ADD, _SUBTRACT, _MULTIPLY, _DIVIDE = (_BINARY[n] for n in ("add", "subtract", "multiply", "divide"))
@@ -232,9 +232,8 @@ def _comparison(name, f, doc):
             y = elementwise_numpy(f, "bool", x1, x2)
         return y
 
-    compare.__name__ = compare.__qualname__ = name
-    compare.__doc__ = f"``x1 {doc} x2``, elementwise, as a bool tensor."
-    return op(compare)
+    return op(named(compare, name, f"``x1 {doc} x2``, elementwise.", "Bool tensor of the shape that both broadcast to.",
+                    x1="tensor or number of any dtype.", x2="the same; the shapes broadcast."))
 
 
 equal = _comparison("equal", np.equal, "==")
@@ -333,9 +332,10 @@ def unary(name, saves, derivative, f, doc, keeps_integers=False):
             y = _core.unary(code, x)
             return unary_slow(code, f, keeps_integers, x)[1] if y is None else y
 
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = doc
-    return op(function)
+    if doc is None:  # a part of another function
+        return op(function)
+    kinds = "floats or integers" if keeps_integers else "floats; integers are converted to floatx"
+    return op(named(function, name, doc, "Tensor of the shape and dtype of ``x``, as converted.", x=f"tensor of any shape, {kinds}."))
 
 
 @op

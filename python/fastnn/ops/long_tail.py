@@ -14,15 +14,9 @@ from ..symbolic import op
 from ..tensor import as_tensor
 from .elementwise import (_fit, _mask, add, cos, divide, equal, exp, floor, multiply, negative, reciprocal, sqrt, square,
                           subtract, trunc, wants_grad, where)
-from .numpy_op import elementwise_numpy, float_dtype, numpy_op, operands
+from .numpy_op import elementwise_numpy, float_dtype, named, numpy_op, operands
 
 _LN2, _LN10 = math.log(2), math.log(10)
-
-
-def _named(f, name, doc):
-    f.__name__ = f.__qualname__ = name
-    f.__doc__ = doc
-    return op(f)
 
 
 def _unary(name, f, doc, derivative=None, result="float"):
@@ -38,7 +32,9 @@ def _unary(name, f, doc, derivative=None, result="float"):
             return y if result != "float" else record_without_gradient(name, y, (x,))
         return record(y, (x,), lambda gy: (multiply(gy, derivative(x, y)),))
 
-    return _named(function, name, doc)
+    kinds = "floats; integers are converted to floatx" if result == "float" else "of any dtype"
+    returns = f"Tensor of the shape of ``x``, {'of its dtype, as converted' if result in ('float', 'same') else result}."
+    return op(named(function, name, doc, returns, x=f"tensor of any shape, {kinds}."))
 
 
 def _binary(name, f, doc, gradient=None, result="same"):
@@ -62,7 +58,9 @@ def _binary(name, f, doc, gradient=None, result="same"):
 
         return record(y, (x1, x2), vjp)
 
-    return _named(function, name, doc)
+    kinds = "converted to floats" if result == "float" else "of any dtype"
+    returns = f"Tensor of the shape that both broadcast to, {'bool' if result == 'bool' else 'of their common dtype'}."
+    return op(named(function, name, doc, returns, x1=f"tensor or number, {kinds}.", x2="the same; the shapes broadcast."))
 
 
 # ---- elementary functions ----
@@ -233,7 +231,8 @@ def _logical(name, f, doc):
     def function(x1, x2):
         return elementwise_numpy(f, "bool", as_tensor(x1), as_tensor(x2))
 
-    return _named(function, name, doc)
+    return op(named(function, name, doc, "Bool tensor of the shape that both broadcast to.",
+                    x1="tensor or number of any dtype.", x2="the same; the shapes broadcast."))
 
 
 logical_and = _logical("logical_and", np.logical_and, "Whether both values are not zero.")
@@ -249,7 +248,8 @@ def _bitwise(name, f, doc):
             raise TypeError(f"[{name}] x and y must be integers or bool. Received: dtype={dtype}")
         return elementwise_numpy(f, dtype, as_tensor(x, dtype), as_tensor(y, dtype))
 
-    return _named(function, name, doc)
+    return op(named(function, name, doc, "Tensor of the shape that both broadcast to, of their common dtype.",
+                    x="tensor of integers or bools; anything else is a TypeError.", y="the same; the shapes broadcast."))
 
 
 bitwise_and = _bitwise("bitwise_and", np.bitwise_and, "The bits that are set in both integers.")
@@ -289,7 +289,8 @@ def _nan_reduction(name, f, doc, result="same"):
         y = numpy_op(lambda a: f(_wide(a), axis=_over(axis), keepdims=keepdims), x, dtype=dtype)
         return y if result == "int32" else record_without_gradient(name, y, (x,))
 
-    return _named(function, name, doc)
+    return op(named(function, name, doc, "Tensor of what is left of the shape of ``x``.", x="tensor of any shape.",
+                    axis="int, or several of them, or None for all.", keepdims="bool; leave the axes, of size 1."))
 
 
 def _wide(a):
@@ -373,7 +374,12 @@ def _quantile(name, f, scale):
                                     keepdims=keepdims), x, as_tensor(q), dtype=x.dtype)
         return record_without_gradient(name, y, (x,))
 
-    return _named(function, name, f"The value below which a part ``q``, from 0 to {scale}, of the values over ``axis`` lies.")
+    return op(named(
+        function, name, "The value below which a part ``q`` of the values over ``axis`` lies.",
+        "Tensor of the shape of ``q`` followed by what is left of the shape of ``x``.", x="tensor of any shape.",
+        q=f"number or tensor, from 0 to {scale}.", axis="int, or several of them, or None for all.",
+        method='between two values: "linear", "lower", "higher", "midpoint" or "nearest".',
+        keepdims="bool; leave the axes, of size 1."))
 
 
 quantile = _quantile("quantile", np.quantile, 1)

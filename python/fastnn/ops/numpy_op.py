@@ -1,5 +1,6 @@
 """The long tail: functions that are not worth a kernel are computed by NumPy."""
 
+import sys
 import types
 
 import numpy as np
@@ -9,6 +10,15 @@ from .._core import Tensor
 from ..tensor import as_tensor, from_numpy, to_numpy
 
 _WEAK = (bool, int, float)
+
+
+def named(f, name, doc, returns, **arguments):
+    """Give a function that a factory has made its name, the module that called the factory, and its docstring."""
+    f.__name__ = f.__qualname__ = name
+    f.__module__ = sys._getframe(2).f_globals["__name__"]
+    lines = "".join(f"\n        {key}: {text}" for key, text in arguments.items())
+    f.__doc__ = f"{doc}\n\n    Args:{lines}\n\n    Returns:\n        {returns}\n    "
+    return f
 
 
 def numpy_op(f, *args, dtype=None, **kwargs):
