@@ -56,8 +56,9 @@ class PyProgram {
     return program_->difference(*other.program_);
   }
 
-  void adopt(const PyProgram& earlier) {
+  void adopt(const PyProgram& earlier, bool inference) {
     program_->share_constants(*earlier.program_);
+    program_->fuse(inference);
     program_->plan();
   }
 
@@ -98,13 +99,18 @@ class PyProgram {
       held_.push_back(unwrap(inputs[i].ptr()));
       p.bind_input(int64_t(i), held_.back().raw());
     }
+    std::vector<std::pair<int64_t, const void*>> now;
+    for (int64_t k : p.prologue_variables) now.push_back({version_of(variables_[k].ptr()), held_[k].raw()});
+    const bool stale = p.prologue > 0 && now != made_from_;
+    if (stale) made_from_.clear();
     Tensor block(Shape{p.block_bytes}, DType::uint8, p.device);
     p.bind_block(block.raw());
     p.bind_results();
     {
       py::gil_scoped_release nogil;
-      p.run();
+      p.run(stale);
     }
+    if (stale) made_from_ = std::move(now);
     for (size_t k = 0; k < variables_.size(); ++k) {
       if (!bumps_[k]) continue;
       auto version = py::reinterpret_steal<py::object>(PyLong_FromLongLong(version_of(variables_[k].ptr()) + bumps_[k]));
@@ -156,6 +162,7 @@ class PyProgram {
   std::vector<int64_t> bumps_;         // how much a run raises each one's version
   std::vector<int64_t> bytes_;
   std::vector<Tensor> held_;
+  std::vector<std::pair<int64_t, const void*>> made_from_;  // versions and storage of the prologue's variables
   std::atomic_flag busy_ = ATOMIC_FLAG_INIT;
   int64_t runs_ = 0;
   bool cleared_ = false;  // by the collector
@@ -307,7 +314,7 @@ void bind_program(py::module_& m) {
   });
   py::class_<PyProgram>(m, "Program", "A recorded step that runs without Python.", collected)
       .def("difference", &PyProgram::difference)
-      .def("adopt", &PyProgram::adopt)
+      .def("adopt", &PyProgram::adopt, "earlier"_a, "inference"_a = false)
       .def("run", &PyProgram::run)
       .def("statistics", &PyProgram::statistics)
       .def("calls", &PyProgram::calls);

@@ -42,6 +42,9 @@ enum : int64_t { FASTNN_REDUCE_OPS(FASTNN_ENUMERATOR) count };
 // function of their result.
 enum Activation : int64_t { kActivationLinear, kActivationRelu, kActivationSigmoid, kActivationTanh };
 
+// What may follow a batch normalization: relu, or relu up to 6.
+enum Clip : int64_t { kClipNone, kClipRelu, kClipRelu6 };
+
 // How up to three arrays are walked together: strides in elements, 0 along a broadcast axis. Axis 0
 // is the innermost. Axes of size 1 are removed, and neighbours that can be walked as one are merged.
 inline constexpr int kMaxAxes = 16;
@@ -56,6 +59,20 @@ inline constexpr int kMaxTerms = 8;
 struct Terms {
   int64_t count;
   const float* x[kMaxTerms];
+};
+
+// Elementwise calls on arrays of one size. A null array is the result of the call before.
+enum ChainKind : int64_t { kChainUnary, kChainUnaryBackward, kChainBinary, kChainBinaryScalar };
+struct ChainLink {
+  int64_t kind, op, reversed;
+  const float* a;  // x, or gy of unary_backward
+  const float* b;  // the other operand, or v of unary_backward; of one operand: like a
+  float p, q;      // parameters; p: the value of binary_scalar
+};
+inline constexpr int kChainLinks = 6;
+struct Chain {
+  int64_t count;
+  ChainLink link[kChainLinks];
 };
 
 // A recurrent layer over a batch of sequences. x (batch, steps, features), kernel (features, G),
@@ -144,6 +161,9 @@ struct WindowShape {
   int64_t oh, ow, kh, kw;
   int64_t sh, sw, ph, pw, dh, dw;
 };
+
+// Windows over one cell that max_pool2d_backward_relu can take.
+inline constexpr int kPoolCovers = 32;
 
 // c (m, n) = activation(a @ b + bias) for each matrix of a batch; a is (m, k), or (k, m) when trans_a,
 // b is (k, n), or (n, k) when trans_b. Strides of the batch count matrices.

@@ -22,6 +22,11 @@ void for_each_pointer(Terms& t, F f) {
 }
 
 template <class F>
+void for_each_pointer(Chain& c, F f) {
+  for (int64_t i = 0; i < c.count; ++i) f(c.link[i].a), f(c.link[i].b);
+}
+
+template <class F>
 void for_each_pointer(RnnForward& a, F f) {
   f(a.x), f(a.kernel), f(a.recurrent), f(a.bias), f(a.h0), f(a.c0), f(a.mask);
   f(a.y), f(a.h_last), f(a.c_last), f(a.gates), f(a.hs), f(a.cs);
@@ -50,6 +55,9 @@ template <class T>
 void clear_unused(T&) {}
 inline void clear_unused(UpdateBatch& b) {
   for (int64_t k = b.count; k < kUpdateSlots; ++k) b.slot[k] = UpdateSlot{};
+}
+inline void clear_unused(Chain& c) {
+  for (int64_t i = c.count; i < kChainLinks; ++i) c.link[i] = ChainLink{};
 }
 inline void clear_unused(Terms& t) {
   for (int64_t i = t.count; i < kMaxTerms; ++i) t.x[i] = nullptr;

@@ -139,6 +139,17 @@ struct CopyCost {
   }
 };
 
+struct ChainCost {
+  template <class T>
+  Cost operator()(const T& t) const {
+    const Chain& c = std::get<Chain>(t);
+    const double n = double(std::get<2>(t));
+    double arrays = 1;
+    for (int64_t i = 0; i < c.count; ++i) arrays += (c.link[i].a != nullptr) + (c.link[i].b && c.link[i].b != c.link[i].a);
+    return {double(c.count) * n, 4 * arrays * n};
+  }
+};
+
 struct Broadcast {
   template <class T>
   Cost operator()(const T& t) const {
@@ -181,14 +192,16 @@ const std::vector<Rule>& rules() {
     set(r, &Kernels::dropout, Streams<2, 3>());
     set(r, &Kernels::softmax_forward, Streams<2, 2, 3>());
     set(r, &Kernels::softmax_backward, Streams<3, 3, 4>());
-    set(r, &Kernels::batch_norm_forward, Streams<3, 8, 9>());
-    set(r, &Kernels::batch_norm_inference, Streams<2, 7, 8>());
-    set(r, &Kernels::batch_norm_backward, Streams<5, 8, 9>());
+    set(r, &Kernels::batch_norm_forward, Streams<3, 10, 11>());
+    set(r, &Kernels::batch_norm_inference, Streams<2, 9, 10>());
+    set(r, &Kernels::batch_norm_backward, Streams<5, 10, 11>());
     set(r, &Kernels::layer_norm_forward, Streams<2, 7, 8>());
     set(r, &Kernels::layer_norm_backward, Streams<3, 8, 9>());
     set(r, &Kernels::epilogue_backward, Streams<3, 5, 6>());
     set(r, &Kernels::reduce, Streams<1, 3, 4, 5>());
     set(r, &Kernels::add_n, Streams<3, 2>());
+    set(r, &Kernels::chain, ChainCost());
+    set(r, &Kernels::max_pool2d_backward_relu, Window());
     return all;
   }();
   return made;

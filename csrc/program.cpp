@@ -19,6 +19,7 @@ bool lifetimes_meet(const Value& a, const Value& b) { return a.first <= b.last &
 // ---- comparing two recordings ----
 
 std::string Program::difference(const Program& other) const {
+  if (other.recorded) return difference(*other.recorded);
   const size_t n = std::min(steps.size(), other.steps.size());
   for (size_t k = 0; k < n; ++k) {
     const Step &a = steps[k], &b = other.steps[k];
@@ -93,7 +94,7 @@ void Program::plan() {
   }
   std::vector<int64_t> change(steps.size() + 1);
   for (const Value& v : values)
-    if (!v.constant && v.result < 0 && v.first >= 0) change[v.first] += aligned(v.bytes), change[v.last + 1] -= aligned(v.bytes);
+    if (!v.constant && !v.kept && v.result < 0 && v.first >= 0) change[v.first] += aligned(v.bytes), change[v.last + 1] -= aligned(v.bytes);
   int64_t live = 0;
   for (int64_t c : change) live_bytes = std::max(live_bytes, live += c);
   // Places in the order of the step reuse what was used last, which is still in the caches; when that
@@ -105,6 +106,12 @@ void Program::plan() {
     place_by_size();
     if (block_bytes >= bytes) values = before, block_bytes = bytes;
   }
+  std::map<int64_t, void*> kept;
+  for (size_t k = 0; k < values.size(); ++k)
+    if (values[k].kept) {
+      kept_.push_back(Tensor(Shape{values[k].bytes}, DType::uint8));
+      kept[int64_t(k)] = kept_.back().raw();
+    }
   variable_operands_.assign(variables.size(), {});
   variable_bases_.assign(variables.size(), nullptr);
   input_operands_.assign(inputs.size(), {});
@@ -118,7 +125,10 @@ void Program::plan() {
       case Place::input: input_operands_[r.index].push_back({o.at, r.offset}); break;
       case Place::value: {
         const Value& v = values[r.index];
-        if (v.result >= 0) {
+        if (v.kept) {
+          char* p = static_cast<char*>(kept.at(r.index)) + r.offset;
+          std::memcpy(args.data() + o.at, &p, sizeof p);
+        } else if (v.result >= 0) {
           result_operands_[v.result].push_back({o.at, r.offset});
         } else if (!v.constant) {
           block_operands_.push_back({o.at, v.place + r.offset});
@@ -167,7 +177,7 @@ int64_t place_all(std::vector<Value*> order) {
 std::vector<Value*> in_block(std::vector<Value>& values) {
   std::vector<Value*> found;
   for (Value& v : values)
-    if (!v.constant && v.result < 0 && v.first >= 0) found.push_back(&v);
+    if (!v.constant && !v.kept && v.result < 0 && v.first >= 0) found.push_back(&v);
   return found;
 }
 
@@ -208,18 +218,18 @@ void Program::bind_results() {
   }
 }
 
-void Program::run() {
+void Program::run(bool with_prologue) {
+  const std::byte* base = args.data();
+  const Step *first = steps.data() + (with_prologue ? 0 : prologue), *end = steps.data() + steps.size();
   if (hooks.profiler) {
-    for (const Step& s : steps)
-      profile_call(*hooks.profiler, s.name, s.kernel, s.label, args.data() + s.args,
-                   [&] {
-                     s.run(s.function, args.data() + s.args);
-                     if (device != Device::cpu) library(device).synchronize();
-                   });
+    for (const Step* s = first; s < end; ++s)
+      profile_call(*hooks.profiler, s->name, s->kernel, s->label, base + s->args, [&] {
+        s->run(s->function, base + s->args);
+        if (device != Device::cpu) library(device).synchronize();
+      });
     return;
   }
-  const std::byte* base = args.data();
-  for (const Step& s : steps) s.run(s.function, base + s.args);
+  for (const Step* s = first; s < end; ++s) s->run(s->function, base + s->args);
 }
 
 namespace {

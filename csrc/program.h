@@ -48,6 +48,7 @@ struct Value {
   uint64_t hash = 0;          // of borrowed data when it was noted
   int result = -1;            // it leaves the program as this result's memory
   int64_t place = -1;         // offset in the block
+  bool kept = false;          // written by the prologue and kept between runs
 };
 
 struct Result {
@@ -67,6 +68,9 @@ class Program {
   std::string difference(const Program& other) const;
   // Constants that both recordings read from one array of the user's are read there from now on.
   void share_constants(const Program& earlier);
+  // Makes one call of several where their results are the same (fusion.cpp). inference: and where they differ by
+  // rounding alone.
+  void fuse(bool inference);
   // Lays out the memory; once, when the program is going to run.
   void plan();
 
@@ -75,8 +79,8 @@ class Program {
   void bind_input(int64_t index, const void* data) { bind(input_bases_[index], input_operands_[index], const_cast<void*>(data)); }
   void bind_block(void* data);
   void bind_results();  // new memory for results
-  // Runs all steps. What a step throws ends the run.
-  void run();
+  // Runs all steps, the prologue where asked to. What a step throws ends the run.
+  void run(bool with_prologue);
   // A result of this run; what is not made by the program is looked up by the caller.
   Tensor result(int64_t index) const;
   void forget_results() { result_memory_.clear(); }
@@ -91,6 +95,9 @@ class Program {
   std::vector<int64_t> variables;         // what each variable is, a number of the recorder's list
   std::vector<bool> variable_written;
   std::vector<std::byte> args;
+  int64_t prologue = 0;  // the first steps, which depend on variables alone, and these variables
+  std::vector<int64_t> prologue_variables;
+  std::shared_ptr<const Program> recorded;  // what it was before it was fused
   int64_t block_bytes = 0;  // of all values
   int64_t live_bytes = 0;   // the most that must live at once
 
@@ -106,6 +113,7 @@ class Program {
   std::vector<void*> variable_bases_, input_bases_;
   std::vector<int64_t> result_values_;   // the value whose memory each result buffer is
   std::vector<Tensor> result_memory_;
+  std::vector<Tensor> kept_;
 };
 
 class Recorder {

@@ -86,6 +86,14 @@ void pack_one(std::byte* base, int64_t at, P value, std::vector<PointerUse>& use
   std::memcpy(base + at, &value, sizeof value);
 }
 
+// What unpacks the arguments of a function and calls it.
+template <class... Params>
+constexpr Thunk thunk_of(void (*)(Params...)) {
+  return [](void (*f)(), const std::byte* packed) {
+    call_packed(reinterpret_cast<void (*)(Params...)>(f), packed, std::index_sequence_for<Params...>());
+  };
+}
+
 template <class... Params, size_t... I>
 void call_hooked(Device device, const char* name, int kernel, void (*function)(Params...), std::index_sequence<I...> indices,
                  Params... params) {
@@ -94,11 +102,8 @@ void call_hooked(Device device, const char* name, int kernel, void (*function)(P
   std::memset(args, 0, sizeof args);
   std::vector<PointerUse> uses;
   (pack_one<Params>(args, at[I], params, uses), ...);
-  const Thunk thunk = [](void (*f)(), const std::byte* packed) {
-    call_packed(reinterpret_cast<void (*)(Params...)>(f), packed, std::index_sequence_for<Params...>());
-  };
   (void)indices;
-  run_hooked({name, kernel, thunk, reinterpret_cast<void (*)()>(function), args, at.back(), &uses, device});
+  run_hooked({name, kernel, thunk_of(function), reinterpret_cast<void (*)()>(function), args, at.back(), &uses, device});
 }
 
 // Runs a function of the host on tensors' memory (a check of values, a copy) so that a program can

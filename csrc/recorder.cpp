@@ -254,10 +254,7 @@ std::unique_ptr<Program> Recorder::finish(const std::vector<Tensor>& results,
     using Copy = void (*)(void*, const void*, int64_t);
     const Copy on_cpu = [](void* y, const void* x, int64_t n) { std::memmove(y, x, n); };
     const Copy copy = now.device() == Device::cpu ? on_cpu : library(now.device()).copy_within;
-    const Thunk thunk = [](void (*f)(), const std::byte* packed) {
-      call_packed(reinterpret_cast<Copy>(f), packed, std::make_index_sequence<3>());
-    };
-    program.steps.push_back({"copy_bytes", -1, "", thunk, reinterpret_cast<void (*)()>(copy), args, 24, first, 2});
+    program.steps.push_back({"copy_bytes", -1, "", thunk_of(copy), reinterpret_cast<void (*)()>(copy), args, 24, first, 2});
   }
   if (!why_.empty()) return nullptr;
   stop();

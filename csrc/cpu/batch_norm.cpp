@@ -17,6 +17,11 @@ namespace {
 constexpr int64_t kChunkFloats = 32768;  // 128 KB: stays in the second-level cache
 constexpr int64_t kMerge = 256;          // channels whose chunks one task merges
 
+template <int64_t n>
+struct Constant {
+  static constexpr int64_t value = n;
+};
+
 struct Lines {
   int64_t width;  // floats in a line: a multiple of c
   int64_t chunk;  // floats in a chunk: a multiple of width
@@ -161,8 +166,29 @@ void statistics(const float* x, float* mean, float* variance, int64_t rows, int6
   });
 }
 
-// y = (x - mean) * scale + shift by channel; scale and shift may be null (1 and 0).
-void normalize(const float* x, const float* mean, const float* scale, const float* shift, float* y,
+template <int64_t clip>
+Vec clipped(Vec z) {
+  return clip == kClipRelu ? relu(z) : clip == kClipRelu6 ? clamp(z, 0, 6) : z;
+}
+// g where z passes unclipped, else 0.
+template <int64_t clip>
+Vec through_clip(Vec g, Vec z) {
+  if (clip == kClipNone) return g;
+  const Mask above = z > Vec::zero();
+  return select(clip == kClipRelu ? above : above & (z < Vec::set(6)), g, Vec::zero());
+}
+// f(integral constant) with a Clip known to the compiler.
+template <class F>
+void with_clip(int64_t clip, F f) {
+  if (clip == kClipRelu) return f(Constant<kClipRelu>());
+  if (clip == kClipRelu6) return f(Constant<kClipRelu6>());
+  f(Constant<kClipNone>());
+}
+
+// y = clip((x - mean) * scale + shift + residual), scale and shift by channel; scale, shift and residual
+// may be null (1, 0 and 0).
+template <int64_t clip, bool adds>
+void normalize(const float* x, const float* mean, const float* scale, const float* shift, const float* residual, float* y,
                int64_t rows, int64_t c) {
   const Lines l = make_lines(c);
   Scratch<float> line(3 * l.width);
@@ -171,12 +197,21 @@ void normalize(const float* x, const float* mean, const float* scale, const floa
   repeat(scale, 1, c, l.width, a);
   repeat(shift, 0, c, l.width, b);
   for_each_chunk_back(rows * c, l, y, [&](int64_t begin, int64_t end, const Stores& stores) {
-    const float* p = x + begin;
+    const float *p = x + begin, *r = residual + (adds ? begin : 0);
     float* q = y + begin;
     for_each_in_lines(end - begin, l.width, [&](int64_t k, int64_t i, auto lanes) {
       const Vec d = lanes.load(p + i) - lanes.load(m + k);
-      stores.put(fma(d, lanes.load(a + k), lanes.load(b + k)), q + i, lanes.count);
+      Vec z = fma(d, lanes.load(a + k), lanes.load(b + k));
+      if constexpr (adds) z = z + lanes.load(r + i);
+      stores.put(clipped<clip>(z), q + i, lanes.count);
     });
+  });
+}
+void normalize(const float* x, const float* mean, const float* scale, const float* shift, const float* residual, float* y,
+               int64_t rows, int64_t c, int64_t clip) {
+  with_clip(clip, [&](auto k) {
+    if (residual) normalize<k.value, true>(x, mean, scale, shift, residual, y, rows, c);
+    else normalize<k.value, false>(x, mean, scale, shift, residual, y, rows, c);
   });
 }
 
@@ -189,9 +224,11 @@ inline void reciprocal_sqrt(const float* variance, float epsilon, int64_t c, flo
   for (int64_t k = 0; k < c; ++k) rstd[k] = 1 / __builtin_sqrtf(variance[k] + epsilon);
 }
 
-// sum_gy[k] = sum of gy, sum_gyd[k] = sum of gy * (x - mean), over the rows.
-void gradient_sums(const float* x, const float* gy, const float* mean, double* sum_gy, double* sum_gyd,
-                   int64_t rows, int64_t c) {
+// sum_gy[k] = sum of g, sum_gyd[k] = sum of g * (x - mean), over the rows; g is what passes of gy through the clip of
+// z = (x - mean) * scale + shift. scale, shift: lines, not read without a clip.
+template <int64_t clip>
+void gradient_sums(const float* x, const float* gy, const float* mean, const float* scale, const float* shift,
+                   double* sum_gy, double* sum_gyd, int64_t rows, int64_t c) {
   const Lines l = make_lines(c);
   const int64_t n = rows * c, chunks = (n + l.chunk - 1) / l.chunk;
   Scratch<float> partial(chunks * 2 * c);
@@ -204,8 +241,10 @@ void gradient_sums(const float* x, const float* gy, const float* mean, double* s
       const int64_t size = n - chunk * l.chunk < l.chunk ? n - chunk * l.chunk : l.chunk;
       fill_zero(work, 2 * l.width);
       sum_lines2(size, l.width, work, work + l.width, [&](int64_t i, int64_t k, auto lanes, Vec& a, Vec& b) {
+        const Vec d = lanes.load(p + i) - lanes.load(center + k);
         a = lanes.load(g + i);
-        b = a * (lanes.load(p + i) - lanes.load(center + k));
+        if constexpr (clip != kClipNone) a = through_clip<clip>(a, fma(d, lanes.load(scale + k), lanes.load(shift + k)));
+        b = a * d;
       });
       fold(work, c, l.width, partial + chunk * 2 * c);
       fold(work + l.width, c, l.width, partial + chunk * 2 * c + c);
@@ -225,36 +264,58 @@ void gradient_sums(const float* x, const float* gy, const float* mean, double* s
 
 namespace FASTNN_TARGET {
 
-void batch_norm_forward(const float* x, const float* gamma, const float* beta, float epsilon, float* y,
-                        float* mean, float* variance, float* rstd, int64_t rows, int64_t c) {
+void batch_norm_forward(const float* x, const float* gamma, const float* beta, const float* residual, float epsilon,
+                        int64_t clip, float* y, float* mean, float* variance, float* rstd, int64_t rows, int64_t c) {
   statistics(x, mean, variance, rows, c);
   reciprocal_sqrt(variance, epsilon, c, rstd);
   Scratch<float> scale(c);
   scale_of(gamma, rstd, c, scale);
-  normalize(x, mean, scale, beta, y, rows, c);
+  normalize(x, mean, scale, beta, residual, y, rows, c, clip);
 }
 
 void batch_norm_inference(const float* x, const float* mean, const float* variance, const float* gamma,
-                          const float* beta, float epsilon, float* y, int64_t rows, int64_t c) {
+                          const float* beta, const float* residual, float epsilon, int64_t clip, float* y, int64_t rows, int64_t c) {
   Scratch<float> scale(c);
   reciprocal_sqrt(variance, epsilon, c, scale);
   scale_of(gamma, scale, c, scale);
-  normalize(x, mean, scale, beta, y, rows, c);
+  normalize(x, mean, scale, beta, residual, y, rows, c, clip);
 }
 
-void batch_norm_backward(const float* x, const float* gy, const float* gamma, const float* mean,
-                         const float* rstd, float* gx, float* ggamma, float* gbeta, int64_t rows, int64_t c) {
+void fold_batch_norm(const float* w, const float* bias, const float* mean, const float* variance, const float* gamma,
+                     const float* beta, float epsilon, float* wa, float* ba, int64_t rows, int64_t c) {
+  Scratch<float> a(c);
+  reciprocal_sqrt(variance, epsilon, c, a);
+  scale_of(gamma, a, c, a);
+  for (int64_t k = 0; k < c; ++k) ba[k] = ((bias ? bias[k] : 0) - mean[k]) * a[k] + (beta ? beta[k] : 0);
+  parallel_for(rows, 1 + kChunkFloats / c, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      for_each_lanes(c, [&](int64_t k, auto lanes) { lanes.store(lanes.load(w + i * c + k) * lanes.load(a + k), wa + i * c + k); });
+  });
+}
+
+}  // namespace FASTNN_TARGET
+
+namespace {
+
+template <int64_t clip>
+void backward(const float* x, const float* gy, const float* gamma, const float* beta, const float* mean,
+              const float* rstd, float* gx, float* ggamma, float* gbeta, int64_t rows, int64_t c) {
+  const Lines l = make_lines(c);
   Scratch<double> sums(2 * c);
-  gradient_sums(x, gy, mean, sums, sums + c, rows, c);
+  Scratch<float> line(5 * l.width), v(3 * c);
+  float *m = line, *a = m + l.width, *b = a + l.width, *d = b + l.width, *shift = d + l.width;
+  if (clip != kClipNone) {  // z as the forward pass computed it, bit by bit
+    scale_of(gamma, rstd, c, v);
+    repeat(v, 0, c, l.width, a);
+    repeat(beta, 0, c, l.width, shift);
+  }
+  gradient_sums<clip>(x, gy, mean, a, shift, sums, sums + c, rows, c);
   for (int64_t k = 0; k < c; ++k) {
     ggamma[k] = float(sums[c + k] * double(rstd[k]));
     gbeta[k] = float(sums[k]);
   }
   if (!gx) return;
-  // gx = scale * (gy - mean(gy) - (x - mean) * rstd^2 * mean(gy * (x - mean)))
-  const Lines l = make_lines(c);
-  Scratch<float> line(4 * l.width), v(3 * c);
-  float *m = line, *a = m + l.width, *b = a + l.width, *d = b + l.width;
+  // gx = scale * (g - mean(g) - (x - mean) * rstd^2 * mean(g * (x - mean)))
   for (int64_t k = 0; k < c; ++k) {
     const double r = rstd[k], scale = gamma ? double(gamma[k]) * r : r;
     v[k] = float(scale);
@@ -269,9 +330,20 @@ void batch_norm_backward(const float* x, const float* gy, const float* gamma, co
     for_each_in_lines(end - begin, l.width, [&](int64_t k, int64_t i, auto lanes) {
       const Vec centered = lanes.load(x + begin + i) - lanes.load(m + k);
       const Vec rest = fma(centered, lanes.load(b + k), lanes.load(d + k));
-      stores.put(fma(lanes.load(gy + begin + i), lanes.load(a + k), rest), gx + begin + i, lanes.count);
+      Vec g = lanes.load(gy + begin + i);
+      if constexpr (clip != kClipNone) g = through_clip<clip>(g, fma(centered, lanes.load(a + k), lanes.load(shift + k)));
+      stores.put(fma(g, lanes.load(a + k), rest), gx + begin + i, lanes.count);
     });
   });
+}
+
+}  // namespace
+
+namespace FASTNN_TARGET {
+
+void batch_norm_backward(const float* x, const float* gy, const float* gamma, const float* beta, const float* mean,
+                         const float* rstd, int64_t clip, float* gx, float* ggamma, float* gbeta, int64_t rows, int64_t c) {
+  with_clip(clip, [&](auto k) { backward<k.value>(x, gy, gamma, beta, mean, rstd, gx, ggamma, gbeta, rows, c); });
 }
 
 void batch_norm_backward_inference(const float* x, const float* gy, const float* gamma, const float* mean,
@@ -282,7 +354,7 @@ void batch_norm_backward_inference(const float* x, const float* gy, const float*
   reciprocal_sqrt(variance, epsilon, c, rstd);
   if (ggamma) {
     Scratch<double> sums(2 * c);
-    gradient_sums(x, gy, mean, sums, sums + c, rows, c);
+    gradient_sums<kClipNone>(x, gy, mean, nullptr, nullptr, sums, sums + c, rows, c);
     for (int64_t k = 0; k < c; ++k) {
       ggamma[k] = float(sums[c + k] * double(rstd[k]));
       gbeta[k] = float(sums[k]);

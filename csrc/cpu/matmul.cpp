@@ -18,24 +18,24 @@ struct BatchIndex {
   }
 };
 
-// d activation / d z, from y = activation(z).
+// g d activation / d z, from y = activation(z): what unary_backward computes.
 template <int64_t kActivation>
-Vec slope(Vec y) {
+Vec through(Vec g, Vec y) {
   const Vec one = Vec::set(1);
-  if (kActivation == kActivationRelu) return select(y > Vec::zero(), one, Vec::zero());
-  if (kActivation == kActivationSigmoid) return y * (one - y);
-  if (kActivation == kActivationTanh) return one - y * y;
-  return one;
+  if (kActivation == kActivationRelu) return select(y > Vec::zero(), g, Vec::zero());
+  if (kActivation == kActivationSigmoid) return g * (y * (one - y));
+  if (kActivation == kActivationTanh) return g * (one - y * y);
+  return g;
 }
 
-// Rows [begin, end): gz = gy * slope(y), and their sum over rows is added to gb.
+// Rows [begin, end): gz = through(gy, y), and their sum over rows is added to gb.
 template <int64_t kActivation>
 void backward_rows(const float* y, const float* gy, float* gz, float* gb, int64_t begin, int64_t end, int64_t cols) {
   for (int64_t i = begin; i < end; ++i)
     for_each_vec(cols, [&](int64_t j, int64_t n) {
       Vec g = Vec::load(gy + i * cols + j, n);
       if (kActivation != kActivationLinear) {
-        g = g * slope<kActivation>(Vec::load(y + i * cols + j, n));
+        g = through<kActivation>(g, Vec::load(y + i * cols + j, n));
         g.store(gz + i * cols + j, n);
       }
       if (gb) (Vec::load(gb + j, n) + g).store(gb + j, n);

@@ -136,6 +136,8 @@ void pool_forward(const float* x, const WindowShape& s, Pool pool) {
   });
 }
 
+constexpr int kMaxCovers = kPoolCovers;
+
 // One window that covers a cell of gx: its output, the cell's number in it, the taps it has.
 struct Cover {
   int64_t out;
@@ -162,18 +164,38 @@ struct AverageGradient {
   }
 };
 
+// Where the windows that cover a cell are, and how many taps they have.
+struct Covering {
+  const WindowShape& s;
+  Scratch<Range> across;
+  Scratch<int64_t> widths;
+
+  explicit Covering(const WindowShape& s) : s(s), across(s.iw), widths(s.ow) {
+    for (int64_t j = 0; j < s.iw; ++j) across[j] = covering(j, s.ow, s.kw, s.sw, s.pw, 1);
+    for (int64_t j = 0; j < s.ow; ++j) widths[j] = valid_taps(j * s.sw - s.pw, s.kw, 1, s.iw).size();
+  }
+  Range down(int64_t i) const { return covering(i, s.oh, s.kh, s.sh, s.ph, 1); }
+  // f(cover) for the windows over cell (i, j) of an image whose first row of results is `image`.
+  template <class F>
+  void for_each(int64_t image, int64_t i, int64_t j, Range down, F f) const {
+    for (int64_t oi = down.begin; oi < down.end; ++oi) {
+      const int64_t height = valid_taps(oi * s.sh - s.ph, s.kh, 1, s.ih).size();
+      for (int64_t oj = across[j].begin; oj < across[j].end; ++oj) {
+        const int64_t tap = (i + s.ph - oi * s.sh) * s.kw + j + s.pw - oj * s.sw;
+        f(Cover{((image + oi) * s.ow + oj) * s.c, int32_t(tap), 1 / float(height * widths[oj])});
+      }
+    }
+  }
+};
+
 template <class Gradient>
 void pool_backward(float* gx, const WindowShape& s, Gradient gradient) {
-  constexpr int kMaxCovers = 32;
   const int64_t c = s.c;
-  Scratch<Range> across(s.iw);
-  for (int64_t j = 0; j < s.iw; ++j) across[j] = covering(j, s.ow, s.kw, s.sw, s.pw, 1);
-  Scratch<int64_t> widths(s.ow);
-  for (int64_t j = 0; j < s.ow; ++j) widths[j] = valid_taps(j * s.sw - s.pw, s.kw, 1, s.iw).size();
+  const Covering windows(s);
   parallel_for(s.n * s.ih, row_grain(s.iw * c), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) {
       const int64_t image = r / s.ih * s.oh, i = r % s.ih;
-      const Range down = covering(i, s.oh, s.kh, s.sh, s.ph, 1);
+      const Range down = windows.down(i);
       for (int64_t j = 0; j < s.iw; ++j) {
         float* out = gx + (r * s.iw + j) * c;
         Cover covers[kMaxCovers];
@@ -188,18 +210,119 @@ void pool_backward(float* gx, const WindowShape& s, Gradient gradient) {
           first = false;
           n = 0;
         };
-        for (int64_t oi = down.begin; oi < down.end; ++oi) {
-          const int64_t height = valid_taps(oi * s.sh - s.ph, s.kh, 1, s.ih).size();
-          for (int64_t oj = across[j].begin; oj < across[j].end; ++oj) {
-            if (n == kMaxCovers) flush();
-            const int64_t tap = (i + s.ph - oi * s.sh) * s.kw + j + s.pw - oj * s.sw;
-            covers[n++] = {((image + oi) * s.ow + oj) * c, int32_t(tap), 1 / float(height * widths[oj])};
-          }
-        }
+        windows.for_each(image, i, j, down, [&](const Cover& w) {
+          if (n == kMaxCovers) flush();
+          covers[n++] = w;
+        });
         flush();
       }
     }
   });
+}
+
+// The gradient of max pooling, and through relu before it where there is y, for cells [begin, end). sum (c) or null
+// is added to, cell by cell.
+template <class Tap>
+struct MaxCells {
+  const float *gy, *y;
+  const Tap* taps;
+  float* gz;
+  const Covering& windows;
+
+  void run(int64_t begin, int64_t end, float* sum) const {
+    const WindowShape& s = windows.s;
+    const bool apart = s.kh <= s.sh && s.kw <= s.sw;  // a cell is in one window at most
+    for (int64_t cell = begin; cell < end;) {
+      const int64_t r = cell / s.iw, i = r % s.ih, image = r / s.ih * s.oh, first = cell - r * s.iw;
+      const int64_t last = s.iw < end - r * s.iw ? s.iw : end - r * s.iw;
+      const Range down = windows.down(i);
+      if (apart) row_apart(r, image, i, down, first, last, sum);
+      else row(r, image, i, down, first, last, sum);
+      cell += last - first;
+    }
+  }
+  Mask passes(int64_t at, auto lanes) const {
+    return y ? lanes.load(y + at) > Vec::zero() : Vec::zero() == Vec::zero();
+  }
+  void row_apart(int64_t r, int64_t image, int64_t i, Range down, int64_t first, int64_t last, float* sum) const {
+    const WindowShape& s = windows.s;
+    for (int64_t j = first, next; j < last; j = next) {
+      const Range across = windows.across[j];
+      float* out = gz + (r * s.iw + j) * s.c;
+      next = j + 1;
+      if (down.begin >= down.end || across.begin >= across.end) {
+        for_each_lanes(s.c, [&](int64_t k, auto lanes) { lanes.store(Vec::zero(), out + k); });
+        continue;
+      }
+      const int64_t left = across.begin * s.sw - s.pw, at = ((image + down.begin) * s.ow + across.begin) * s.c;
+      const int64_t tap = (i + s.ph - down.begin * s.sh) * s.kw + j - left;
+      if (left + s.kw < last) next = left + s.kw;
+      else next = last;
+      for_each_lanes(s.c, [&](int64_t k, auto lanes) {
+        const VecI chosen = load_taps(taps + at + k, lanes.count);
+        const Vec g = select(passes(at + k, lanes), lanes.load(gy + at + k), Vec::zero());
+        Vec total = sum ? lanes.load(sum + k) : Vec::zero();
+        for (int64_t m = 0; m < next - j; ++m) {
+          const Vec v = select(chosen == VecI::set(int32_t(tap + m)), g, Vec::zero());
+          lanes.store(v, out + m * s.c + k);
+          total = total + v;
+        }
+        if (sum) lanes.store(total, sum + k);
+      });
+    }
+  }
+  void row(int64_t r, int64_t image, int64_t i, Range down, int64_t first, int64_t last, float* sum) const {
+    const int64_t c = windows.s.c;
+    for (int64_t j = first; j < last; ++j) {
+      Cover covers[kMaxCovers];
+      int n = 0;
+      windows.for_each(image, i, j, down, [&](const Cover& w) { covers[n++] = w; });
+      float* out = gz + (r * windows.s.iw + j) * c;
+      for_each_lanes(c, [&](int64_t k, auto lanes) {
+        Vec acc = Vec::zero();
+        Mask open = acc > acc;
+        for (int m = 0; m < n; ++m) {
+          const int64_t at = covers[m].out + k;
+          const Mask chosen = load_taps(taps + at, lanes.count) == VecI::set(covers[m].tap);
+          acc = acc + select(chosen, lanes.load(gy + at), Vec::zero());
+          open = open | (chosen & passes(at, lanes));
+        }
+        acc = select(open, acc, Vec::zero());
+        lanes.store(acc, out + k);
+        if (sum) lanes.store(lanes.load(sum + k) + acc, sum + k);
+      });
+    }
+  }
+};
+
+template <class Tap>
+void max_pool_backward_relu(const float* gy, const float* y, const Tap* taps, float* gz, float* gb, const WindowShape& s) {
+  const Covering windows(s);
+  const MaxCells<Tap> work{gy, y, taps, gz, windows};
+  const int64_t c = s.c, cells = s.n * s.ih * s.iw;
+  // The partial sums of epilogue_backward, which runs when nothing is fused.
+  const int64_t by_parts = (cells + 63) / 64, by_work = (16384 + c - 1) / c, grain = by_parts > by_work ? by_parts : by_work;
+  const int64_t parts = (cells + grain - 1) / grain;
+  Scratch<float> partial(gb ? parts * c : 0);
+  parallel_for(cells, grain, [&](int64_t begin, int64_t end) {
+    float* sum = gb ? partial + begin / grain * c : nullptr;
+    if (sum) for_each_lanes(c, [&](int64_t k, auto lanes) { lanes.store(Vec::zero(), sum + k); });
+    work.run(begin, end, sum);
+  });
+  if (!gb) return;
+  for_each_lanes(c, [&](int64_t k, auto lanes) {
+    Vec sum = Vec::zero();
+    for (int64_t part = 0; part < parts; ++part) sum = sum + lanes.load(partial + part * c + k);
+    lanes.store(sum, gb + k);
+  });
+}
+
+template <class Tap>
+void max_pool_backward(const float* gy, const Tap* taps, float* gx, const WindowShape& s) {
+  if (s.kh > s.sh || s.kw > s.sw) return pool_backward(gx, s, MaxGradient<Tap>{gy, taps});
+  const Covering windows(s);
+  const MaxCells<Tap> work{gy, nullptr, taps, gx, windows};
+  parallel_for(s.n * s.ih * s.iw, row_grain(s.c), [&](int64_t begin, int64_t end) { work.run(begin, end, nullptr); });
 }
 
 }  // namespace
@@ -213,8 +336,14 @@ void max_pool2d_forward(const float* x, float* y, void* taps, int64_t tap_bytes,
 }
 
 void max_pool2d_backward(const float* gy, const void* taps, int64_t tap_bytes, float* gx, WindowShape s) {
-  if (tap_bytes == 1) pool_backward(gx, s, MaxGradient<uint8_t>{gy, static_cast<const uint8_t*>(taps)});
-  else pool_backward(gx, s, MaxGradient<int32_t>{gy, static_cast<const int32_t*>(taps)});
+  if (tap_bytes == 1) max_pool_backward(gy, static_cast<const uint8_t*>(taps), gx, s);
+  else max_pool_backward(gy, static_cast<const int32_t*>(taps), gx, s);
+}
+
+void max_pool2d_backward_relu(const float* gy, const float* y, const void* taps, int64_t tap_bytes, float* gz, float* gb,
+                              WindowShape s) {
+  if (tap_bytes == 1) max_pool_backward_relu(gy, y, static_cast<const uint8_t*>(taps), gz, gb, s);
+  else max_pool_backward_relu(gy, y, static_cast<const int32_t*>(taps), gz, gb, s);
 }
 
 void max_pool2d_take(const float* x, const void* taps, int64_t tap_bytes, float* y, WindowShape s) {

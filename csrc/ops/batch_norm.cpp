@@ -39,8 +39,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> batch_norm_forward(const Tensor& x, c
   check_channels("beta", beta, x);
   check(x.numel() > 0, "[", kOp, "] statistics need at least one value per channel. Received: x.shape=", x.shape());
   Tensor y(x.shape(), DType::float32, x.device()), mean = channels(x), variance = channels(x), rstd = channels(x);
-  launch(x.device(), &Kernels::batch_norm_forward, x.f32(), pointer(gamma), pointer(beta), float(epsilon), y.f32(),
-         mean.f32(), variance.f32(), rstd.f32(), rows(x), x.size(-1));
+  launch(x.device(), &Kernels::batch_norm_forward, x.f32(), pointer(gamma), pointer(beta), nullptr, float(epsilon),
+         kClipNone, y.f32(), mean.f32(), variance.f32(), rstd.f32(), rows(x), x.size(-1));
   return {y, mean, variance, rstd};
 }
 
@@ -54,7 +54,7 @@ Tensor batch_norm_inference(const Tensor& x, const Tensor& mean, const Tensor& v
   Tensor y(x.shape(), DType::float32, x.device());
   if (y.numel())
     launch(x.device(), &Kernels::batch_norm_inference, x.f32(), mean.f32(), variance.f32(), pointer(gamma), pointer(beta),
-           float(epsilon), y.f32(), rows(x), x.size(-1));
+           nullptr, float(epsilon), kClipNone, y.f32(), rows(x), x.size(-1));
   return y;
 }
 
@@ -72,8 +72,8 @@ std::tuple<std::optional<Tensor>, Tensor, Tensor> batch_norm_backward(const Tens
   std::optional<Tensor> gx;
   if (need_gx) gx = Tensor(x.shape(), DType::float32, x.device());
   Tensor ggamma = channels(x), gbeta = channels(x);
-  launch(x.device(), &Kernels::batch_norm_backward, x.f32(), gy.f32(), pointer(gamma), mean.f32(), rstd.f32(), pointer(gx),
-         ggamma.f32(), gbeta.f32(), rows(x), x.size(-1));
+  launch(x.device(), &Kernels::batch_norm_backward, x.f32(), gy.f32(), pointer(gamma), nullptr, mean.f32(), rstd.f32(),
+         kClipNone, pointer(gx), ggamma.f32(), gbeta.f32(), rows(x), x.size(-1));
   return {gx, ggamma, gbeta};
 }
 

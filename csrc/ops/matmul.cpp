@@ -77,9 +77,10 @@ std::pair<Tensor, std::optional<Tensor>> epilogue_backward(int64_t activation, c
   std::optional<Tensor> gb;
   const int64_t cols = y.size(-1);
   if (bias) gb = Tensor(Shape{cols}, DType::float32, y.device());
-  if (cols)
-    launch(y.device(), &Kernels::epilogue_backward, activation, y.f32(), gy.f32(), gz.f32(), bias ? gb->f32() : nullptr,
-           y.numel() / cols, cols);
+  const bool linear = activation == kActivationLinear;
+  if (cols && (bias || !linear))
+    launch(y.device(), &Kernels::epilogue_backward, activation, linear ? nullptr : y.f32(), gy.f32(),
+           linear ? nullptr : gz.f32(), bias ? gb->f32() : nullptr, y.numel() / cols, cols);
   return {gz, gb};
 }
 

@@ -53,6 +53,8 @@ class Capture:
 
     Args:
         name: of the function, for the log.
+        forget: a weak method that drops what recorded calls left behind.
+        inference: replays may differ from the function by rounding.
 
     Attributes:
         replayed: calls that were replayed.
@@ -60,8 +62,9 @@ class Capture:
         reason: why the last signature that gave up stays eager, or None.
     """
 
-    def __init__(self, name="step", forget=None):
+    def __init__(self, name="step", forget=None, inference=False):
         self.name = name
+        self.inference = inference
         self._forget = forget  # a weak method: drops what recorded calls left behind and a replay would not renew
         self._left = False
         self.enabled = True
@@ -76,6 +79,10 @@ class Capture:
     def programs(self):
         """Statistics of each program: calls, runs, bytes."""
         return [entry.program.statistics() for entry in self._entries.values() if entry.program is not None]
+
+    def calls(self):
+        """The calls of each program, in order: (kernel, layer)."""
+        return [entry.program.calls() for entry in self._entries.values() if entry.program is not None]
 
     def call(self, fn, key, inputs, args, optimizer=None):
         """``fn(*args)``, replayed if it can be.
@@ -149,7 +156,7 @@ class Capture:
                 return
             why = _differs(program, static, *entry.last)
             if not why:
-                program.adopt(entry.last[0])
+                program.adopt(entry.last[0], self.inference)
                 entry.program, entry.results = program, (structure, static)
                 entry.generation = _core.generation()
                 entry.last, entry.attempts = None, 0

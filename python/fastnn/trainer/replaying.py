@@ -5,6 +5,7 @@ import numpy as np
 
 from .._core import Tensor
 from ..capturing import Capture, structure_of
+from ..config import max_steps_per_epoch
 from ..dtypes import floatx
 from ..tensor import from_numpy
 from ..tree import flatten, pack_sequence_as
@@ -29,11 +30,16 @@ class Replaying:
             return step(*args)
         capture = self._captures.get(name)
         if capture is None:
-            capture = self._captures[name] = Capture(f"{self.name}.{name}", weakref.WeakMethod(self._clear_losses))
+            capture = self._captures[name] = Capture(f"{self.name}.{name}", weakref.WeakMethod(self._clear_losses),
+                                                     name[:5] != "train")
         if len(args) == 3 and args[2] is None and type(args[0]) is Tensor and type(args[1]) is Tensor:
             inputs = args[:2]  # one input, one output, no weights: without a walk through nests
             if not _have_masks(inputs):
                 return capture.call(step, "x, y", inputs, args, self.optimizer if name[:5] == "train" else None)
+        if len(args) == 1 and type(args[0]) is Tensor:
+            if getattr(args[0], "_keras_mask", None) is None:
+                return capture.call(step, "x", args, args, self.optimizer if name[:5] == "train" else None)
+            return step(*args)
         leaves = flatten(args)
         inputs = tuple([leaf for leaf in leaves if leaf is not None])
         if any(type(x) is not Tensor for x in inputs) or _have_masks(inputs):
@@ -53,11 +59,41 @@ class Replaying:
             self._loss_tracker.update_state(loss, sample_weight=rows_of(x))
         self._update_metrics(x, y, y_pred, sample_weight)
 
-    def _predict_at_once(self, x, batch_size):
-        """The prediction for an array of no more than one batch, or None: without the machinery of loops."""
-        if type(x) is not np.ndarray or not 0 < x.ndim or not 0 < len(x) <= batch_size or x.dtype != floatx():
+    def _predict_arrays(self, x, batch_size):
+        """The prediction for an array or a list or dict of arrays, or None: without the machinery of loops."""
+        leaves = (x,) if type(x) is np.ndarray else x if type(x) is list else tuple(x.values()) if type(x) is dict else ()
+        if not leaves or max_steps_per_epoch() is not None:
             return None
-        step = self._replay("predict_step", self.predict_step, from_numpy(x, borrow=True))
-        if type(step) is Tensor:
-            return np.array(step)
-        return pack_sequence_as(step, [np.array(leaf) for leaf in flatten(step)])
+        n, floats = -1, floatx()
+        for a in leaves:
+            if type(a) is not np.ndarray or not a.ndim or n >= 0 and len(a) != n or a.dtype not in _WHOLE and a.dtype != floats:
+                return None
+            n = len(a)
+        if n <= 0:
+            return None
+        if n <= batch_size:
+            step = self._replay("predict_step", self.predict_step, _as_data(x, slice(None)))
+            if type(step) is Tensor:
+                return np.array(step)
+            return pack_sequence_as(step, [np.array(leaf) for leaf in flatten(step)])
+        self.stop_predicting = False
+        parts = []
+        for start in range(0, n, batch_size):
+            step = self._replay("predict_step", self.predict_step, _as_data(x, slice(start, start + batch_size)))
+            parts.append((np.asarray(step),) if type(step) is Tensor else [np.asarray(leaf) for leaf in flatten(step)])
+            if self.stop_predicting:
+                break
+        whole = [np.concatenate(leaf) for leaf in zip(*parts)]
+        return whole[0] if type(step) is Tensor else pack_sequence_as(step, whole)
+
+
+_WHOLE = frozenset(np.dtype(name) for name in ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"))
+
+
+def _as_data(x, rows):
+    """Some rows of an array, or of a list or dict of arrays, as `predict_step` receives them."""
+    if type(x) is np.ndarray:
+        return from_numpy(x[rows], borrow=True)
+    if type(x) is dict:
+        return {k: from_numpy(a[rows], borrow=True) for k, a in x.items()}
+    return ([from_numpy(a[rows], borrow=True) for a in x],)

@@ -387,7 +387,7 @@ class Trainer(Compiling, Replaying):
         steps = check_count(steps, "steps", "predict")
         verbose = self._verbosity(verbose)
         if verbose != 1 and callbacks is None and steps is None and type(self).make_predict_function is Trainer.make_predict_function:
-            done = self._predict_at_once(x, 32 if batch_size is None else check_batch_size(batch_size))
+            done = self._predict_arrays(x, 32 if batch_size is None else check_batch_size(batch_size))
             if done is not None:
                 return done
         data = make_data(x, batch_size=batch_size, op="predict")

@@ -1,0 +1,581 @@
+// A better program than the one recorded: calls that pass over the same memory one after the other become one.
+//
+// Every rule looks for calls whose result only the next one reads, and gives a kernel that computes both, with
+// the same bits. Calls are moved, at most, over calls that do not touch what they read. What inference may do with
+// other bits (folding a batch normalization into weights) stands at the end.
+#include "check.h"
+#include "dispatch.h"
+#include "program.h"
+
+namespace fastnn {
+namespace {
+
+struct Node {
+  Step step;
+  std::vector<std::byte> args;
+  std::vector<Operand> operands;  // at: in args
+  bool dead = false, prologue = false;
+};
+
+template <class... P>
+constexpr auto offsets_of(void (*Kernels::*)(P...)) {
+  return packed_offsets<P...>();
+}
+
+template <auto kernel>
+int index_of() {
+  const Kernels& table = cpu_kernels();
+  static const int index = int(reinterpret_cast<void (*const*)()>(&(table.*kernel)) - reinterpret_cast<void (*const*)()>(&table));
+  return index;
+}
+
+// The arguments of the kernels that the rules know, in the order of kernels.def.
+namespace norm {
+enum { x, gamma, beta, residual, epsilon, clip, y, mean, variance, rstd, rows, c };
+}
+namespace norm_inference {
+enum { x, mean, variance, gamma, beta, residual, epsilon, clip, y, rows, c };
+}
+namespace norm_backward {
+enum { x, gy, gamma, beta, mean, rstd, clip, gx, ggamma, gbeta, rows, c };
+}
+namespace fold {
+enum { w, bias, mean, variance, gamma, beta, epsilon, wa, ba, rows, c };
+}
+namespace unary_args {
+enum { op, x, y, n, p, q };
+}
+namespace unary_backward_args {
+enum { op, gy, v, gx, n, p, q };
+}
+namespace binary_args {
+enum { op, a, b, y, s };
+}
+namespace scalar_args {
+enum { op, a, value, reversed, y, n };
+}
+namespace conv {
+enum { x, w, bias, y, s, activation };
+}
+namespace matmul_args {
+enum { a, b, bias, c, s };
+}
+namespace epilogue {
+enum { activation, y, gy, gz, gb, rows, cols };
+}
+namespace pool {
+enum { x, y, taps, tap_bytes, s };
+}
+namespace pool_backward {
+enum { gy, taps, tap_bytes, gx, s };
+}
+namespace pool_relu {
+enum { gy, y, taps, tap_bytes, gz, gb, s };
+}
+
+// The arguments of kernel K in a node.
+template <auto K>
+struct Args {
+  static constexpr auto at = offsets_of(K);
+  Node& node;
+
+  template <class T>
+  T get(int i) const {
+    T value;
+    std::memcpy(&value, node.args.data() + at[i], sizeof value);
+    return value;
+  }
+  template <class T>
+  void set(int i, T value) const {
+    std::memcpy(node.args.data() + at[i], &value, sizeof value);
+  }
+  Ref ref(int i) const {
+    for (const Operand& o : node.operands)
+      if (o.at == at[i]) return o.ref;
+    return {};
+  }
+  void set_ref(int i, Ref ref, bool written = false) const {
+    std::erase_if(node.operands, [&](const Operand& o) { return o.at == at[i]; });
+    if (ref.place != Place::null) node.operands.push_back({at[i], ref, written});
+  }
+};
+
+class Fusion {
+ public:
+  explicit Fusion(Program& program) : program_(program), is_result_(program.values.size()) {
+    for (const Result& r : program.results)
+      if (r.ref.place == Place::value) is_result_[r.ref.index] = true;
+    for (const Step& s : program.steps) {
+      Node node{s, {program.args.begin() + s.args, program.args.begin() + s.args + s.bytes}, {}};
+      for (int64_t i = 0; i < s.operands; ++i) {
+        Operand o = program.operands[s.first_operand + i];
+        o.at -= s.args;
+        node.operands.push_back(o);
+      }
+      nodes_.push_back(std::move(node));
+    }
+    index();
+  }
+
+  void run(bool inference) {
+    drop_dead();
+    for (int i = 0; i < count(); ++i) {
+      if (is<&Kernels::batch_norm_forward>(i)) extend_norm<&Kernels::batch_norm_forward, norm::residual, norm::clip, norm::y, norm::rows>(i);
+      if (is<&Kernels::batch_norm_inference>(i))
+        extend_norm<&Kernels::batch_norm_inference, norm_inference::residual, norm_inference::clip, norm_inference::y, norm_inference::rows>(i);
+      if (is<&Kernels::conv2d_forward>(i)) activate_conv(i);
+      if (is<&Kernels::matmul>(i)) activate_matmul(i);
+    }
+    for (int i = 0; i < count(); ++i) {
+      if (is<&Kernels::batch_norm_backward>(i)) clip_norm_backward(i);
+      if (is<&Kernels::epilogue_backward>(i)) activate_epilogue(i);
+    }
+    for (int i = 0; i < count(); ++i)
+      if (is<&Kernels::epilogue_backward>(i) || is<&Kernels::unary_backward>(i)) pool_backward_through_relu(i);
+    if (inference)
+      for (int i = 0; i < count(); ++i)
+        if (is<&Kernels::conv2d_forward>(i)) fold_norm(i);
+    for (int i = 0; i < count(); ++i) make_chain(i);
+    drop_dead();
+    emit();
+  }
+
+ private:
+  int count() const { return int(nodes_.size()); }
+  template <auto K>
+  bool is(int i) const {
+    return i >= 0 && !nodes_[i].dead && nodes_[i].step.kernel == index_of<K>();
+  }
+  template <auto K>
+  Args<K> args(int i) {
+    return {nodes_[i]};
+  }
+
+  // ---- who uses what ----
+
+  void index() {
+    uses_.assign(program_.values.size(), {});
+    for (int i = 0; i < count(); ++i)
+      if (!nodes_[i].dead)
+        for (const Operand& o : nodes_[i].operands)
+          if (o.ref.place == Place::value) uses_[o.ref.index].push_back({i, o.written});
+  }
+  // The only node that writes a value, or -1.
+  int writer(Ref ref) const {
+    int found = -1;
+    if (ref.place != Place::value || program_.values[ref.index].constant) return -1;
+    for (const auto& [node, written] : uses_[ref.index]) {
+      if (!written) continue;
+      if (found >= 0 && found != node) return -1;
+      found = node;
+    }
+    return found;
+  }
+  // The only node that reads a value written by `by` alone, which nobody else can see; or -1.
+  int next(Ref ref, int by) const {
+    if (by < 0 || writer(ref) != by || ref.offset != 0 || is_result_[ref.index]) return -1;
+    int found = -1;
+    for (const auto& [node, written] : uses_[ref.index]) {
+      if (written) continue;
+      if (node == by || (found >= 0 && found != node)) return -1;
+      found = node;
+    }
+    return found;
+  }
+  // Memory that one node writes whole, which may become the result of an earlier one.
+  bool made_by(Ref ref, int node) const { return ref.place == Place::value && ref.offset == 0 && writer(ref) == node; }
+  static bool same_memory(Ref a, Ref b) { return a.place == b.place && a.index == b.index; }
+  // No node between the two writes there.
+  bool unchanged(Ref ref, int from, int to) const {
+    for (int i = from + 1; i < to; ++i)
+      if (!nodes_[i].dead)
+        for (const Operand& o : nodes_[i].operands)
+          if (o.written && same_memory(o.ref, ref)) return false;
+    return true;
+  }
+  bool made_before(Ref ref, int node) const {
+    if (ref.place == Place::value)
+      for (const auto& [i, written] : uses_[ref.index])
+        if (written && i >= node) return false;
+    return true;
+  }
+  void remove(int i) {
+    nodes_[i].dead = true;
+    index();
+  }
+
+  void drop_dead() {
+    std::vector<bool> read(program_.values.size());
+    for (int i = count() - 1; i >= 0; --i) {
+      Node& node = nodes_[i];
+      if (node.dead) continue;
+      bool needed = node.step.kernel < 0 || node.operands.empty();  // steps of the host may raise
+      for (const Operand& o : node.operands)
+        if (o.written) needed = needed || o.ref.place != Place::value || is_result_[o.ref.index] || read[o.ref.index];
+      if (!needed) node.dead = true;
+      else
+        for (const Operand& o : node.operands)
+          if (o.ref.place == Place::value) read[o.ref.index] = true;
+    }
+    index();
+  }
+
+  // ---- what follows a layer ----
+
+  // The size of the unary call at node j and its function in `op`, or 0.
+  int64_t unary_at(int j, int64_t* op) {
+    *op = -1;
+    if (!is<&Kernels::unary>(j)) return 0;
+    const auto a = args<&Kernels::unary>(j);
+    *op = a.get<int64_t>(unary_args::op);
+    return a.get<int64_t>(unary_args::n);
+  }
+  static int64_t clip_of(int64_t op) {
+    return op == unary_op::relu ? kClipRelu : op == unary_op::relu6 ? kClipRelu6 : kClipNone;
+  }
+  static int64_t activation_of(int64_t op) {
+    return op == unary_op::relu      ? kActivationRelu
+           : op == unary_op::sigmoid ? kActivationSigmoid
+           : op == unary_op::tanh    ? kActivationTanh
+                                     : kActivationLinear;
+  }
+  // n if node j adds two whole arrays of n floats, else 0.
+  int64_t plain_binary(int j) {
+    const auto s = args<&Kernels::binary>(j).get<BroadcastShape>(binary_args::s);
+    return s.rank == 1 && s.stride[0][0] == 1 && s.stride[1][0] == 1 ? s.size[0] : 0;
+  }
+
+  // Batch normalization, then an addition, then relu.
+  template <auto K, int kResidual, int kClip, int kY, int kRows>
+  void extend_norm(int i) {
+    const auto a = args<K>(i);
+    const int64_t n = a.template get<int64_t>(kRows) * a.template get<int64_t>(kRows + 1);
+    int j = next(a.ref(kY), i);
+    if (is<&Kernels::binary>(j) && plain_binary(j) == n) {
+      const auto b = args<&Kernels::binary>(j);
+      const Ref left = b.ref(binary_args::a), right = b.ref(binary_args::b), y = b.ref(binary_args::y);
+      const Ref other = same_memory(left, a.ref(kY)) ? right : left;
+      if (b.template get<int64_t>(binary_args::op) == binary_op::add && !same_memory(left, right) && made_by(y, j) &&
+          made_before(other, i) && unchanged(other, i, j)) {
+        a.set_ref(kResidual, other);
+        a.set_ref(kY, y, true);
+        remove(j);
+        j = next(y, i);
+      }
+    }
+    int64_t op;
+    if (unary_at(j, &op) != n || clip_of(op) == kClipNone) return;
+    const Ref y = args<&Kernels::unary>(j).ref(unary_args::y);
+    if (!made_by(y, j)) return;
+    a.set(kClip, clip_of(op));
+    a.set_ref(kY, y, true);
+    remove(j);
+  }
+
+  // The activation at node j of the n elements that node i makes; its result in `y`.
+  int64_t activation_at(int j, int64_t n, Ref* y) {
+    int64_t op;
+    if (unary_at(j, &op) != n) return kActivationLinear;
+    *y = args<&Kernels::unary>(j).ref(unary_args::y);
+    return made_by(*y, j) ? activation_of(op) : int64_t(kActivationLinear);
+  }
+  void activate_conv(int i) {
+    const auto a = args<&Kernels::conv2d_forward>(i);
+    const auto s = a.get<Conv2dShape>(conv::s);
+    if (a.get<int64_t>(conv::activation) != kActivationLinear) return;
+    Ref y;
+    const int j = next(a.ref(conv::y), i);
+    const int64_t activation = activation_at(j, s.n * s.oh * s.ow * s.oc, &y);
+    if (activation == kActivationLinear) return;
+    a.set(conv::activation, activation);
+    a.set_ref(conv::y, y, true);
+    remove(j);
+  }
+  void activate_matmul(int i) {
+    const auto a = args<&Kernels::matmul>(i);
+    auto s = a.get<MatmulShape>(matmul_args::s);
+    if (s.activation != kActivationLinear) return;
+    int64_t n = s.m * s.n;
+    for (int64_t k = 0; k < s.batch.rank; ++k) n *= s.batch.size[k];
+    Ref y;
+    const int j = next(a.ref(matmul_args::c), i);
+    s.activation = activation_at(j, n, &y);
+    if (s.activation == kActivationLinear) return;
+    a.set(matmul_args::s, s);
+    a.set_ref(matmul_args::c, y, true);
+    remove(j);
+  }
+
+  // ---- gradients ----
+
+  // The gradient of relu, then that of the batch normalization before it.
+  void clip_norm_backward(int k) {
+    const auto b = args<&Kernels::batch_norm_backward>(k);
+    const Ref z = b.ref(norm_backward::gy);
+    const int u = writer(z);
+    if (!is<&Kernels::unary_backward>(u) || next(z, u) != k) return;
+    const auto relu = args<&Kernels::unary_backward>(u);
+    const int64_t clip = clip_of(relu.get<int64_t>(unary_backward_args::op));
+    const Ref gy = relu.ref(unary_backward_args::gy), y = relu.ref(unary_backward_args::v);
+    const int i = writer(y);
+    if (clip == kClipNone || !is<&Kernels::batch_norm_forward>(i) || !unchanged(gy, u, k)) return;
+    const auto f = args<&Kernels::batch_norm_forward>(i);
+    if (f.get<int64_t>(norm::clip) != clip || f.ref(norm::residual).place != Place::null || f.ref(norm::y) != y) return;
+    constexpr int pairs[][2] = {{norm::x, norm_backward::x}, {norm::gamma, norm_backward::gamma},
+                                {norm::mean, norm_backward::mean}, {norm::rstd, norm_backward::rstd}};
+    for (const auto& [mine, theirs] : pairs)
+      if (f.ref(mine) != b.ref(theirs) || !unchanged(f.ref(mine), i, k)) return;
+    if (!unchanged(f.ref(norm::beta), i, k)) return;
+    b.set_ref(norm_backward::gy, gy);
+    b.set_ref(norm_backward::beta, f.ref(norm::beta));
+    b.set(norm_backward::clip, clip);
+    remove(u);
+  }
+
+  // The gradient of an activation, then the sum over rows that is the gradient of a bias.
+  void activate_epilogue(int k) {
+    const auto e = args<&Kernels::epilogue_backward>(k);
+    if (e.get<int64_t>(epilogue::activation) != kActivationLinear) return;
+    const Ref z = e.ref(epilogue::gy);
+    const int u = writer(z);
+    if (!is<&Kernels::unary_backward>(u) || !made_by(z, u)) return;
+    const auto a = args<&Kernels::unary_backward>(u);
+    const int64_t activation = activation_of(a.get<int64_t>(unary_backward_args::op));
+    const Ref gy = a.ref(unary_backward_args::gy), y = a.ref(unary_backward_args::v);
+    if (activation == kActivationLinear || !unchanged(gy, u, k) || !unchanged(y, u, k)) return;
+    if (a.get<int64_t>(unary_backward_args::n) != e.get<int64_t>(epilogue::rows) * e.get<int64_t>(epilogue::cols)) return;
+    for (const auto& [node, written] : uses_[z.index])
+      if (node > u && node < k) return;
+    e.set(epilogue::activation, activation);
+    e.set_ref(epilogue::y, y);
+    e.set_ref(epilogue::gy, gy);
+    e.set_ref(epilogue::gz, z, true);
+    remove(u);
+  }
+
+  // The gradient of max pooling, then that of the relu before it.
+  void pool_backward_through_relu(int k) {
+    const bool sums = is<&Kernels::epilogue_backward>(k);
+    Ref z, y, gz, gb;
+    int64_t n, c = 0;
+    if (sums) {
+      const auto e = args<&Kernels::epilogue_backward>(k);
+      if (e.get<int64_t>(epilogue::activation) != kActivationRelu) return;
+      z = e.ref(epilogue::gy), y = e.ref(epilogue::y), gz = e.ref(epilogue::gz), gb = e.ref(epilogue::gb);
+      c = e.get<int64_t>(epilogue::cols), n = c * e.get<int64_t>(epilogue::rows);
+    } else {
+      const auto a = args<&Kernels::unary_backward>(k);
+      if (a.get<int64_t>(unary_backward_args::op) != unary_op::relu) return;
+      z = a.ref(unary_backward_args::gy), y = a.ref(unary_backward_args::v), gz = a.ref(unary_backward_args::gx);
+      n = a.get<int64_t>(unary_backward_args::n);
+    }
+    const int u = writer(z);
+    if (!is<&Kernels::max_pool2d_backward>(u) || next(z, u) != k) return;
+    const auto b = args<&Kernels::max_pool2d_backward>(u);
+    const Ref gy = b.ref(pool_backward::gy), taps = b.ref(pool_backward::taps);
+    const auto s = b.get<WindowShape>(pool_backward::s);
+    const auto covers = [](int64_t size, int64_t stride) { return (size + stride - 1) / stride; };
+    if (n != s.n * s.ih * s.iw * s.c || (c && c != s.c) || covers(s.kh, s.sh) * covers(s.kw, s.sw) > kPoolCovers) return;
+    const int f = writer(taps);
+    if (!is<&Kernels::max_pool2d_forward>(f)) return;
+    const auto forward = args<&Kernels::max_pool2d_forward>(f);
+    const Ref pooled = forward.ref(pool::y);
+    if (forward.ref(pool::x) != y || forward.ref(pool::taps) != taps || !unchanged(y, f, k) || !unchanged(pooled, f, k) ||
+        !unchanged(taps, f, k) || !unchanged(gy, u, k))
+      return;
+    replace<&Kernels::max_pool2d_backward_relu>(k, [&](const auto& to) {
+      to.set_ref(pool_relu::gy, gy);
+      to.set_ref(pool_relu::y, pooled);
+      to.set_ref(pool_relu::taps, taps);
+      to.set(pool_relu::tap_bytes, b.template get<int64_t>(pool_backward::tap_bytes));
+      to.set_ref(pool_relu::gz, gz, true);
+      to.set_ref(pool_relu::gb, gb, true);
+      to.set(pool_relu::s, s);
+    });
+    remove(u);
+  }
+
+  // ---- elementwise calls in a row ----
+
+  struct Elementwise {
+    int64_t n = 0;  // 0: the node is something else
+    ChainLink link{};
+    Ref a, b, y;
+    bool has_b = false;
+  };
+  Elementwise elementwise(int i) {
+    Elementwise e;
+    if (is<&Kernels::unary>(i)) {
+      const auto x = args<&Kernels::unary>(i);
+      e.link = {kChainUnary, x.get<int64_t>(unary_args::op), 0, nullptr, nullptr, x.get<float>(unary_args::p), x.get<float>(unary_args::q)};
+      e.n = x.get<int64_t>(unary_args::n), e.a = x.ref(unary_args::x), e.y = x.ref(unary_args::y);
+    } else if (is<&Kernels::unary_backward>(i)) {
+      namespace at = unary_backward_args;
+      const auto x = args<&Kernels::unary_backward>(i);
+      e.link = {kChainUnaryBackward, x.get<int64_t>(at::op), 0, nullptr, nullptr, x.get<float>(at::p), x.get<float>(at::q)};
+      e.n = x.get<int64_t>(at::n), e.a = x.ref(at::gy), e.b = x.ref(at::v), e.y = x.ref(at::gx), e.has_b = true;
+    } else if (is<&Kernels::binary>(i)) {
+      const auto x = args<&Kernels::binary>(i);
+      e.link.kind = kChainBinary, e.link.op = x.get<int64_t>(binary_args::op);
+      e.n = plain_binary(i), e.a = x.ref(binary_args::a), e.b = x.ref(binary_args::b), e.y = x.ref(binary_args::y), e.has_b = true;
+    } else if (is<&Kernels::binary_scalar>(i)) {
+      const auto x = args<&Kernels::binary_scalar>(i);
+      e.link = {kChainBinaryScalar, x.get<int64_t>(scalar_args::op), x.get<int64_t>(scalar_args::reversed), nullptr, nullptr,
+                x.get<float>(scalar_args::value), 0};
+      e.n = x.get<int64_t>(scalar_args::n), e.a = x.ref(scalar_args::a), e.y = x.ref(scalar_args::y);
+    }
+    return e;
+  }
+
+  void make_chain(int first) {
+    constexpr int64_t kLeast = 4096;  // what a core computes while it fetches the next call
+    std::vector<int> members{first};
+    std::vector<Elementwise> links{elementwise(first)};
+    if (links[0].n < kLeast) return;
+    while (int(members.size()) < kChainLinks) {
+      const int j = next(links.back().y, members.back());
+      if (j < 0) break;
+      const Elementwise e = elementwise(j);
+      if (e.n != links[0].n || !made_by(e.y, j)) break;
+      if (e.a != links.back().y && !(e.has_b && e.b == links.back().y)) break;
+      bool movable = true;
+      members.push_back(j), links.push_back(e);
+      for (size_t k = 0; k < members.size(); ++k)
+        movable = movable && unchanged(links[k].a, members[k], j) && (!links[k].has_b || unchanged(links[k].b, members[k], j));
+      if (!movable) {
+        members.pop_back(), links.pop_back();
+        break;
+      }
+    }
+    if (members.size() < 2) return;
+    const int last = members.back();
+    const Elementwise end = links.back();
+    replace<&Kernels::chain>(last, [&](const auto& to) {
+      Chain c{};
+      c.count = int64_t(members.size());
+      for (size_t k = 0; k < links.size(); ++k) {
+        c.link[k] = links[k].link;
+        const auto put = [&](Ref ref, const float* const* field) {
+          if (k > 0 && ref == links[k - 1].y) return;
+          const int64_t at = Args<&Kernels::chain>::at[0] + (reinterpret_cast<const char*>(field) - reinterpret_cast<const char*>(&c));
+          to.node.operands.push_back({at, ref, false});
+        };
+        put(links[k].a, &c.link[k].a);
+        put(links[k].has_b ? links[k].b : links[k].a, &c.link[k].b);
+      }
+      to.set(0, c);
+      to.set_ref(1, end.y, true);
+      to.set(2, end.n);
+    });
+    for (size_t k = 0; k + 1 < members.size(); ++k) nodes_[members[k]].dead = true;
+    index();
+  }
+
+  // ---- inference ----
+
+  bool is_fixed(Ref ref) const {
+    return ref.place == Place::null || (ref.place == Place::variable && !program_.variable_written[ref.index]);
+  }
+  Ref new_kept_value(int64_t bytes) {
+    Value v;
+    v.bytes = bytes;
+    v.kept = true;
+    program_.values.push_back(v);
+    is_result_.push_back(false);
+    return {Place::value, int64_t(program_.values.size()) - 1, 0};
+  }
+  // A convolution, then a batch normalization with constants: weights that do both.
+  void fold_norm(int i) {
+    const auto a = args<&Kernels::conv2d_forward>(i);
+    const auto s = a.get<Conv2dShape>(conv::s);
+    const int j = next(a.ref(conv::y), i);
+    if (a.get<int64_t>(conv::activation) != kActivationLinear || !is<&Kernels::batch_norm_inference>(j)) return;
+    const auto b = args<&Kernels::batch_norm_inference>(j);
+    const int64_t clip = b.get<int64_t>(norm_inference::clip);
+    if (b.ref(norm_inference::residual).place != Place::null || clip == kClipRelu6 || b.get<int64_t>(norm_inference::c) != s.oc) return;
+    const Ref y = b.ref(norm_inference::y);
+    constexpr int pairs[][2] = {{norm_inference::mean, fold::mean}, {norm_inference::variance, fold::variance},
+                                {norm_inference::gamma, fold::gamma}, {norm_inference::beta, fold::beta}};
+    for (const auto& [theirs, mine] : pairs)
+      if (!is_fixed(b.ref(theirs))) return;
+    if (!is_fixed(a.ref(conv::w)) || a.ref(conv::w).place == Place::null || !is_fixed(a.ref(conv::bias)) || !made_by(y, j)) return;
+    const int64_t rows = s.kh * s.kw * (s.ic / s.groups);
+    Node node{nodes_[i].step, {}, {}};
+    node.prologue = true;
+    folds_.push_back(std::move(node));
+    const auto to = fill<&Kernels::fold_batch_norm>(folds_.back());
+    to.set_ref(fold::w, a.ref(conv::w));
+    to.set_ref(fold::bias, a.ref(conv::bias));
+    for (const auto& [theirs, mine] : pairs) to.set_ref(mine, b.ref(theirs));
+    to.set(fold::epsilon, b.get<float>(norm_inference::epsilon));
+    const Ref wa = new_kept_value(4 * rows * s.oc), ba = new_kept_value(4 * s.oc);
+    to.set_ref(fold::wa, wa, true);
+    to.set_ref(fold::ba, ba, true);
+    to.set(fold::rows, rows);
+    to.set(fold::c, s.oc);
+    a.set_ref(conv::w, wa);
+    a.set_ref(conv::bias, ba);
+    a.set_ref(conv::y, y, true);
+    a.set(conv::activation, int64_t(clip == kClipRelu ? kActivationRelu : kActivationLinear));
+    remove(j);
+  }
+
+  // ---- the new program ----
+
+  // Makes the node a call of K with null pointers and zeros.
+  template <auto K>
+  Args<K> fill(Node& node) {
+    node.step.kernel = index_of<K>();
+    node.step.name = kernel_name(node.step.kernel);
+    node.step.run = thunk_of(cpu_kernels().*K);
+    node.step.function = reinterpret_cast<void (*)()>(cpu_kernels().*K);
+    node.args.assign(Args<K>::at.back(), std::byte{});
+    node.operands.clear();
+    return {node};
+  }
+  template <auto K, class F>
+  void replace(int i, F set) {
+    Node node{nodes_[i].step, {}, {}};
+    set(fill<K>(node));
+    nodes_[i] = std::move(node);
+  }
+
+  void emit() {
+    Program& p = program_;
+    p.steps.clear(), p.operands.clear(), p.args.clear();
+    const auto add = [&](const Node& node) {
+      Step s = node.step;
+      s.args = int64_t(p.args.size()), s.bytes = int64_t(node.args.size());
+      s.first_operand = int64_t(p.operands.size()), s.operands = int64_t(node.operands.size());
+      p.args.insert(p.args.end(), node.args.begin(), node.args.end());
+      for (Operand o : node.operands) {
+        o.at += s.args;
+        p.operands.push_back(o);
+      }
+      p.steps.push_back(s);
+    };
+    for (const Node& node : folds_) {
+      add(node);
+      for (const Operand& o : node.operands)
+        if (o.ref.place == Place::variable) p.prologue_variables.push_back(o.ref.index);
+    }
+    p.prologue = int64_t(folds_.size());
+    for (const Node& node : nodes_)
+      if (!node.dead) add(node);
+  }
+
+  Program& program_;
+  std::vector<Node> nodes_, folds_;
+  std::vector<bool> is_result_;
+  std::vector<std::vector<std::pair<int, bool>>> uses_;  // of each value: (node, whether it writes)
+};
+
+}  // namespace
+
+void Program::fuse(bool inference) {
+  if (device != Device::cpu) return;  // other devices have kernels of their own, one for each call
+  recorded = std::make_shared<const Program>(*this);
+  Fusion(*this).run(inference);
+}
+
+}  // namespace fastnn

@@ -1,0 +1,228 @@
+"""A replayed step may run fewer calls than the step that was recorded; its numbers are the same."""
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import Input, Model, layers, ops
+from test_capture import IMAGE, LABELS, SERIES, VECTOR, check, images
+
+
+def net(block, shape):
+    def make():
+        x = Input(shape)
+        y = block(x)
+        y = layers.Flatten()(y) if len(y.shape) > 2 else y
+        model = Model(x, layers.Dense(3, activation="softmax")(y))
+        model.compile("adam", "sparse_categorical_crossentropy")
+        return model
+    return make
+
+
+def norm_relu(x):
+    y = layers.Conv2D(5, 3, use_bias=False)(x)
+    y = layers.BatchNormalization(beta_initializer="ones")(y)
+    return layers.Conv2D(4, 3)(layers.Activation("relu")(y))
+
+
+def norm_relu6(x):
+    y = layers.BatchNormalization(gamma_initializer=fastnn.initializers.Constant(5.0), scale=True)(layers.Conv2D(17, 3)(x))
+    return layers.Conv2D(4, 3)(layers.ReLU(6)(y))
+
+
+def norm_plain(x):
+    y = layers.BatchNormalization(center=False, scale=False)(layers.Conv2D(16, 3)(x))
+    return layers.Conv2D(4, 3)(layers.ReLU()(y))
+
+
+def residual(x):
+    y = layers.Conv2D(6, 3, padding="same")(x)
+    z = layers.BatchNormalization()(layers.Conv2D(6, 3, padding="same")(y))
+    return layers.Conv2D(4, 3)(layers.Activation("relu")(layers.add([z, y])))
+
+
+def residual_first(x):
+    y = layers.Conv2D(6, 3, padding="same")(x)
+    z = layers.BatchNormalization()(layers.Conv2D(6, 3, padding="same")(y))
+    s = layers.add([y, z])
+    return layers.add([layers.Conv2D(6, 3, padding="same")(s), s])
+
+
+def projection(x):
+    z = layers.BatchNormalization()(layers.Conv2D(70, 3, padding="same")(x))
+    return layers.Activation("relu")(layers.add([z, layers.Conv2D(70, 1)(x)]))
+
+
+def norm_seen_twice(x):
+    y = layers.BatchNormalization()(layers.Conv2D(6, 3)(x))
+    return layers.concatenate([layers.Activation("relu")(y), y])
+
+
+def pooled(x):
+    y = layers.MaxPooling2D(2)(layers.Conv2D(20, 3, activation="relu")(x))
+    return layers.Conv2D(3, 1)(y)
+
+
+def pooled_overlapping(x):
+    y = layers.MaxPooling2D(3, 2, padding="same")(layers.Conv2D(6, 3, activation="relu")(x))
+    return layers.Conv2D(3, 1)(y)
+
+
+def pooled_apart(x):
+    y = layers.MaxPooling2D(2, 3)(layers.Conv2D(6, 2, activation="relu")(x))
+    return layers.Conv2D(3, 1)(y)
+
+
+def pooled_activation(x):
+    y = layers.Activation("relu")(layers.DepthwiseConv2D(2)(x))
+    return layers.Conv2D(3, 1)(layers.MaxPooling2D(3, 1)(y))
+
+
+def conv_activation(x):
+    y = layers.Conv2D(6, 3)(layers.Activation("relu")(layers.Conv2D(5, 3)(x)))
+    return layers.Conv2D(3, 1)(layers.Activation("tanh")(y))
+
+
+def dense_activation(x):
+    y = layers.Activation("sigmoid")(layers.Dense(7)(x))
+    return layers.Activation("relu")(layers.Dense(9)(y))
+
+
+def elementwise(x):
+    y = layers.Conv2D(90, 3, padding="same")(x)
+    return layers.Lambda(lambda t: ops.multiply(ops.exp(ops.negative(ops.square(t))), 0.5) + t * 2.0)(y)
+
+
+ROWS = {
+    "norm_relu": (norm_relu, IMAGE, (), ["unary", "unary_backward"]),
+    "norm_relu6": (norm_relu6, IMAGE, (), ["unary", "unary_backward"]),
+    "norm_plain": (norm_plain, IMAGE, (), ["unary", "unary_backward"]),
+    "residual": (residual, IMAGE, (), ["unary"]),
+    "residual_first": (residual_first, IMAGE, (), []),
+    "projection": (projection, IMAGE, ["chain"], ["unary"]),
+    "norm_seen_twice": (norm_seen_twice, IMAGE, (), []),
+    "pooled": (pooled, IMAGE, ["max_pool2d_backward_relu"], ["max_pool2d_backward"]),
+    "pooled_overlapping": (pooled_overlapping, IMAGE, ["max_pool2d_backward_relu"], ["max_pool2d_backward"]),
+    "pooled_apart": (pooled_apart, IMAGE, ["max_pool2d_backward_relu"], ["max_pool2d_backward"]),
+    "pooled_activation": (pooled_activation, IMAGE, ["max_pool2d_backward_relu"], ["max_pool2d_backward", "unary_backward"]),
+    "conv_activation": (conv_activation, IMAGE, (), ["unary", "unary_backward"]),
+    "dense_activation": (dense_activation, VECTOR, (), ["unary", "unary_backward"]),
+    "elementwise": (elementwise, IMAGE, ["chain"], ["unary"]),
+}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_fused_steps_are_bitwise_the_steps(name):
+    block, x, present, absent = ROWS[name]
+    model = check(net(block, x.shape[1:]), x, LABELS)
+    names = {kernel for kernel, _ in model.captured["train_step"].calls()[-1]}
+    assert set(present) <= names and not names & set(absent), names
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+def test_fused_steps_do_not_depend_on_threads(threads):
+    from fastnn import _core
+    x = images(30, 31, 3)
+
+    def weights(n):
+        before = _core.num_threads()
+        _core.set_num_threads(n)
+        try:
+            fastnn.utils.set_random_seed(3)
+            model = net(lambda t: pooled_overlapping(norm_relu(t)), x.shape[1:])()
+            for _ in range(5):
+                model.train_on_batch(x, LABELS)
+            return model.get_weights()
+        finally:
+            _core.set_num_threads(before)
+    for a, b in zip(weights(1), weights(threads)):
+        np.testing.assert_array_equal(a, b)
+
+
+FOLDED = {
+    "relu": lambda x: layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(7, 3)(x))),
+    "bias": lambda x: layers.BatchNormalization(scale=False)(layers.Conv2D(7, 3, bias_initializer="ones")(x)),
+    "separable": lambda x: layers.BatchNormalization(center=False)(layers.SeparableConv2D(7, 3, use_bias=False)(x)),
+    "groups": lambda x: layers.BatchNormalization()(layers.Conv2D(6, 3, groups=3, use_bias=False)(x)),
+    "conv1d": lambda x: layers.ReLU()(layers.BatchNormalization()(layers.Conv1D(5, 3)(layers.Reshape((-1, 3))(x)))),
+}
+
+
+def folds(model):
+    return [k for k, _ in model.captured["predict_step"].calls()[-1]].count("fold_batch_norm")
+
+
+@pytest.mark.parametrize("name", FOLDED)
+def test_inference_folds_batch_norm_into_weights_and_follows_their_changes(name):
+    fastnn.utils.set_random_seed(1)
+    model = net(FOLDED[name], IMAGE.shape[1:])()
+    for _ in range(6):
+        model.train_on_batch(IMAGE, LABELS)
+    for round in range(3):
+        for _ in range(4):
+            found = model.predict(IMAGE, verbose=0)
+        eager = np.asarray(model.layers[-1](_before_last(model, IMAGE)))
+        np.testing.assert_allclose(found, eager, rtol=2e-6, atol=1e-6)
+        assert folds(model) == 1
+        if round == 0:
+            model.train_on_batch(IMAGE, LABELS)  # a replayed step changes weights and statistics
+        else:
+            for v in model.variables:
+                if "kernel" in v.path or "moving" in v.path:
+                    v.assign(v.numpy() * 1.5)
+    with fastnn.profile() as p:
+        model.predict(IMAGE, verbose=0)
+        model.predict(IMAGE, verbose=0)
+    assert [e[0] for e in p.events].count("fold_batch_norm") == 1  # the weights have changed once
+
+
+def _before_last(model, x):
+    y = ops.convert_to_tensor(x)
+    for layer in model.layers[1:-1]:
+        y = layer(y, training=False) if isinstance(layer, layers.BatchNormalization) else layer(y)
+    return y
+
+
+def test_a_frozen_batch_norm_is_not_folded_into_a_training_step():
+    def make():
+        x = Input(IMAGE.shape[1:])
+        y = FOLDED["relu"](x)
+        base = Model(x, y)
+        base.trainable = False
+        model = Model(x, layers.Dense(3, activation="softmax")(layers.Flatten()(base(x, training=False))))
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        return model
+    model = check(make, IMAGE, LABELS)
+    assert "fold_batch_norm" not in {k for k, _ in model.captured["train_step"].calls()[-1]}
+
+
+def test_calls_whose_results_nobody_reads_are_dropped():
+    @fastnn.capture
+    def f(x):
+        ops.exp(x)
+        ops.tanh(ops.sin(x))
+        return ops.square(x)
+
+    x = ops.convert_to_tensor(SERIES)
+    for _ in range(4):
+        y = f(x)
+    np.testing.assert_array_equal(y, ops.square(x))
+    assert [k for k, _ in f.capture.calls()[0]] == ["unary"]
+
+
+def test_a_chain_reads_what_stands_before_it_and_keeps_results_that_are_returned():
+    @fastnn.capture
+    def f(x, y):
+        a = ops.add(x, y)
+        b = ops.relu(a)
+        c = ops.multiply(b, b)
+        d = ops.subtract(c, x)
+        return d, ops.divide(ops.maximum(d, 0.5), y)
+
+    rng = np.random.default_rng(0)
+    x, y = (ops.convert_to_tensor(rng.standard_normal((50, 101)).astype("f")) for _ in range(2))
+    for _ in range(4):
+        found = f(x, y)
+    expected = f.__wrapped__(x, y)
+    for a, b in zip(found, expected):
+        np.testing.assert_array_equal(a, b)
+    assert [k for k, _ in f.capture.calls()[0]] == ["chain", "chain"]
