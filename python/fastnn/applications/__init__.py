@@ -14,6 +14,10 @@ _MODULES = {
     "mobilenet_v3": ["MobileNetV3Small", "MobileNetV3Large"],
     "densenet": ["DenseNet121", "DenseNet169", "DenseNet201"],
     "efficientnet": [f"EfficientNetB{i}" for i in range(8)],
+    "efficientnet_v2": [f"EfficientNetV2{which}" for which in ("B0", "B1", "B2", "B3", "S", "M", "L")],
+    "convnext": [f"ConvNeXt{which}" for which in ("Tiny", "Small", "Base", "Large", "XLarge")],
+    "inception_resnet_v2": ["InceptionResNetV2"],
+    "nasnet": ["NASNetMobile", "NASNetLarge"],
     "imagenet_utils": [],
 }
 _NAMES = {name: module for module, names in _MODULES.items() for name in names}

@@ -1,4 +1,5 @@
 """What the applications share: the checks of their arguments, the image they start from, the head they end in."""
+import inspect
 import os
 import warnings
 
@@ -33,6 +34,27 @@ def documented(function):
     first, _, rest = (function.__doc__ or "").partition("\n")
     function.__doc__ = f"{first}\n{rest.rstrip()}\n{ARGUMENTS}" if rest.strip() else f"{first}\n{ARGUMENTS}"
     return function
+
+
+# The arguments in the order that most have, with their defaults.
+SHARED = {"include_top": True, "weights": "imagenet", "input_tensor": None, "input_shape": None, "pooling": None, "classes": 1000,
+          "classifier_activation": "softmax"}
+
+
+def variant(public, doc, build, defaults):
+    """A public function `public`, which is `build` with the arguments `defaults`, {name: default} in their order."""
+    signature = inspect.Signature([
+        inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=value) for name, value in defaults.items()])
+
+    def make(*args, **kwargs):
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return build(**bound.arguments)
+
+    make.__name__ = make.__qualname__ = public
+    make.__module__ = build.func.__module__
+    make.__doc__, make.__signature__ = doc, signature
+    return documented(make)
 
 
 def channel_axis():
