@@ -285,7 +285,7 @@ WEIGHTS = {
     "named type": committed,
     "shape bomb": replaced(W, shape=(1 << 40, 4), dtype="f4", chunks=(1024, 4), compression="gzip"),
     "another shape": replaced(W, data=np.zeros((4, 3), "f4")),
-    "another dtype": replaced(W, data=np.zeros((3, 4), "f8")),
+    "another dtype": replaced(W, data=np.zeros((3, 4), "i8")),
     "strings": replaced(W, data=np.array([[b"x"] * 4] * 3)),
     "objects": replaced(W, shape=(3, 4), dtype=h5py.string_dtype()),
     "compound": replaced(W, shape=(3, 4), dtype=[("a", "f4")]),

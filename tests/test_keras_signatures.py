@@ -14,7 +14,6 @@ from fixtures import Fixtures
 SIGNATURES = Fixtures("signatures")
 # Arguments of Keras that fastnn does not have: features of other parts, or of Keras's own make.
 WITHOUT = {
-    "max_shard_size",
     "stateless_metrics",
 }  # fmt: skip
 

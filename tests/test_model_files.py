@@ -258,14 +258,14 @@ def test_arguments(tmp_path):
     with pytest.raises(FileExistsError):
         model.save(tmp_path / "m.keras", overwrite=False)
     with pytest.raises(ValueError, match="must end with .keras"):
-        model.save(tmp_path / "m.h5")
+        model.save(tmp_path / "m.json")
     with pytest.raises(ValueError, match="must end with"):
         model.load_weights(tmp_path / "m.npz")
     with pytest.raises(ValueError, match="must be built"):
         keras.Sequential([keras.layers.Dense(1)]).save_weights(tmp_path / "m.weights.h5")
     with pytest.raises(FileNotFoundError):
         saving.load_model(tmp_path / "nothing.keras")
-    with pytest.raises(ValueError, match="unknown arguments"):
+    with pytest.raises(ValueError, match="Invalid keyword arguments"):
         model.load_weights(tmp_path / "m.keras", by_nam=True)
     assert not saving.load_model(tmp_path / "m.keras", compile=False).compiled
     assert saving.load_model(tmp_path / "m.keras", safe_mode=False).compiled
@@ -390,3 +390,142 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
     before = [p.read_bytes() for p in paths]
     subprocess.run([sys.executable, "-c", _FULL, *map(str, paths)], check=True)
     assert [p.read_bytes() for p in paths] == before and sorted(tmp_path.iterdir()) == sorted(paths)
+
+
+# ---- more kinds of files -------------------------------------------------------------------------------
+
+
+def mlp(units=4, dtype=None, seed=1):
+    keras.utils.set_random_seed(seed)
+    return keras.Sequential([keras.Input((3,)), keras.layers.Dense(8, "relu", dtype=dtype, name="a"),
+                             keras.layers.Dense(units, dtype=dtype, name="b")])
+
+
+@pytest.mark.parametrize("source", ["float64", "float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("target", ["float64", "float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("ending", [".weights.h5", ".keras"])
+def test_other_precision(source, target, ending, tmp_path):
+    """Floats of a file are rounded to those of the model."""
+    model, other = mlp(dtype=source), mlp(dtype=target, seed=2)
+    (model.save if ending == ".keras" else model.save_weights)(tmp_path / f"m{ending}")
+    other.load_weights(tmp_path / f"m{ending}")
+    for a, b in zip(model.get_weights(), other.get_weights()):
+        assert b.dtype.name == target
+        np.testing.assert_array_equal(a.astype(b.dtype), b)
+
+
+def test_legacy_h5_is_written(tmp_path):
+    model = mlp()
+    model.compile("adam", "mse", metrics=["mae"])
+    x, y = np.random.rand(16, 3), np.random.rand(16, 4)
+    model.fit(x, y, verbose=0)
+    model.save(tmp_path / "m.h5")
+    again = saving.load_model(tmp_path / "m.h5")
+    np.testing.assert_array_equal(again.predict(x, verbose=0), model.predict(x, verbose=0))
+    assert again.compiled and type(again.optimizer).__name__ == "Adam"
+    other = mlp(seed=5)
+    other.load_weights(tmp_path / "m.h5", by_name=True)
+    np.testing.assert_array_equal(other.predict(x, verbose=0), model.predict(x, verbose=0))
+    with pytest.raises(FileExistsError):
+        model.save(tmp_path / "m.h5", overwrite=False)
+
+
+def test_shards(tmp_path):
+    model = mlp()
+    model.save_weights(tmp_path / "m.weights.json", max_shard_size=1e-7)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["m.weights.json", "m_00000.weights.h5", "m_00001.weights.h5"]
+    other = mlp(seed=2)
+    other.load_weights(tmp_path / "m.weights.json")
+    for a, b in zip(model.get_weights(), other.get_weights()):
+        np.testing.assert_array_equal(a, b)
+    index = json.loads((tmp_path / "m.weights.json").read_text())
+    for name in ("../m_00000.weights.h5", "/etc/passwd", 3, ["a\\b.h5"]):
+        index["weight_map"]["/layers/dense/vars"] = name
+        (tmp_path / "bad.weights.json").write_text(json.dumps(index))
+        with pytest.raises(saving.ModelFormatError, match="beside it"):
+            other.load_weights(tmp_path / "bad.weights.json")
+    with pytest.raises(ValueError, match="weights.json"):
+        model.save_weights(tmp_path / "m.weights.h5", max_shard_size=1)
+
+
+def test_objects_to_skip(tmp_path):
+    model, other = mlp(), mlp(seed=2)
+    before = other.layers[0].get_weights()
+    model.save_weights(tmp_path / "m.weights.h5", objects_to_skip=[model.layers[0]])
+    other.load_weights(tmp_path / "m.weights.h5", objects_to_skip=[other.layers[0]])
+    np.testing.assert_array_equal(other.layers[0].get_weights()[0], before[0])
+    np.testing.assert_array_equal(other.layers[1].get_weights()[0], model.layers[1].get_weights()[0])
+
+
+def test_file_objects():
+    import io
+
+    model, buffer = mlp(), io.BytesIO()
+    model.save(buffer)
+    buffer.seek(0)
+    again = saving.load_model(buffer)
+    for a, b in zip(model.get_weights(), again.get_weights()):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_file_editor(tmp_path, capsys):
+    model = mlp()
+    model.save_weights(tmp_path / "m.weights.h5")
+    editor = saving.KerasFileEditor(tmp_path / "m.weights.h5")
+    assert editor.compare(model) == {"status": "success", "match_count": 4}
+    assert editor.weights_dict["layers"]["dense"]["0"].shape == (3, 8)
+    wider = mlp(units=5)
+    assert editor.compare(wider)["error_count"] == 2
+    editor.rename_object("dense_1", "dense_2")
+    assert editor.compare(model) == {"status": "error", "error_count": 2, "match_count": 2}
+    editor.delete_object("layers/dense_2")
+    editor.add_object("layers/dense_1", {"0": np.ones((8, 4), "float32")})
+    editor.add_weights("dense_1", {"1": np.zeros(4, "float32")})
+    editor.save(tmp_path / "new.weights.h5")
+    model.load_weights(tmp_path / "new.weights.h5")
+    np.testing.assert_array_equal(model.layers[1].get_weights()[0], np.ones((8, 4)))
+    editor.delete_weight("dense_1", "1")
+    with pytest.raises(saving.ModelFormatError):
+        editor.save(tmp_path / "short.weights.h5")
+        model.load_weights(tmp_path / "short.weights.h5")
+    editor.summary()
+    assert "layers/dense_1" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="must name one object"):
+        editor.delete_object("nothing")
+
+
+def test_lambdas_are_told_of(tmp_path):
+    """A function without a name is found in this process only, and only when asked for."""
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x * 2)])
+    with pytest.warns(UserWarning, match="have no name"):
+        model.save(tmp_path / "m.keras")
+    with pytest.raises(ValueError, match="arbitrary code execution"):
+        saving.load_model(tmp_path / "m.keras")
+    x = np.ones((1, 2), "float32")
+    np.testing.assert_array_equal(saving.load_model(tmp_path / "m.keras", safe_mode=False)(x), 2 * x)
+    np.testing.assert_array_equal(keras.models.clone_model(model)(x), 2 * x)
+
+
+@saving.register_keras_serializable("shared")
+class Around(keras.layers.Layer):
+    def __init__(self, layer, **kwargs):
+        super().__init__(**kwargs)
+        self.layer = layer
+
+    def call(self, x):
+        return self.layer(x)
+
+    def get_config(self):
+        return {**super().get_config(), "layer": saving.serialize_keras_object(self.layer)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**config, "layer": saving.deserialize_keras_object(config["layer"])})
+
+
+def test_shared_layers_stay_shared(tmp_path):
+    inner, x = keras.layers.Dense(2), keras.Input((3,))
+    model = keras.Model(x, [inner(x), Around(inner)(x)])
+    model.save(tmp_path / "m.keras")
+    again = saving.load_model(tmp_path / "m.keras")
+    assert again.layers[1] is again.layers[2].layer and len(again.weights) == 2

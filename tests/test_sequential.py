@@ -204,7 +204,7 @@ def test_config_round_trip():
     assert not Sequential.from_config(deferred.get_config()).built
     deferred(ZEROS)
     assert Sequential.from_config(deferred.get_config()).built
-    with pytest.raises(ValueError, match="config must be a dict with layers"):
+    with pytest.raises(ValueError, match="'name' and 'layers' keys"):
         Sequential.from_config({"name": "m"})
 
 

@@ -105,9 +105,9 @@ def test_normalization_errors():
         layers.Normalization(mean=[1.0], variance=1.0)
     with pytest.raises(ValueError, match="at most as many dimensions"):
         layers.Normalization(mean=[[1.0]], variance=[[1.0]])
-    with pytest.raises(ValueError, match="axis must be in"):
+    with pytest.raises(ValueError, match="All `axis` values must be in"):
         layers.Normalization(axis=3)(X)
-    with pytest.raises(ValueError, match="sizes of axis must be known"):
+    with pytest.raises(ValueError, match="must have a known size"):
         layers.Normalization()(keras.Input((None,)))
     with pytest.raises(ValueError, match="must broadcast"):
         layers.Normalization(mean=[1.0, 2], variance=[1.0, 2])(X)
@@ -115,7 +115,7 @@ def test_normalization_errors():
     with pytest.raises(ValueError, match="at least one row"):
         layer.adapt([])
     layer.adapt(X)
-    with pytest.raises(ValueError, match=r"sizes \(3,\) along"):
+    with pytest.raises(ValueError, match=r"incompatible shape"):
         layer.adapt(X[..., :2])
 
 

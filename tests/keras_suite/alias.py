@@ -49,7 +49,7 @@ WHERE = {
     "backend.common.dtypes": ["backend", "utils"],
     "saving.serialization_lib": ["saving", "utils", "config"],
     "saving.object_registration": ["saving", "utils"],
-    "saving.saving_api": ["saving", "models"],
+    "saving.saving_api": ["saving", "models"], "saving.file_editor": ["saving"],
     "utils.traceback_utils": ["config"],
     "utils.rng_utils": ["utils"], "utils.numerical_utils": ["utils"],
     "utils.io_utils": ["config", "utils", "utils.messages"],

@@ -132,5 +132,16 @@ NAMES.update({
 NAMES.update({("utils.file_utils", name): function for name, function in {
     "exists": os.path.exists, "join": os.path.join, "isdir": os.path.isdir, "listdir": os.listdir, "File": open,
     "copy": shutil.copy, "remove": os.remove, "rmtree": shutil.rmtree, "makedirs": os.makedirs}.items()})
+files = part("saving.model_files")
+NAMES.update({
+    ("saving.saving_lib", "save_weights_only"): files.save_weights, ("saving.saving_lib", "load_weights_only"): files.load_weights,
+    ("saving.saving_lib", "_CONFIG_FILENAME"): "config.json", ("saving.saving_lib", "_METADATA_FILENAME"): "metadata.json",
+    ("saving.object_registration", "GLOBAL_CUSTOM_NAMES"): part("saving.registration")._names,
+    ("saving.object_registration", "GLOBAL_CUSTOM_OBJECTS"): part("saving.registration")._registered,
+    ("saving.serialization_lib", "SafeModeScope"): part("saving.serialization").SafeModeScope,
+    ("saving.serialization_lib", "ObjectSharingScope"): part("saving.serialization").ObjectSharingScope,
+    ("saving.serialization_lib", "in_safe_mode"): part("saving.serialization").in_safe_mode,
+    ("legacy.saving.legacy_h5_format", "save_model_to_hdf5"): part("saving.legacy_writer").save_model_to_hdf5,
+})
 NAMES.update({("utils.module_utils", name): Lazy(name) for name in ("tensorflow", "scipy", "jax", "h5py", "pandas", "torch")})
 NAMES = {key: value for key, value in NAMES.items() if value is not None}

@@ -3,7 +3,7 @@ import inspect
 
 from ..dtype_policies import DTypePolicy
 from ..dtype_policies import get as get_policy
-from ..saving.serialization import deserialize_keras_object, serialize_keras_object
+from ..saving.serialization import SafeModeScope, deserialize_keras_object, serialize_keras_object
 
 _PLAIN = (str, int, float, bool, type(None))
 
@@ -67,7 +67,8 @@ def pickled_class(layer):
 
 def restore_layer(cls, config, build_config, weights, compile_config=None):
     """A copy of a layer from its parts."""
-    layer = cls.from_config(config)
+    with SafeModeScope(False):  # functions of this process, not of a file
+        layer = cls.from_config(config)
     if not layer.built and build_config is not None:
         layer.build_from_config(build_config)
     if layer.built:

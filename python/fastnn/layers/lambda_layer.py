@@ -7,7 +7,7 @@ import uuid
 import weakref
 
 from .. import tree
-from ..saving.serialization import deserialize_keras_object, serialize_keras_object
+from ..saving.serialization import deserialize_keras_object, in_safe_mode, serialize_keras_object
 from .layer import Layer
 
 # Anonymous functions whose config was asked for: the config finds them again in this process. Code that
@@ -29,7 +29,7 @@ class Lambda(Layer):
 
     Saving: a named function is saved by its name and must be registered (`saving.register_keras_serializable`) where
     it is loaded. The code of an anonymous one is written for Keras, and never run by fastnn: its config gives the
-    layer back only in the process that made it.
+    layer back only in the process that made it, with safe_mode=False; saving such a model warns.
     """
 
     def __init__(self, function, output_shape=None, mask=None, arguments=None, **kwargs):
@@ -43,6 +43,11 @@ class Lambda(Layer):
         self._output_shape = output_shape
         names = inspect.signature(function).parameters
         self._gives = [name for name in ("mask", "training") if name in names]
+
+    @property
+    def _is_anonymous(self):
+        """Whether no name leads back to one of its functions."""
+        return any(getattr(f, "__name__", "") == "<lambda>" for f in (self.function, self.mask, self._output_shape))
 
     def call(self, inputs, mask=None, training=None):
         given = {"mask": mask, "training": training}
@@ -78,9 +83,10 @@ class Lambda(Layer):
     @classmethod
     def from_config(cls, config, custom_objects=None, safe_mode=None):
         config = dict(config)
+        safe_mode = in_safe_mode() if safe_mode is None else safe_mode
         for name in ("function", "output_shape", "mask"):
             if name in config:
-                value = _load(config[name], custom_objects)
+                value = _load(config[name], custom_objects, safe_mode is not False)
                 config[name] = tuple(value) if name == "output_shape" and isinstance(value, list) and all(
                     n is None or isinstance(n, int) for n in value) else value
         if "arguments" in config:
@@ -103,12 +109,13 @@ def _dump(function):
             "config": {"code": code, "defaults": defaults, "closure": closure, "process_function": name}}
 
 
-def _load(value, custom_objects):
+def _load(value, custom_objects, safe_mode):
     if not (isinstance(value, dict) and value.get("class_name") == "__lambda__"):
         return deserialize_keras_object(value, custom_objects=custom_objects) if isinstance(value, dict) else value
-    function = _known.get(value.get("config", {}).get("process_function"))
+    function = None if safe_mode else _known.get(value.get("config", {}).get("process_function"))
     if function is None:
-        raise ValueError("[Lambda] Requested the deserialization of a `Lambda` layer whose `function` is a Python lambda. "
-                         "fastnn runs no code from files: build the model by its code and load its weights, or use a "
-                         "named function, registered by saving.register_keras_serializable().")
+        raise ValueError("[Lambda] Requested the deserialization of a `Lambda` layer whose `function` is a Python lambda, "
+                         "which in Keras could mean arbitrary code execution. fastnn runs no code from files: build the model "
+                         "by its code and load its weights, use a named function, registered by "
+                         "saving.register_keras_serializable(), or, in the process that saved it, pass safe_mode=False.")
     return function

@@ -2,6 +2,7 @@
 from .. import tree
 from ..layers.input_layer import Input, InputLayer
 from ..layers.layer import Layer
+from ..saving.serialization import SafeModeScope
 from .functional import Functional
 from .model import Model
 from .sequential import Sequential
@@ -49,7 +50,8 @@ def clone_model(model, input_tensors=None, clone_function=None, call_function=No
 
 
 def _from_config(layer):
-    return type(layer).from_config(layer.get_config())
+    with SafeModeScope(False):  # functions of this process, not of a file
+        return type(layer).from_config(layer.get_config())
 
 
 def _compiled_as(model, copy):

@@ -163,13 +163,16 @@ class Model(Trainer, Layer):
 
         save_model(self, filepath, overwrite, zipped, **kwargs)
 
-    def save_weights(self, filepath, overwrite=True, **kwargs):
+    def save_weights(self, filepath, overwrite=True, max_shard_size=None, **kwargs):
         """Writes the weights to a file, at once or not at all.
 
         Args:
             filepath: path that ends with `.weights.h5`, as Keras writes it, with the state of the optimizer; or
                 with `.safetensors`, without it.
             overwrite: False raises FileExistsError if the file exists.
+            max_shard_size: GB; write several files of at most that size beside filepath, which then ends with
+                `.weights.json` and names them.
+            objects_to_skip: list of layers that are left out of a `.weights.h5` file.
 
         Raises:
             ValueError: another ending, or the model is not built.
@@ -177,7 +180,7 @@ class Model(Trainer, Layer):
         """
         from ..saving.model_files import save_weights
 
-        save_weights(self, filepath, overwrite, **kwargs)
+        save_weights(self, filepath, overwrite, max_shard_size, **kwargs)
 
     def load_weights(self, filepath, skip_mismatch=False, **kwargs):
         """Reads weights from a file of this library or of Keras.

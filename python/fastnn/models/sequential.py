@@ -279,8 +279,12 @@ class Sequential(Model):
         """
         from ..saving import custom_object_scope
 
-        if not isinstance(config, dict) or "layers" not in config:
-            raise ValueError(f"[Sequential.from_config] config must be a dict with layers. Received: config={config!r}")
+        if not isinstance(config, dict) or "layers" not in config or "name" not in config:
+            raise ValueError("[Sequential.from_config] A Sequential model configuration must be a dictionary containing the "
+                             f"'name' and 'layers' keys. Received: config={config!r}")
+        if any(isinstance(one, dict) and "config" not in one for one in config["layers"]):
+            raise ValueError("[Sequential.from_config] each layer: Expected a dictionary containing a 'config' key. "
+                             f"Received: config={config!r}")
         with custom_object_scope(custom_objects or {}):
             layers = [deserialize_keras_object(one) for one in config["layers"]]
             model = cls(name=config.get("name"), trainable=config.get("trainable", True))

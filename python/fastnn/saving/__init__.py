@@ -15,6 +15,7 @@ _FILES = ("load_model", "load_weights", "save_model", "save_weights")  # their m
 
 __all__ = [
     "CustomObjectScope",
+    "KerasFileEditor",
     "ModelFormatError",
     "WeightsReport",
     "custom_object_scope",
@@ -32,6 +33,10 @@ __all__ = [
 
 
 def __getattr__(name):
+    if name == "KerasFileEditor":
+        from .file_editor import KerasFileEditor
+
+        return KerasFileEditor
     if name in _FILES:
         from . import model_files
 

@@ -178,6 +178,10 @@ class Archive:
         info = self._members[name]
         if info.compress_type != zipfile.ZIP_STORED:
             return io.BytesIO(self.read(name))
+        try:
+            self._file.fileno()
+        except OSError:  # in memory
+            return io.BytesIO(self.read(name))
         self._file.seek(info.header_offset)
         header = self._file.read(30)
         if len(header) != 30 or header[:4] != b"PK\3\4":

@@ -7,7 +7,7 @@ from ..memory_limit import memory_limit
 from .files import ModelFormatError
 from .h5 import Dataset, Group
 from .model_files import SLACK, build_model, check_config, parse_json, reading
-from .state import WeightsReport, _check_values
+from .state import WeightsReport, _check_values, _fits
 
 # What Keras 2 wrote and Keras 3 no longer takes, by class; "*" for all layers.
 _DROPPED = {
@@ -81,7 +81,7 @@ def migrate(config):
         raise ModelFormatError(f"[load_model] calls of TensorFlow functions are not read: write a layer instead. "
                                f"Received: class_name={name!r}")
     if isinstance(inner, list):  # Sequential of Keras 1
-        inner = {"layers": inner}
+        inner = {"name": None, "layers": inner}
     inner = copy.copy(inner)
     if "module" not in config and "keras_history" not in inner:
         result["module"] = "keras" if name in _MODELS else "keras.layers"
@@ -217,7 +217,7 @@ def _load_optimizer(optimizer, group, path):
 
 
 def _same(dtype, dataset):
-    return dataset.dtype == dtype or (dataset.shape == () and dtype in ("int32", "int64") and dataset.dtype in ("int32", "int64"))
+    return _fits(dtype, dataset.dtype, dataset.shape)
 
 
 # ---- weights -------------------------------------------------------------------------------------------

@@ -1,9 +1,13 @@
 """Whole models in `.keras` files and weights in `.weights.h5` files, as Keras 3 writes and reads them."""
 import contextlib
 import datetime
+import errno
 import hashlib
+import io
 import json
+import logging
 import os
+import warnings
 
 from ..memory_limit import memory_limit
 from ..version import __version__
@@ -11,7 +15,8 @@ from . import archive as archives
 from .archive import Archive, open_regular
 from .files import ModelFormatError, atomic_write
 from .h5 import open_h5, write_h5
-from .serialization import deserialize_keras_object, serialize_keras_object
+from .serialization import ObjectSharingScope, SafeModeScope, deserialize_keras_object, serialize_keras_object
+from .shards import open_shards, write_shards
 from .state import groups_of, load_state, walk
 
 KERAS_VERSION = "3.15.1"  # whose format is written
@@ -23,14 +28,15 @@ _MAX_DEPTH = 64
 _ZIP, _HDF5 = b"PK", b"\x89HDF\r\n\x1a\n"
 
 
-def save_model(model, filepath, overwrite=True, zipped=None, **kwargs):
+def save_model(model, filepath, overwrite=True, zipped=None, include_optimizer=True, **kwargs):
     """Writes a model to a `.keras` file: architecture, weights, what it was compiled with, state of the optimizer.
 
     Args:
         model: Model with a config.
-        filepath: path that ends in `.keras`.
+        filepath: path that ends in `.keras`, or in `.h5` or `.hdf5` for the layout of Keras 2; or a binary file object.
         overwrite: False raises FileExistsError if the file exists.
         zipped: None or True; a folder instead of one file could not be written at once or not at all.
+        include_optimizer: bool, for `.h5`: also what the model was compiled with.
 
     Raises:
         ValueError: another ending, zipped is False, or an unknown argument.
@@ -38,16 +44,30 @@ def save_model(model, filepath, overwrite=True, zipped=None, **kwargs):
     """
     from ..models import Model
 
-    path = os.fspath(filepath)
+    path = filepath if hasattr(filepath, "write") else os.fspath(filepath)
+    if "save_format" in kwargs:
+        raise ValueError("[save_model] The `save_format` argument is deprecated: the ending of the path decides, `.keras` or "
+                         f"`.h5`. Received: save_format={kwargs['save_format']!r}")
     if kwargs:
-        raise ValueError(f"[save_model] unknown arguments. Received: {sorted(kwargs)}")
-    if zipped is not None and not zipped:
-        raise ValueError(f"[save_model] zipped must be True: models are written as one file. Received: zipped={zipped!r}")
-    if not isinstance(path, str) or not path.endswith(".keras"):
-        raise ValueError("[save_model] filepath must end with .keras (weights alone: save_weights with .weights.h5 or "
-                         f".safetensors). Received: filepath={filepath!r}")
+        raise ValueError(f"[save_model] The following argument(s) are not supported: {sorted(kwargs)}")
     if not isinstance(model, Model):
         raise ValueError(f"[save_model] model must be a Model. Received: model={model!r}")
+    if path is filepath and hasattr(filepath, "write"):
+        for chunk in archives.zip_chunks(_members(model)):
+            filepath.write(chunk)
+        return
+    if zipped is not None and not zipped:
+        raise ValueError("[save_model] zipped must be True: models are written as one file (and a folder should not end in "
+                         f".keras). Received: zipped={zipped!r}")
+    if isinstance(path, str) and path.endswith((".h5", ".hdf5")) and not path.endswith(".weights.h5"):
+        from .legacy_writer import save_model_to_hdf5
+
+        logging.warning("[save_model] writes the layout of Keras 2, which is legacy. We recommend model.save('model.keras').")
+        save_model_to_hdf5(model, path, overwrite, include_optimizer)
+        return
+    if not isinstance(path, str) or not path.endswith(".keras"):
+        raise ValueError("[save_model] Invalid filepath extension for saving: filepath must end with .keras or .h5 (weights "
+                         f"alone: save_weights with .weights.h5 or .safetensors). Received: filepath={filepath!r}")
     check_overwrite(path, overwrite, "save_model")
     atomic_write(path, archives.zip_chunks(_members(model)))
 
@@ -58,8 +78,19 @@ def check_overwrite(path, overwrite, op):
         raise FileExistsError(f"[{op}] the file exists, and overwrite=False. Received: filepath={path!r}")
 
 
+def _warn_of_lambdas(model):
+    """A warning where a layer's function has no name that the file could give."""
+    names = [layer.name for layer in model._flatten_layers() if getattr(layer, "_is_anonymous", False)]
+    if names:
+        warnings.warn(f"[save_model] the functions of the Lambda layers {names} have no name: the file can be loaded in this "
+                      "process only, with safe_mode=False. Define them by `def` and register them with "
+                      "`saving.register_keras_serializable`", stacklevel=4)
+
+
 def _members(model):
-    config = json.dumps(serialize_keras_object(model), default=_plain).encode()
+    _warn_of_lambdas(model)
+    with ObjectSharingScope():
+        config = json.dumps(serialize_keras_object(model), default=_plain).encode()
     if len(config) > archives.LIMITS[archives.CONFIG]:
         raise ValueError("[save_model] the config must have at most "
                          f"{archives.LIMITS[archives.CONFIG]} bytes. Received: {len(config)} bytes")
@@ -87,7 +118,7 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
         filepath: path.
         custom_objects: dict from name to class or function, for what is not of this library.
         compile: bool; compile the model as it was, with the state of its optimizer.
-        safe_mode: accepted for Keras's sake; there is no other mode.
+        safe_mode: bool; nothing in the file is ever run. False lets a `Lambda` that this process saved find its function.
 
     Returns:
         The model.
@@ -96,8 +127,16 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
         OSError: it cannot be read.
         ModelFormatError: it is damaged or hostile, or names a class that is not known.
     """
+    if hasattr(filepath, "read"):
+        data = filepath.read()
+        with SafeModeScope(safe_mode):
+            return _load_keras(Archive(io.BytesIO(data), len(data), "a file object"), custom_objects, compile)
     path = os.fspath(filepath)
-    with open_regular(path) as (file, size):
+    if not os.path.exists(path):
+        known = str(path).endswith((".keras", ".h5", ".hdf5"))
+        raise _no_file(f"[load_model] File not found: {path!r}. Please ensure the file is an accessible `.keras` file" if known else "[load_model] File format not supported: a model "
+                       f"is a .keras file, or an .h5 file of Keras 2. Received: {path!r}", path)
+    with open_regular(path) as (file, size), SafeModeScope(safe_mode):
         start = file.read(8)
         if start.startswith(_ZIP):
             return _load_keras(Archive(file, size, path), custom_objects, compile)
@@ -108,6 +147,14 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
             with open_h5(file, path) as root:
                 return load_legacy(root, size, path, custom_objects, compile)
     raise ModelFormatError(f"[load_model] must be a .keras file, or an .h5 file of Keras 2. Received: {path!r}")
+
+
+class _MissingFile(FileNotFoundError, ModelFormatError):
+    """There is no such file. Also a ValueError, as with Keras."""
+
+
+def _no_file(text, path):
+    return _MissingFile(errno.ENOENT, text, path)
 
 
 def _load_keras(archive, custom_objects, compile):
@@ -135,7 +182,7 @@ def build_model(config, path, custom_objects, compile):
     check_config(config, path)
     if not compile:
         config = {**config, "compile_config": None}
-    with reading(path):
+    with reading(path), ObjectSharingScope():
         model = deserialize_keras_object(config, custom_objects=custom_objects)
     if not isinstance(model, Model):
         raise ModelFormatError(f"[load_model] the config must describe a model. Received: {type(model).__name__} in {path!r}")
@@ -192,7 +239,7 @@ def check_config(config, path):
 # ---- weights -------------------------------------------------------------------------------------------
 
 
-def save_weights(model, filepath, overwrite=True, **kwargs):
+def save_weights(model, filepath, overwrite=True, max_shard_size=None, objects_to_skip=None, **kwargs):
     """Writes the weights of a model; see `Model.save_weights`."""
     path = os.fspath(filepath)
     if kwargs:
@@ -202,35 +249,53 @@ def save_weights(model, filepath, overwrite=True, **kwargs):
 
         save_safetensors(model, path, overwrite)
         return
-    if not isinstance(path, str) or not path.endswith(".weights.h5"):
+    if max_shard_size is not None and not (isinstance(path, str) and path.endswith(".weights.json")):
+        raise ValueError("[save_weights] filepath must end with .weights.json when `max_shard_size` is given. "
+                         f"Received: filepath={filepath!r}")
+    if not isinstance(path, str) or not path.endswith(".weights.json" if max_shard_size is not None else ".weights.h5"):
         raise ValueError("[save_weights] filepath must end with .weights.h5 or .safetensors. "
                          f"Received: filepath={filepath!r}")
     if not model.built:
-        raise ValueError(f"[save_weights] the model must be built: call it on data first. Received: {model.name!r}")
+        raise ValueError("[save_weights] You are saving a model that has not yet been built. It must be built: call it on data "
+                         f"first. Received: {model.name!r}")
     check_overwrite(path, overwrite, "save_weights")
-    write_state(model, path)
+    if max_shard_size is not None:
+        write_shards(groups_of(model, skip=objects_to_skip), path, max_shard_size)
+        return
+    write_state(model, path, skip=objects_to_skip)
 
 
-def write_state(model, path, extra=None):
+def write_state(model, path, extra=None, skip=None):
     """Writes all that changes in training to a `.weights.h5` file, with `extra` attributes that are only ours."""
-    atomic_write(path, [write_h5(groups_of(model, extra), checksum=True)])
+    atomic_write(path, [write_h5(groups_of(model, extra, skip), checksum=True)])
 
 
-def load_weights(model, filepath, skip_mismatch=False, **kwargs):
+def load_weights(model, filepath, skip_mismatch=False, objects_to_skip=None, **kwargs):
     """Reads the weights of a model; see `Model.load_weights`."""
     path = os.fspath(filepath)
     by_name = kwargs.pop("by_name", False)
     if kwargs:
-        raise ValueError(f"[load_weights] unknown arguments. Received: {sorted(kwargs)}")
-    if not isinstance(path, str) or not path.endswith((".weights.h5", ".safetensors", ".keras", ".h5", ".hdf5")):
-        raise ValueError("[load_weights] filepath must end with .weights.h5, .safetensors, .keras or .h5. "
+        raise ValueError(f"[load_weights] Invalid keyword arguments: {sorted(kwargs)}")
+    if not isinstance(path, str) or not path.endswith((".weights.h5", ".weights.json", ".safetensors", ".keras", ".h5",
+                                                          ".hdf5")):
+        raise ValueError("[load_weights] File format not supported: filepath must end with .weights.h5, .weights.json, "
+                         f".safetensors, .keras or .h5. Received: filepath={filepath!r}")
+    if objects_to_skip is not None and not path.endswith((".weights.h5", ".weights.json")):
+        raise ValueError("[load_weights] `objects_to_skip` only supports loading '.weights.h5' files. "
+                         f"Received: filepath={filepath!r}")
+    if by_name and (path.endswith((".weights.h5", ".keras", ".safetensors"))):
+        raise ValueError("[load_weights] `by_name` only supports loading legacy '.h5' or '.hdf5' files. "
                          f"Received: filepath={filepath!r}")
     if path.endswith(".safetensors"):
         from .weights import load_weights as load_safetensors
 
         return load_safetensors(model, path, skip_mismatch)
     if not model.built:
-        raise ValueError(f"[load_weights] the model must be built: call it on data first. Received: {model.name!r}")
+        raise ValueError("[load_weights] You are loading weights into a model that has not yet been built. It must be built: call "
+                         f"it on data first. Received: {model.name!r}")
+    if path.endswith(".weights.json"):
+        with open_shards(path) as root:
+            return load_state(model, root, path, skip_mismatch, skip=objects_to_skip)
     with open_regular(path) as (file, size):
         if file.read(2) == _ZIP:
             archive = Archive(file, size, path)
@@ -244,4 +309,4 @@ def load_weights(model, filepath, skip_mismatch=False, **kwargs):
                 return load_legacy(model, root, path, skip_mismatch, by_name)
             if by_name:
                 raise ValueError(f"[load_weights] by_name is for .h5 files of Keras 2. Received: filepath={filepath!r}")
-            return load_state(model, root, path, skip_mismatch)
+            return load_state(model, root, path, skip_mismatch, skip=objects_to_skip)

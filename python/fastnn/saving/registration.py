@@ -46,7 +46,7 @@ def register_keras_serializable(package="Custom", name=None):
     def register(obj):
         if inspect.isclass(obj) and not hasattr(obj, "get_config"):
             raise ValueError(
-                "[register_keras_serializable] a registered class must have a get_config() method. "
+                "[register_keras_serializable] Cannot register a class that does not have a get_config() method. "
                 f"Received: {obj}"
             )
         registered_name = f"{package}>{name or obj.__name__}"

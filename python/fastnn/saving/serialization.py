@@ -8,11 +8,12 @@ import difflib
 import importlib
 import inspect
 import types
+from contextvars import ContextVar
 
 import numpy as np
 
 from ..memory_limit import reading_config
-from .registration import CustomObjectScope, get_registered_name, get_registered_object
+from .registration import CustomObjectScope, get_custom_objects, get_registered_name, get_registered_object
 
 # What "keras.<key>" of a config may refer to: the submodule of fastnn that holds it.
 _MODULES = {
@@ -31,6 +32,41 @@ _MODULES = {
     "quantizers": "quantizers",
 }
 _FUNCTION_MODULES = ("losses", "metrics", "activations")
+_safe_mode = ContextVar("safe_mode", default=None)
+
+
+class SafeModeScope:
+    """Context of a loading: with safe_mode=False a `Lambda` may find its function in this process. No code of a file is
+    run in either."""
+
+    def __init__(self, safe_mode=True):
+        self.safe_mode = safe_mode
+
+    def __enter__(self):
+        self._token = _safe_mode.set(self.safe_mode)
+        return self
+
+    def __exit__(self, *error):
+        _safe_mode.reset(self._token)
+
+
+_shared = ContextVar("shared_objects", default=None)
+
+
+class ObjectSharingScope:
+    """Context in which objects that a config holds several times get a number, and are one object again when read."""
+
+    def __enter__(self):
+        self._token = _shared.set({"configs": {}, "objects": {}})
+        return self
+
+    def __exit__(self, *error):
+        _shared.reset(self._token)
+
+
+def in_safe_mode():
+    """The safe_mode of the innermost SafeModeScope; None outside of one."""
+    return _safe_mode.get()
 _PACKAGE = __name__.split(".")[0]
 
 
@@ -58,12 +94,13 @@ def serialize_keras_object(obj):
         return tuple(items) if isinstance(obj, tuple) else items
     if isinstance(obj, dict):
         return {key: serialize_keras_object(value) for key, value in obj.items()}
-    if isinstance(obj, np.ndarray) and obj.ndim:
+    if isinstance(obj, np.ndarray):
         return _plain("__numpy__", value=obj.tolist(), dtype=obj.dtype.name)
-    if isinstance(obj, (np.generic, np.ndarray)):
+    if isinstance(obj, np.generic):
         return obj.item()
     if isinstance(obj, slice):
-        return _plain("__slice__", start=obj.start, stop=obj.stop, step=obj.step)
+        return _plain("__slice__", start=serialize_keras_object(obj.start), stop=serialize_keras_object(obj.stop),
+                      step=serialize_keras_object(obj.step))
     if obj is Ellipsis:
         return _plain("__ellipsis__")
     if isinstance(obj, bytes):
@@ -95,7 +132,7 @@ def _serialize_instance(obj):
         raise TypeError(f"[{type(obj).__name__}] get_config() must return a dict. Received: {config!r}")
     cls = type(obj)
     module = public_module(cls)
-    own = module.startswith("keras")
+    own = cls.__module__.split(".")[0] == _PACKAGE
     serialized = {
         "module": None if module == "__main__" else module,
         "class_name": cls.__name__,
@@ -106,6 +143,11 @@ def _serialize_instance(obj):
         extra = getattr(obj, f"get_{key}", lambda: None)()
         if extra is not None:
             serialized[key] = serialize_keras_object(extra)
+    scope = _shared.get()
+    if scope is not None:
+        _, first = scope["configs"].setdefault(id(obj), (obj, serialized))
+        if first is not serialized:
+            first["shared_object_id"] = serialized["shared_object_id"] = id(obj)
     return serialized
 
 
@@ -115,7 +157,8 @@ def deserialize_keras_object(config, custom_objects=None, safe_mode=True, module
     Args:
         config: what `serialize_keras_object` returned, or the same from Keras.
         custom_objects: {name: class or function} that the config may name.
-        safe_mode: accepted for Keras's sake. Loading never runs code from a config, whatever it says.
+        safe_mode: bool; loading never runs code from a config, whatever it says. False lets a `Lambda` that this process
+            made find its function; a `SafeModeScope` around it decides instead.
         module_objects: {name: class or function}, searched before this library's modules.
 
     Raises:
@@ -137,7 +180,9 @@ def deserialize_keras_object(config, custom_objects=None, safe_mode=True, module
         return _deserialize_plain(name, inner)
     if name == "function":
         return _find_function(inner, config, custom_objects, module_objects)
-    return _deserialize_instance(config, custom_objects, module_objects)
+    outer = in_safe_mode()
+    with SafeModeScope(safe_mode if outer is None else outer):
+        return _deserialize_instance(config, custom_objects, module_objects)
 
 
 def _deserialize_plain(name, config):
@@ -150,9 +195,11 @@ def _deserialize_plain(name, config):
 
         return convert_to_tensor(config["value"], dtype=config["dtype"])
     if name == "__slice__":
-        return slice(config["start"], config["stop"], config["step"])
+        return slice(*(deserialize_keras_object(config[key]) for key in ("start", "stop", "step")))
     if name == "__ellipsis__":
         return Ellipsis
+    if name == "__typespec__" and not isinstance(config, (list, tuple)):
+        raise TypeError(f"[deserialize_keras_object] Expected 'config' to be a list or a tuple. Received: config={config!r}")
     if name == "__bytes__":
         return config["value"].encode("utf-8")
     raise ValueError(
@@ -162,6 +209,11 @@ def _deserialize_plain(name, config):
 
 
 def _deserialize_instance(config, custom_objects, module_objects):
+    scope, number = _shared.get(), config.get("shared_object_id")
+    if scope is not None and isinstance(number, int) and number in scope["objects"]:
+        return scope["objects"][number]
+    if not isinstance(config["config"], (dict, type(None))):
+        raise TypeError(f"[deserialize_keras_object] Expected 'config' to be a dict. Received: config={config!r}")
     cls = _find_class(config, custom_objects, module_objects)
     if inspect.isfunction(cls):
         return cls
@@ -172,7 +224,17 @@ def _deserialize_instance(config, custom_objects, module_objects):
             obj.build_from_config(config["build_config"])
         if config.get("compile_config") and hasattr(obj, "compile_from_config"):
             obj.compile_from_config(config["compile_config"])
+    if scope is not None and isinstance(number, int):
+        scope["objects"][number] = obj
     return obj
+
+
+def _check_registered_name(config, *names):
+    """ValueError where a config gives an object of this library a name as if it had been registered."""
+    registered_name = config.get("registered_name")
+    if registered_name and registered_name not in names:
+        raise ValueError(f"[deserialize_keras_object] registered_name={registered_name!r} must not be given: {names[0]!r} resolved "
+                         "to a Keras built-in, and the name is not registered")
 
 
 def _find_class(config, custom_objects, module_objects):
@@ -192,6 +254,7 @@ def _find_class(config, custom_objects, module_objects):
     for submodule in candidates:
         obj = _public_objects(submodule).get(name)
         if obj is not None:
+            _check_registered_name(config, name)
             return _checked_class(obj, name)
     raise ValueError(
         f"[deserialize_keras_object] class {name!r} must be known: register it with "
@@ -208,11 +271,16 @@ def _checked_class(obj, name):
 
 def _find_function(name, config, custom_objects, module_objects):
     if not isinstance(name, str):
-        raise TypeError(f"[deserialize_keras_object] a function is given by name. Received: config={config!r}")
+        raise TypeError("[deserialize_keras_object] Expected 'config' to be a non-null str, the name of the function. "
+                        f"Received: config={config!r}")
     obj = get_registered_object(name, custom_objects, module_objects)
     for submodule in _FUNCTION_MODULES:
         if obj is None:
             obj = _public_objects(submodule).get(name)
+            if obj is not None:
+                _check_registered_name(config, name, "function")
+    if obj is None and ">" not in name:  # Keras 3.6 and before wrote the name without its package
+        obj = next((value for key, value in get_custom_objects().items() if key.endswith(f">{name}")), None)
     if not callable(obj):
         raise ValueError(
             f"[deserialize_keras_object] function {name!r} must be known: register it with "

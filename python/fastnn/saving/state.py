@@ -37,12 +37,18 @@ class WeightsReport(NamedTuple):
 # ---- the walk ------------------------------------------------------------------------------------------
 
 
-def walk(model):
-    """Yields (path, object) of the model and everything in it that has variables, each object once, in Keras's order."""
+def walk(model, aliases=None):
+    """Yields (path, object) of the model and everything in it that has variables, each object once, in Keras's order.
+
+    Args:
+        aliases: dict that gets the further paths of objects, a list by their id.
+    """
     seen = set()
 
     def visit(obj, path):
         if id(obj) in seen:
+            if aliases is not None:
+                aliases.setdefault(id(obj), []).append(path)
             return
         seen.add(id(obj))
         yield path, obj
@@ -136,13 +142,17 @@ def _array(value):
     return value.numpy() if isinstance(value, Variable) else np.asarray(value) if hasattr(value, "__array__") else to_numpy(value)
 
 
-def groups_of(model, extra=None):
+def groups_of(model, extra=None, skip=None):
     """The groups of a weights file, for `write_h5`.
 
     Args:
         extra: attributes to store with what is only ours.
+        skip: objects that are left out.
     """
+    skipped = {id(obj) for obj in skip or ()}
     for path, obj in walk(model):
+        if id(obj) in skipped:
+            continue
         name = getattr(obj, "name", None)
         attributes = {"name": name} if isinstance(name, str) else {}
         values = {key: _array(value) for key, value in own_variables(obj).items()}
@@ -154,13 +164,14 @@ def groups_of(model, extra=None):
 # ---- loading -------------------------------------------------------------------------------------------
 
 
-def load_state(model, root, path, skip_mismatch=False, op="load_weights"):
+def load_state(model, root, path, skip_mismatch=False, op="load_weights", skip=None):
     """Sets the variables of `model` from a file.
 
     Args:
         root: Group of `open_h5`.
         path: of the file, for messages.
         skip_mismatch: leave alone what is missing or does not fit, with a warning.
+        skip: objects that are left alone.
 
     Returns:
         WeightsReport.
@@ -171,8 +182,14 @@ def load_state(model, root, path, skip_mismatch=False, op="load_weights"):
     from ..optimizers import Optimizer
 
     report, plan, used = WeightsReport([], [], [], []), [], set()
-    for place, obj in walk(model):
+    skipped, aliases = {id(obj) for obj in skip or ()}, {}
+    for place, obj in list(walk(model, aliases)):
+        if id(obj) in skipped:
+            continue
         group = _vars_group(root, place)
+        if group is None:  # saved by a model that calls it otherwise
+            place, group = next(((p, g) for p in aliases.get(id(obj), ()) if (g := _vars_group(root, p)) is not None),
+                                (place, None))
         entries = dict(group.members) if group is not None else {}
         optional = isinstance(obj, Optimizer)
         if optional and entries and not obj.built:
@@ -199,7 +216,8 @@ def load_state(model, root, path, skip_mismatch=False, op="load_weights"):
     if missing or mismatched:
         text = _problems(missing, mismatched, report.unexpected)
         if not skip_mismatch:
-            raise ModelFormatError(f"[{op}] the file must hold the variables of the model. Received: {path!r}: {text}")
+            raise ModelFormatError(f"[{op}] the file must hold the variables of the model, and shapes must match. "
+                                   f"Received: {path!r}: {text}")
         warnings.warn(f"[{op}] left alone, as skip_mismatch is set: {text}", stacklevel=3)
     # Everything is read before anything is set.
     ready = [(obj, expected, {key: dataset.read() for key, dataset in found.items()}) for obj, expected, found, _ in plan]
@@ -249,8 +267,10 @@ def _name(place, key, value):
 
 
 def _fits(dtype, other, shape):
-    # Counters are int32 or int64, depending on the backend that wrote the file.
-    return dtype == other or (shape == () and dtype in ("int32", "int64") and other in ("int32", "int64"))
+    # Counters are int32 or int64, depending on the backend that wrote the file. Floats are rounded, as Keras does it:
+    # a model of another precision loads the same file.
+    return dtype == other or (shape == () and dtype in ("int32", "int64") and other in ("int32", "int64")) or (
+        dtype in dtypes.FLOAT_DTYPES and other in dtypes.FLOAT_DTYPES)
 
 
 def _check_values(expected, value, path):
@@ -285,7 +305,8 @@ def _loads_itself(obj):
 
 
 def _problems(missing, mismatched, unexpected):
-    parts = [f"{name} is not in the file" for name in missing]
+    lacking = f" (a layer received 0 variables: {missing[0].rpartition('/')[0]})" if missing else ""
+    parts = [f"{name} is not in the file{lacking if name == missing[0] else ''}" for name in missing]
     parts += [f"{name} is {model} in the model, {file} in the file" for name, model, file in mismatched]
     parts += [f"{name} is not in the model" for name in unexpected]
     return "; ".join(parts[:6]) + (f"; and {len(parts) - 6} more" if len(parts) > 6 else "")

@@ -2,6 +2,7 @@
 
 import difflib
 import inspect
+import warnings
 
 from .. import _core, labels, ops
 from ..layers.calling import signature_of
@@ -196,6 +197,16 @@ class Compiling:
         """Call ``compile`` with what ``get_compile_config`` gave."""
         from ..saving import deserialize_keras_object
 
+        if _is_custom(type(self).compile) and not _is_custom(type(self).compile_from_config):
+            warnings.warn("`compile()` was not called as part of model loading because the model's `compile()` method is custom. "
+                          "Override `get_compile_config()` and `compile_from_config(config)`, too, or call `compile()` after "
+                          "loading.", stacklevel=2)
+            return
         self.compile(**{k: deserialize_keras_object(v) for k, v in config.items()})
         if self.built and self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
+
+
+def _is_custom(method):
+    """Whether a method is not this library's."""
+    return method.__module__.split(".")[0] != __name__.split(".")[0]
