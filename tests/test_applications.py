@@ -114,6 +114,16 @@ def test_weights_from_a_file(tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("name, side, last", [("ConvNeXtTiny", 32, 40), ("InceptionResNetV2", 75, 50)])
+def test_their_own_layers_have_configs(name, side, last):
+    model = getattr(applications, name)(weights=None, include_top=False, input_shape=(side, side, 3))
+    part = keras.Model(model.inputs, model.layers[last].output)
+    again = keras.Model.from_config(part.get_config())
+    again.set_weights(part.get_weights())
+    x = picture(side)
+    np.testing.assert_array_equal(again(x), part(x))
+
+
 @pytest.mark.parametrize("mode, expected", [
     ("tf", lambda x: x / 127.5 - 1),
     ("torch", lambda x: (x / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]),

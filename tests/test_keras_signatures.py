@@ -31,7 +31,6 @@ MISSING = {
     "ops": dict.fromkeys(("polar", "view_as_complex", "view_as_real"), _COMPLEX),
     "ops.nn": {"polar": _COMPLEX},
     "utils": {
-        "FeatureSpace": "a saved pipeline of preprocessing layers, which can be called one by one",
     },
 }
 

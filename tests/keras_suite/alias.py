@@ -66,7 +66,8 @@ WHERE = {
     "dtype_policies.dtype_policy": ["dtype_policies", "mixed_precision", "config"],
     "testing": [], "distribution.distribution_lib": ["distribution"],
     "layers": ["layers", ""], "ops": ["ops"], "utils": ["utils", ""], "ops.image": ["ops.image", "ops"],
-    "utils.summary_utils": ["utils.summary"], "ops.operation": [""], "backend.common.remat": [""], "ops.function": [""],
+    "utils.summary_utils": ["utils.summary"], "layers.preprocessing.feature_space": ["utils"],
+    "ops.operation": [""], "backend.common.remat": [""], "ops.function": [""],
 }
 BACKEND_SUBS = {"backend." + x for x in ("random", "numpy", "nn", "math", "linalg", "core", "image")} | {"ops.random"}
 WHERE.update({k: ["random" if k.endswith("random") else "ops", "ops"] for k in BACKEND_SUBS})

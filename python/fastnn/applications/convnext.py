@@ -5,7 +5,6 @@ import numpy as np
 
 from .. import config, initializers, layers
 from ..models import Sequential
-from ..saving import register_keras_serializable
 from ..utils.naming import auto_name
 from .common import SHARED, finish, standard_image, variant
 from .imagenet_utils import decode_predictions, identity
@@ -21,7 +20,6 @@ _VARIANTS = {
 _EPSILON = 1e-6
 
 
-@register_keras_serializable("fastnn.applications")
 class StochasticDepth(layers.Dropout):
     """While training, zeroes whole samples with probability `drop_path_rate` and scales the others up.
 
@@ -38,7 +36,6 @@ class StochasticDepth(layers.Dropout):
         return {**kept, "drop_path_rate": self.drop_path_rate}
 
 
-@register_keras_serializable("fastnn.applications")
 class LayerScale(layers.Layer):
     """x * gamma, with a weight for each channel.
 

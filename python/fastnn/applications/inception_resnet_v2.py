@@ -1,6 +1,5 @@
 """Inception-ResNet v2: Inception's parallel convolutions, added to what they started from."""
 from .. import layers
-from ..saving import register_keras_serializable
 from .common import channel_axis, documented, finish, pooled, standard_image
 from .imagenet_utils import for_mode
 
@@ -15,7 +14,6 @@ _BRANCHES = {
 }
 
 
-@register_keras_serializable("fastnn.applications")
 class CustomScaleLayer(layers.Layer):
     """x + scale * y of a pair [x, y].
 

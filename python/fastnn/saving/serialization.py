@@ -30,6 +30,8 @@ _MODULES = {
     "models": "models",
     "dtype_policies": "dtype_policies",
     "quantizers": "quantizers",
+    "convnext": "applications.convnext",
+    "inception_resnet_v2": "applications.inception_resnet_v2",
 }
 _FUNCTION_MODULES = ("losses", "metrics", "activations")
 _safe_mode = ContextVar("safe_mode", default=None)
@@ -77,6 +79,8 @@ def public_module(obj):
         return obj.__module__
     if parts[1] == "models":
         return "keras.src.models.functional" if obj.__name__ == "Functional" else "keras"
+    if parts[1] == "applications":
+        return ".".join(["keras.src", *parts[1:]])
     name = ".".join(parts[1:3])
     return "keras." + (name if name in _MODULES else parts[1])
 

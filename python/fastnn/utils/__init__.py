@@ -15,7 +15,7 @@ _LAZY = {
     "audio_dataset_from_directory": "directories", "image_dataset_from_directory": "directories",
     "text_dataset_from_directory": "directories", "model_to_dot": "plotting", "model_to_svg": "plotting",
     "plot_model": "plotting", "Config": "settings", "get_source_inputs": "sources",
-    "get_file": "file_utils", "AdversarialTraining": "adversarial", "adversarial_examples": "adversarial",
+    "FeatureSpace": "..layers.feature_space", "get_file": "file_utils", "AdversarialTraining": "adversarial", "adversarial_examples": "adversarial",
 }
 
 __all__ = [*_LAZY, "bounding_boxes", "CustomObjectScope", "Progbar", "PyDataset", "Sequence", "clear_session", "custom_object_scope",
@@ -39,7 +39,8 @@ def __getattr__(name):
     if name in _LAZY:
         import importlib
 
-        return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+        home = _LAZY[name]
+        return getattr(importlib.import_module(home if home.startswith(".") else f".{home}", __name__), name)
     if name in ("disable_interactive_logging", "enable_interactive_logging", "is_interactive_logging_enabled"):
         from .. import config
 
