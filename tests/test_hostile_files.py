@@ -253,11 +253,10 @@ def linked(link):
     return change
 
 
-def external(file):
-    secret = np.arange(12, dtype="float32")
-    with open("/tmp/fastnn-hostile-secret", "wb") as f:
-        f.write(secret.tobytes())
-    replaced("layers/dense/vars/0", shape=(3, 4), dtype="f4", external=[("/tmp/fastnn-hostile-secret", 0, 48)])(file)
+def external(folder):
+    secret = folder / "secret"
+    secret.write_bytes(np.arange(12, dtype="float32").tobytes())
+    return replaced("layers/dense/vars/0", shape=(3, 4), dtype="f4", external=[(str(secret), 0, 48)])
 
 
 def virtual(file):
@@ -300,7 +299,8 @@ WEIGHTS = {
 
 @pytest.mark.parametrize("attack", WEIGHTS)
 def test_weights(attack, good, tmp_path):
-    data = h5_bytes(good, WEIGHTS[attack])
+    change = WEIGHTS[attack]
+    data = h5_bytes(good, external(tmp_path) if change is external else change)
     refused(write(tmp_path / "m.keras", {**good, "model.weights.h5": data}))
     path = tmp_path / "m.weights.h5"
     path.write_bytes(data)

@@ -7,6 +7,8 @@ from . import (  # noqa: F401
     cifar100,
     digits,
     fashion_mnist,
+    imdb,
     japanese_vowels,
     mnist,
+    reuters,
 )
