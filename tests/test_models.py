@@ -4,6 +4,8 @@ import json
 import numpy as np
 import pytest
 
+import fastnn as keras
+
 import fastnn
 from fastnn import Input, Model, ops
 from fastnn.layers import Layer
@@ -168,3 +170,33 @@ def test_state_tree():
         model.set_state_tree({"weights": {}})
     with pytest.raises(ValueError, match="value_format must be"):
         model.get_state_tree("list")
+
+
+@pytest.mark.parametrize("kind", [list, tuple, dict])
+def test_losses_of_structures(kind):
+    """A list of another type than the outputs holds losses of all of them: one that gets them whole, and one for each."""
+    x = keras.Input((3,))
+    first, second = keras.layers.Dense(1, name="y1")(x), keras.layers.Dense(1, name="y2")(x)
+    model = keras.Model(x, {"y1": first, "y2": second} if kind is dict else kind([first, second]))
+    rng = np.random.default_rng(0)
+    data, targets = rng.random((8, 3)), [rng.random((8, 1)), rng.random((8, 1))]
+    y = dict(zip(("y1", "y2"), targets)) if kind is dict else kind(targets)
+
+    def together(y_true, y_pred):
+        assert type(y_true) is type(y_pred) and len(y_true) == 2
+        a, b = (tuple(v.values()) if isinstance(v, dict) else v for v in (y_true, y_pred))
+        return sum(keras.ops.mean(keras.ops.abs(p - q), axis=-1) for p, q in zip(a, b))
+
+    each = {"y1": "mse", "y2": "mae"} if kind is dict else kind(["mse", "mae"])
+    outer = tuple if kind is list else list
+    weights = outer([2.0, {"y1": 1.0, "y2": 0.5} if kind is dict else kind([1.0, 0.5])])
+    model.compile("sgd", outer([together, each]), loss_weights=weights)
+    p = [np.asarray(v) for v in keras.tree.flatten(model.predict(data, verbose=0))]
+    mae = [np.abs(a - b).mean() for a, b in zip(targets, p)]
+    expected = 2 * sum(mae) + ((targets[0] - p[0]) ** 2).mean() + 0.5 * mae[1]
+    logs = model.evaluate(data, y, verbose=0, return_dict=True)
+    assert set(logs) == {"loss", "y1_loss", "y2_loss", "y1_y2_loss"}
+    np.testing.assert_allclose(logs["loss"], expected, rtol=1e-5)
+    np.testing.assert_allclose(logs["y1_y2_loss"], sum(mae), rtol=1e-5)
+    history = model.fit(data, y, epochs=5, verbose=0).history["loss"]
+    assert history[-1] < history[0]

@@ -152,8 +152,12 @@ def _check_level(a, b):
     else:
         same = not is_nested(b)
     if not same:
-        raise ValueError(
-            f"[tree] two structures must have the same nesting. Received: {_brief(a)} and {_brief(b)}")
+        raise ValueError(f"[tree] two structures must have the same nesting: expected {_kind(a)}. "
+                         f"Received: {_brief(a)} and {_brief(b)}")
+
+
+def _kind(x):
+    return f"a {type(x).__name__} of {len(x)}" if is_nested(x) else "no list, tuple or dict"
 
 
 def _brief(x):

@@ -63,6 +63,8 @@ def _at_path(nest, path):
     for key in path:
         if isinstance(nest, dict):
             nest = nest.get(key)
+        elif isinstance(key, str) and isinstance(nest, tuple):  # a named one
+            nest = getattr(nest, key, None)
         elif isinstance(nest, (list, tuple)):
             nest = nest[key] if key < len(nest) else None
     return nest
@@ -90,7 +92,12 @@ def _per_output(value, names, what, outputs):
     if isinstance(value, dict):
         unknown = [k for k in value if k not in names]
         if unknown and not (n == 1 and len(value) == 1):
-            raise ValueError(f"[compile] the keys of {what} must be names of outputs {names}. Received: {sorted(map(str, value))}")
+            if what == "loss" and isinstance(outputs, dict):
+                raise KeyError(f"[compile] the path {(unknown[0],)} in the `loss` argument, can't be found in either the model's "
+                               f"output or y: the keys of loss must be names of outputs {names}. Received: {sorted(map(str, value))}")
+            start = "Expected keys of outputs" if what == "loss" else f"Invalid `{what}`"
+            raise ValueError(f"[compile] {start}: the keys of {what} must be names of outputs {names}. "
+                             f"Received: {sorted(map(str, value))}")
         return list(value.values()) if unknown else [value.get(k) for k in names]
     if isinstance(value, (list, tuple)):
         if len(value) != n:
@@ -98,6 +105,42 @@ def _per_output(value, names, what, outputs):
             raise ValueError(f"[compile] {what} {must} one entry for each output ({n}: {names}). Received: {len(value)}")
         return list(value)
     return [value] * n
+
+
+def _several_of_one(loss, y_pred):
+    """Whether a list holds losses that all belong to the same output, or structure of outputs: its type is another."""
+    return isinstance(loss, (list, tuple)) and not isinstance(y_pred, type(loss))
+
+
+def _of_structures(loss, y_pred):
+    """Whether a loss in a nest is to get several outputs at once, in their structure."""
+    if not is_nested(loss):
+        return loss is not None and is_nested(y_pred)
+    if not is_nested(y_pred):
+        return False
+    if _several_of_one(loss, y_pred):
+        return _is_deep(loss) and any(_of_structures(one, y_pred) for one in loss)
+    if isinstance(loss, dict) != isinstance(y_pred, dict):
+        return False
+    pairs = loss.items() if isinstance(loss, dict) else enumerate(loss)
+    return any(_of_structures(one, y_pred[key]) for key, one in pairs
+               if (key in y_pred if isinstance(y_pred, dict) else key < len(y_pred)))
+
+
+def _structured(loss, weight, y_pred, path=()):
+    """Yields (path of an output or structure of outputs, loss, weight)."""
+    if loss is None:
+        return
+    if not is_nested(loss):
+        yield path, loss, weight
+        return
+    same = _several_of_one(loss, y_pred)
+    pairs = list(loss.items() if isinstance(loss, dict) else enumerate(loss))
+    for key, one in pairs:
+        if not same and (key not in y_pred if isinstance(y_pred, dict) else not is_nested(y_pred) or key >= len(y_pred)):
+            raise KeyError(f"[compile] the path {(*path, key)} of `loss` can't be found in the model's output")
+        own = weight[key] if is_nested(weight) else weight
+        yield from _structured(one, own, y_pred if same else y_pred[key], path if same else (*path, key))
 
 
 def _is_binary_or_sparse(y_true, y_pred):
@@ -138,6 +181,7 @@ class CompiledLoss:
                 losses_module.get(identifier)  # a wrong name is told here, not at the first batch
         self._user_loss, self._user_weights, self._names = loss, loss_weights, output_names
         self.built = False
+        self._paths = None  # of structures of outputs, where losses get them whole
         self.metrics = []
 
     @property
@@ -148,6 +192,9 @@ class CompiledLoss:
         """Match losses with outputs, once the structure of the outputs is known."""
         names = self._output_names = output_names_of(y_pred, self._names)
         loss = self._user_loss
+        if _is_deep(loss) and _of_structures(loss, y_pred):
+            self._build_structured(y_true, y_pred, names)
+            return
         several = isinstance(loss, (list, tuple)) and len(names) == 1 and len(loss) != 1
         losses = [list(loss)] if several else _per_output(loss, names, "loss", y_pred)
         weights = [self._user_weights] if several else _per_output(self._user_weights, names, "loss_weights", y_pred)
@@ -166,6 +213,22 @@ class CompiledLoss:
                 self.metrics.append(metrics_module.Mean(name=f"{names[i] or fn.name}_loss"))
         self.built = True
 
+    def _build_structured(self, y_true, y_pred, names):
+        """`build` where a loss gets several outputs at once."""
+        leaves = flatten_with_path(y_pred)
+        given = self._names if self._names and len(self._names) == len(leaves) else [None] * len(leaves)
+        shown = {path: str(path[-1]) if isinstance(path[-1], str) else name or str(path[-1])
+                 for (path, _), name in zip(leaves, given)}
+        self._entries, self._paths = [], []
+        for i, (path, fn, weight) in enumerate(_structured(self._user_loss, self._user_weights, y_pred)):
+            fn = _resolve_loss(fn, *(_at_path(y, path) for y in (y_true, y_pred)))
+            self._paths.append(path)
+            self._entries.append((i, fn, weight))
+            # A structure is named by its path; all outputs together by their names.
+            parts = [key if isinstance(key, str) else shown.get(path, str(key)) for key in path]
+            self.metrics.append(metrics_module.Mean(name=("/".join(parts) or "_".join(shown.values())) + "_loss"))
+        self.built = True
+
     def __call__(self, y_true, y_pred, sample_weight=None):
         """The weighted sum of all losses, a scalar Tensor, or None if there are none."""
         if y_true is None:
@@ -173,13 +236,17 @@ class CompiledLoss:
                              "(validation_data is a tuple (x, y))")
         if not self.built:
             self.build(y_true, y_pred)
-        if len(self._entries) == 1 and not is_nested(y_true) and not is_nested(y_pred):
+        if self._paths is not None:
+            y_trues, y_preds = [_at_path(y_true, p) for p in self._paths], [_at_path(y_pred, p) for p in self._paths]
+        elif len(self._entries) == 1 and not is_nested(y_true) and not is_nested(y_pred):
             y_trues, y_preds = [y_true], [y_pred]
         else:
             y_preds = flatten_outputs(y_pred, self._output_names, "y_pred")
             y_trues = flatten_outputs(y_true, self._output_names, "y", self._required)
         weights = [None] * len(y_preds)
-        if sample_weight is not None:
+        if sample_weight is not None and self._paths is not None and is_nested(sample_weight):
+            weights = [_at_path(sample_weight, p) for p in self._paths]
+        elif sample_weight is not None:
             weights = flatten_outputs(sample_weight, self._output_names, "sample_weight", self._required) \
                 if is_nested(sample_weight) else [sample_weight] * len(y_preds)
         total = None
@@ -187,7 +254,8 @@ class CompiledLoss:
             value = fn(y_trues[i], y_preds[i], weights[i])
             if self.metrics:
                 # Each output's own loss is reported before its weight.
-                self.metrics[k].update_state(value, sample_weight=y_preds[i].shape[0])
+                rows = y_preds[i] if self._paths is None else flatten(y_preds[i])[0]
+                self.metrics[k].update_state(value, sample_weight=rows.shape[0])
             if weight is not None:
                 value = ops.multiply(value, weight)
             total = value if total is None else ops.add(total, value)
