@@ -208,14 +208,13 @@ void compute_in_place(const Product& q, int64_t j0, int64_t n, int64_t p0, int64
   }
 }
 
-// Copying pays where each copied value meets some 64 others, and always saves transposing all of b.
-// With few rows it pays when b exceeds the second-level cache, or one tile holds all rows of long
-// sums. Deep products of few tiles are cut along k instead, by gemm_tiles.
-bool pays_to_copy(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k) {
+// Copying always saves transposing all of b. Otherwise it pays when b exceeds half of the second-level
+// cache and meets enough rows, or so few that it is only read. Deep products of few tiles are cut
+// along k instead, by gemm_tiles.
+bool pays_to_copy(bool trans_b, int64_t m, int64_t n, int64_t k) {
   if (n < Vec::width || k > 16 * max(m, n)) return false;
   if (trans_b) return m >= 8;
-  if (m >= 64) return trans_a || m * n * k >= 1000000;
-  return m > 4 && n >= 64 && (n * k >= 700000 || (m <= kRows && k >= 256));
+  return m >= 128 ? n * k >= 250000 : m > 4 && m <= 4 * kRows && n >= 64 && n * k >= 1500000;
 }
 
 // y (n) = activation(alpha * x (k) @ b (k, n) + bias), 8 whole rows of b at a time: memory is read in
@@ -294,19 +293,18 @@ void compute_blocked(const Product& q) {
 }  // namespace
 
 bool gemm_blocked(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const float* a, int64_t lda,
-                  const float* b, int64_t ldb, float* c, int64_t ldc, bool accumulate, float alpha, const float* bias,
-                  int64_t activation) {
-  const Product q{trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate, {alpha, bias, activation}};
+                  const float* b, int64_t ldb, float* c, int64_t ldc, bool accumulate, const Epilogue& e) {
+  const Product q{trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate, e};
   if (m == 1 && !trans_b && is_long_row(n, k)) {
     multiply_row(n, k, a, trans_a ? lda : 1, b, ldb, c, accumulate, q.e);
     return true;
   }
   // One column of sums over the stored rows of a^T: its transpose is such a row.
-  if (n == 1 && trans_a && ldc == 1 && !bias && is_long_row(m, k)) {
+  if (n == 1 && trans_a && ldc == 1 && !e.bias && is_long_row(m, k)) {
     multiply_row(m, k, b, trans_b ? 1 : ldb, a, lda, c, accumulate, q.e);
     return true;
   }
-  if (!pays_to_copy(trans_a, trans_b, m, n, k)) return false;
+  if (!pays_to_copy(trans_b, m, n, k)) return false;
   compute_blocked(q);
   return true;
 }

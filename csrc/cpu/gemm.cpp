@@ -1,0 +1,411 @@
+// Products whose operands are read where they lie, or b packed beforehand. A tile of c lives in
+// registers; it multiplies rows of a, by broadcasts, with a panel of NR columns of b.
+#include "cpu/gemm.h"
+
+namespace fastnn::FASTNN_TARGET {
+namespace {
+
+// A tile is rows x NV vectors: accumulators, NV vectors of b and one of a fill the registers.
+// Fewer loads than multiply-adds per step keep both FMA ports busy: 6 x 4 or 8 x 3, else 6 x 2.
+constexpr int kMaxNV = Vec::width == 16 ? 4 : 2;
+constexpr int kMaxRows = 8;
+constexpr int tile_rows(int nv) { return nv == kMaxNV ? 6 : kMaxRows; }
+constexpr int64_t NR = kMaxNV * Vec::width;
+// A panel of b (KC, NR) and a block of a (MC, KC) stay in the second-level cache, which feeds 256
+// bytes of b in the 12 cycles of a step; shorter slices would load and store c more often.
+constexpr int64_t KC = 256, MC = Vec::width == 16 ? 480 : 120;
+
+// Fetched while a tile is computed: `rows` times NR floats, `ld` apart.
+struct Ahead {
+  const float* at;
+  int64_t rows, ld;
+};
+
+// Floats of an operand that does not stay in the second-level cache beside the others.
+constexpr int64_t kFar = 100000;
+
+// Where a tile goes: c (rows, cols) with rows of length ldc. The last vector of b and of the tile
+// starts at column `last`; it may overlap the one before, whose lanes then have the same values.
+struct Tile {
+  float* c;
+  int64_t ldc, cols, last;
+  bool add;
+  float alpha;
+  Ahead ahead[2];
+};
+
+// A pointer for three rows of a: the others are an index away.
+constexpr int bases(int rows, bool trans) { return trans ? 1 : (rows + 2) / 3; }
+
+// acc += a[i, p] * b[p, j] for UNROLL values of p, past which b and the bases are moved.
+template <int UNROLL, int ROWS, int NV, bool TRANS, int BASES = bases(ROWS, TRANS)>
+[[gnu::always_inline]] inline void multiply(Vec (&acc)[ROWS][NV], const float* (&base)[BASES], int64_t lda, const float*& b,
+                                            int64_t ldb, int64_t last) {
+  FASTNN_UNROLL for (int u = 0; u < UNROLL; ++u, b += ldb) {
+    Vec bp[NV];
+    FASTNN_UNROLL for (int j = 0; j < NV - 1; ++j) bp[j] = Vec::load(b + j * Vec::width);
+    bp[NV - 1] = Vec::load(b + last);
+    FASTNN_UNROLL for (int i = 0; i < ROWS; ++i) {
+      const Vec ai = Vec::set(TRANS ? base[0][u * lda + i] : base[i / 3][i % 3 * lda + u]);
+      FASTNN_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] = fma(ai, bp[j], acc[i][j]);
+    }
+  }
+  for (int g = 0; g < BASES; ++g) {
+    base[g] += TRANS ? UNROLL * lda : UNROLL;
+    asm("" : "+r"(base[g]));  // or the compiler keeps a pointer for every row, and spills them
+  }
+}
+
+// c (ROWS, cols) (+)= alpha * sum over p < k of a[i, p] * b[p * ldb + j]. a[i, p] is a[i * lda + p],
+// or a[p * lda + i] when TRANS.
+template <int ROWS, int NV, bool TRANS>
+[[gnu::noinline]] void micro_kernel(int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, const Tile& t) {
+  Vec acc[ROWS][NV];
+  FASTNN_UNROLL for (int i = 0; i < ROWS; ++i)
+    FASTNN_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] = Vec::zero();
+  constexpr int kBases = bases(ROWS, TRANS);
+  const float* base[kBases];
+  for (int g = 0; g < kBases; ++g) base[g] = a + 3 * g * lda;
+  const int64_t last = t.last;
+  int64_t p = 0;
+  for (; p < k % 4; ++p) multiply<1, ROWS, NV, TRANS>(acc, base, lda, b, ldb, last);
+  Ahead ahead = t.ahead[0], then = t.ahead[1];
+  for (; p < k; p += 4) {
+    if (ahead.rows) {
+      FASTNN_UNROLL for (int64_t j = 0; j < NR; j += 16) __builtin_prefetch(ahead.at + j, 0, 2);
+      ahead.at += ahead.ld;
+      if (!--ahead.rows) ahead = then, then.rows = 0;
+    }
+    multiply<4, ROWS, NV, TRANS>(acc, base, lda, b, ldb, last);
+  }
+  if (t.alpha != 1) {
+    const Vec alpha = Vec::set(t.alpha);
+    FASTNN_UNROLL for (int i = 0; i < ROWS; ++i)
+      FASTNN_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] = acc[i][j] * alpha;
+  }
+  const int64_t tail = t.cols - last;
+  if (tail == Vec::width) {
+    FASTNN_UNROLL for (int i = 0; i < ROWS; ++i) {
+      float* to = t.c + i * t.ldc;
+      if (t.add) {  // all loads before the stores: the last two may overlap
+        FASTNN_UNROLL for (int j = 0; j < NV - 1; ++j) acc[i][j] = Vec::load(to + j * Vec::width) + acc[i][j];
+        acc[i][NV - 1] = Vec::load(to + last) + acc[i][NV - 1];
+      }
+      FASTNN_UNROLL for (int j = 0; j < NV - 1; ++j) acc[i][j].store(to + j * Vec::width);
+      acc[i][NV - 1].store(to + last);
+    }
+  } else {
+    FASTNN_UNROLL for (int i = 0; i < ROWS; ++i) {
+      float* to = t.c + i * t.ldc;
+      FASTNN_UNROLL for (int j = 0; j < NV - 1; ++j) {
+        float* at = to + j * Vec::width;
+        (t.add ? Vec::load(at) + acc[i][j] : acc[i][j]).store(at);
+      }
+      (t.add ? Vec::load(to + last, tail) + acc[i][NV - 1] : acc[i][NV - 1]).store(to + last, tail);
+    }
+  }
+}
+
+using MicroKernel = void (*)(int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, const Tile& t);
+template <int NV, bool TRANS, int ROWS = tile_rows(NV)>
+MicroKernel kernel_of_rows(int64_t rows) {
+  if constexpr (ROWS > 1) {
+    if (rows < ROWS) return kernel_of_rows<NV, TRANS, ROWS - 1>(rows);
+  }
+  return micro_kernel<ROWS, NV, TRANS>;
+}
+template <bool TRANS>
+MicroKernel choose_kernel(int64_t rows, int64_t nv) {
+  if constexpr (kMaxNV == 4) {
+    if (nv == 4) return kernel_of_rows<4, TRANS>(rows);
+    if (nv == 3) return kernel_of_rows<3, TRANS>(rows);
+  }
+  return nv == 2 ? kernel_of_rows<2, TRANS>(rows) : kernel_of_rows<1, TRANS>(rows);
+}
+
+// a (m, k): in place, or stored transposed (k, m).
+struct MatrixA {
+  const float* data;
+  int64_t ld;
+  bool transposed;
+};
+
+// b (k, n): packed by pack_b, or in place with rows of length ld; n >= Vec::width when in place.
+struct MatrixB {
+  const float* data;
+  int64_t k, ld;
+  bool packed;
+};
+
+// out (4, 4) with rows of length ld = the transpose of four rows.
+inline void transpose_4x4(const float* r0, const float* r1, const float* r2, const float* r3, float* out, int64_t ld) {
+  typedef float F4 __attribute__((vector_size(16)));
+  F4 a, b, c, d;
+  __builtin_memcpy(&a, r0, 16), __builtin_memcpy(&b, r1, 16), __builtin_memcpy(&c, r2, 16), __builtin_memcpy(&d, r3, 16);
+  const F4 ac_low = {a[0], c[0], a[1], c[1]}, ac_high = {a[2], c[2], a[3], c[3]};
+  const F4 bd_low = {b[0], d[0], b[1], d[1]}, bd_high = {b[2], d[2], b[3], d[3]};
+  a = F4{ac_low[0], bd_low[0], ac_low[1], bd_low[1]}, b = F4{ac_low[2], bd_low[2], ac_low[3], bd_low[3]};
+  c = F4{ac_high[0], bd_high[0], ac_high[1], bd_high[1]}, d = F4{ac_high[2], bd_high[2], ac_high[3], bd_high[3]};
+  __builtin_memcpy(out, &a, 16), __builtin_memcpy(out + ld, &b, 16);
+  __builtin_memcpy(out + 2 * ld, &c, 16), __builtin_memcpy(out + 3 * ld, &d, 16);
+}
+
+// Columns [j0, j0 + NR) of b (k, n), or of b^T stored (n, k) when `transposed`, to out (k, columns
+// padded with zeros to whole vectors). The panel's place in the packed matrix is packed + j0 * k.
+inline void pack_panel(bool transposed, int64_t k, int64_t n, const float* b, int64_t ldb, int64_t j0, float* out) {
+  const int64_t cols = min(NR, n - j0), ld = round_up(cols, Vec::width);
+  if (!transposed) {
+    for (int64_t p = 0; p < k; ++p)
+      for_each_vec(cols, [&](int64_t j, int64_t w) { Vec::load(b + p * ldb + j0 + j, w).store(out + p * ld + j); });
+    return;
+  }
+  for (int64_t j = 0; j < ld; j += 4) {  // ld is a multiple of 4
+    float none[4] = {};
+    for (int64_t p = 0; p + 4 <= k; p += 4) {
+      const float *r0 = j < cols ? b + (j0 + j) * ldb + p : none, *r1 = j + 1 < cols ? b + (j0 + j + 1) * ldb + p : none,
+                  *r2 = j + 2 < cols ? b + (j0 + j + 2) * ldb + p : none,
+                  *r3 = j + 3 < cols ? b + (j0 + j + 3) * ldb + p : none;
+      transpose_4x4(r0, r1, r2, r3, out + p * ld + j, ld);
+    }
+    for (int64_t p = k / 4 * 4; p < k; ++p)
+      for (int64_t i = j; i < j + 4; ++i) out[p * ld + i] = i < cols ? b[(j0 + i) * ldb + p] : 0.0f;
+  }
+}
+
+// Rows [i0, i0 + rows) and columns [p0, p0 + kc) of a to buffer (MC * kCopiedRow floats).
+constexpr int64_t kCopiedRow = KC + 16;  // no multiple of a page, whose lines would share a set
+MatrixA copy_a(const MatrixA& a, int64_t i0, int64_t rows, int64_t p0, int64_t kc, float* buffer) {
+  const bool transposed = a.transposed;
+  const int64_t ld = transposed ? rows : kCopiedRow, lines = transposed ? kc : rows, length = transposed ? rows : kc;
+  const float* from = a.data + (transposed ? p0 * a.ld + i0 : i0 * a.ld + p0);
+  for (int64_t r = 0; r < lines; ++r)
+    for_each_vec(length, [&](int64_t j, int64_t w) { Vec::load(from + r * a.ld + j, w).store(buffer + r * ld + j, w); });
+  return {buffer, ld, transposed};
+}
+
+// Rows of b a page apart cost a look-up each for every tile, rows that begin within a vector a second
+// line for every load: a panel that is used by several tiles is copied.
+bool copies_panels(const MatrixB& b, int64_t m) {
+  return !b.packed && ((b.ld >= 1024 && m >= 32) || (b.ld % Vec::width != 0 && m >= 128));
+}
+// Rows of a whose distances are multiples of a page share sets of the caches; columns may lie on pages of their own.
+bool copies_rows(const MatrixA& a, int64_t n) { return a.transposed ? a.ld >= 2048 : a.ld % 1024 == 0 && n > NR; }
+
+// Columns of the panel where n are left. The last two in place are of like width: a panel of one
+// vector would keep the ports half busy, and one of less cannot be loaded.
+int64_t panel_cols(const MatrixB& b, int64_t n) {
+  if (!b.packed && n > NR && n < 2 * NR) return ceil_div(n, Vec::width) / 2 * Vec::width;
+  return min(NR, n);
+}
+int64_t panel_ld(const MatrixB& b, int64_t cols) { return b.packed ? round_up(cols, Vec::width) : b.ld; }
+const float* panel_of(const MatrixB& b, int64_t j, int64_t p0, int64_t ld) {
+  return b.data + (b.packed ? j * b.k : j) + p0 * ld;
+}
+
+// c (m, n) of rows [i0, i0 + m) of a and the k range [k0, k1), on the calling thread. m <= MC;
+// b and c point at their first column.
+void gemm_block(int64_t i0, int64_t m, int64_t n, int64_t k0, int64_t k1, const MatrixA& a, const MatrixB& b, float* c,
+                int64_t ldc, bool accumulate, const Epilogue& e) {
+  const int64_t slices = max(1, ceil_div(k1 - k0, KC)), kb = max(4, round_up(ceil_div(k1 - k0, slices), 4));
+  const bool copies = copies_panels(b, m), copies_a = copies_rows(a, n);
+  Scratch<float> rows_copy(copies_a ? MC * kCopiedRow : 0), panel_copy(copies ? KC * NR : 0);
+  // What the nearest caches do not hold is asked for a panel ahead, rows of a a slice ahead.
+  const bool far_a = !a.transposed && m * (k1 - k0) >= kFar, far_b = n * (k1 - k0) >= kFar;
+  for (int64_t p0 = k0; p0 == k0 || p0 < k1; p0 += kb) {
+    const int64_t kc = min(kb, k1 - p0), next_kc = min(kb, k1 - p0 - kc);
+    MatrixA block = a;
+    if (copies_a) block = copy_a(a, i0, m, p0, kc, rows_copy);
+    else block.data = a.data + (a.transposed ? p0 * a.ld + i0 : i0 * a.ld + p0);
+    for (int64_t j = 0, cols; j < n; j += cols) {
+      cols = panel_cols(b, n - j);
+      const int64_t nv = ceil_div(cols, Vec::width);
+      int64_t ldb = panel_ld(b, cols);
+      const float* panel = panel_of(b, j, p0, ldb);
+      Ahead next{};
+      if (far_b && j + cols < n) next = {panel_of(b, j + cols, p0, panel_ld(b, panel_cols(b, n - j - cols))), kc, panel_ld(b, panel_cols(b, n - j - cols))};
+      else if (far_b && next_kc > 0) next = {panel_of(b, 0, p0 + kc, panel_ld(b, panel_cols(b, n))), next_kc, panel_ld(b, panel_cols(b, n))};
+      if (copies) {
+        pack_panel(false, kc, cols, panel, ldb, 0, panel_copy);
+        panel = panel_copy, ldb = nv * Vec::width;
+      }
+      // Beyond its columns b in place has no zeros: its last vector begins where it ends within them.
+      const int64_t last = b.packed || copies ? (nv - 1) * Vec::width : cols - Vec::width;
+      const int64_t tiles = ceil_div(m, tile_rows(int(nv))), height = m / tiles, higher = m % tiles;
+      const auto choose = block.transposed ? choose_kernel<true> : choose_kernel<false>;
+      const MicroKernel kernels[2] = {choose(height, nv), choose(height + (higher > 0), nv)};
+      for (int64_t tile = 0, i = 0, rows; tile < tiles; ++tile, i += rows) {
+        rows = height + (tile < higher);
+        float* to = c + i * ldc + j;
+        const int64_t r0 = tile * next.rows / tiles, r1 = (tile + 1) * next.rows / tiles;
+        Tile t{to, ldc, cols, last, accumulate || p0 > k0, e.alpha, {{next.at + r0 * next.ld, r1 - r0, next.ld}, {}}};
+        // Columns of the next slice of this tile's rows.
+        if (far_a && j < next_kc) {
+          Ahead& free = t.ahead[t.ahead[0].rows > 0];
+          free = {a.data + (i0 + i) * a.ld + p0 + kc + j, rows, a.ld};
+        }
+        kernels[tile < higher](kc, block.data + (block.transposed ? i : i * block.ld), block.ld, panel, ldb, t);
+        if (p0 + kc >= k1) apply_epilogue(to, ldc, rows, cols, e.bias ? e.bias + j : nullptr, e.activation);
+      }
+    }
+  }
+}
+
+// ---- one thread ----
+
+void gemm_rows(int64_t m, int64_t n, int64_t k, const MatrixA& a, const MatrixB& b, float* c, int64_t ldc,
+               bool accumulate, const Epilogue& e) {
+  const int64_t blocks = ceil_div(m, MC), mb = blocks ? ceil_div(m, blocks) : 0;
+  for (int64_t i0 = 0; i0 < m; i0 += mb)
+    gemm_block(i0, min(mb, m - i0), n, 0, k, a, b, c + i0 * ldc, ldc, accumulate, e);
+}
+
+// b can be read in place.
+bool reads_in_place(bool trans_b, int64_t n) { return !trans_b && n >= Vec::width; }
+
+// y[i * step] = activation(alpha * <a[i], x> + bias) for rows i of a (rows, k); bias advances by bias_step.
+inline void dots(int64_t rows, int64_t k, const float* a, int64_t lda, const float* x, float* y, int64_t step,
+                 bool accumulate, const Epilogue& e, int64_t bias_step) {
+  for (int64_t i = 0; i < rows; ++i) {
+    Vec sums[4] = {Vec::zero(), Vec::zero(), Vec::zero(), Vec::zero()};
+    int64_t p = 0;
+    for (; p + 4 * Vec::width <= k; p += 4 * Vec::width)
+      FASTNN_UNROLL for (int j = 0; j < 4; ++j) {
+        const int64_t at = p + j * Vec::width;
+        sums[j] = fma(Vec::load(a + i * lda + at), Vec::load(x + at), sums[j]);
+      }
+    for_each_vec(k - p, [&](int64_t at, int64_t w) {
+      sums[0] = fma(Vec::load(a + i * lda + p + at, w), Vec::load(x + p + at, w), sums[0]);
+    });
+    float* to = y + i * step;
+    const float total = e.alpha * sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
+    *to = accumulate ? *to + total : total;
+    apply_epilogue(to, 1, 1, 1, e.bias ? e.bias + i * bias_step : nullptr, e.activation);
+  }
+}
+
+// Products that are dot products of stored rows: c has one row or one column.
+inline bool is_dots(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, int64_t lda, int64_t ldb) {
+  const bool a_is_row = !trans_a || lda == 1, b_is_column = trans_b || ldb == 1;
+  return k > 0 && ((n == 1 && !trans_a && b_is_column) || (m == 1 && trans_b && a_is_row));
+}
+inline void run_dots(int64_t begin, int64_t end, int64_t n, int64_t k, const float* a, int64_t lda, const float* b,
+                     int64_t ldb, float* c, int64_t ldc, bool accumulate, const Epilogue& e) {
+  if (n == 1) return dots(end - begin, k, a + begin * lda, lda, b, c + begin * ldc, ldc, accumulate, e, 0);
+  const Epilogue columns{e.alpha, e.bias ? e.bias + begin : nullptr, e.activation};
+  dots(end - begin, k, b + begin * ldb, ldb, a, c + begin, 1, accumulate, columns, 1);
+}
+
+// ---- all threads ----
+
+// How c is cut: tiles (mb, nb), and `parts` of k where there are too few tiles to share out.
+// Everything depends on the problem alone, so that results do not depend on the threads.
+struct Cut {
+  int64_t mb, nb, row_blocks, col_blocks, parts, part_k;
+};
+Cut cut_problem(int64_t m, int64_t n, int64_t k) {
+  int64_t mb = min(round_up(m, 24), MC), nb = min(round_up(n, NR), 8 * NR);
+  while (ceil_div(m, mb) * ceil_div(n, nb) < 8 && mb * nb * k > 2 * kWork) {
+    if (nb > NR && (nb >= mb || mb == 24)) nb = round_up(nb / 2, NR);
+    else if (mb > 24) mb = round_up(mb / 2, 24);
+    else break;
+  }
+  mb = ceil_div(m, ceil_div(m, mb));  // blocks of like height
+  // A last block of less than a vector is left to the one before.
+  const int64_t col_blocks = max(1, (n + nb - Vec::width) / nb), tiles = ceil_div(m, mb) * col_blocks;
+  int64_t parts = min(ceil_div(16, tiles), min(k / (2 * KC), mb * nb * k / kWork));
+  if (tiles >= 8 || parts < 2) parts = 1;
+  const int64_t part_k = parts == 1 ? k : round_up(ceil_div(k, parts), KC);
+  return {mb, nb, ceil_div(m, mb), col_blocks, parts == 1 ? 1 : ceil_div(k, part_k), part_k};
+}
+
+void gemm_tiles(int64_t m, int64_t n, int64_t k, const MatrixA& a, const MatrixB& b, float* c, int64_t ldc,
+                bool accumulate, const Epilogue& e) {
+  const Cut cut = cut_problem(m, n, k);
+  const int64_t tiles = cut.row_blocks * cut.col_blocks;
+  // (parts, m, n)
+  Scratch<float> partial(cut.parts > 1 ? cut.parts * m * n : 0);
+  const int64_t grain = max(1, 200000 / (cut.mb * cut.nb * cut.part_k + 1));
+  parallel_for(tiles * cut.parts, grain, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t part = t / tiles, i0 = t % cut.row_blocks * cut.mb, j0 = t % tiles / cut.row_blocks * cut.nb;
+      const int64_t rows = min(cut.mb, m - i0), cols = t % tiles / cut.row_blocks + 1 < cut.col_blocks ? cut.nb : n - j0;
+      const int64_t k0 = part * cut.part_k, k1 = min(k, k0 + cut.part_k);
+      const MatrixB columns{b.data + (b.packed ? j0 * k : j0), b.k, b.ld, b.packed};
+      if (cut.parts > 1) {
+        float* out = partial.get() + part * m * n + i0 * n + j0;
+        gemm_block(i0, rows, cols, k0, k1, a, columns, out, n, false, {e.alpha});
+      } else {
+        gemm_block(i0, rows, cols, k0, k1, a, columns, c + i0 * ldc + j0, ldc, accumulate,
+                   {e.alpha, e.bias ? e.bias + j0 : nullptr, e.activation});
+      }
+    }
+  });
+  if (cut.parts == 1) return;
+  parallel_for(m, max(1, 16384 / (n * cut.parts + 1)), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const float* from = partial.get() + i * n;
+      for_each_vec(n, [&](int64_t j, int64_t w) {
+        Vec sum = accumulate ? Vec::load(c + i * ldc + j, w) : Vec::zero();
+        for (int64_t part = 0; part < cut.parts; ++part) sum = sum + Vec::load(from + part * m * n + j, w);
+        sum.store(c + i * ldc + j, w);
+      });
+    }
+    apply_epilogue(c + begin * ldc, ldc, end - begin, n, e.bias, e.activation);
+  });
+}
+
+}  // namespace
+
+void pack_b(bool transposed, int64_t k, int64_t n, const float* b, int64_t ldb, float* packed) {
+  for (int64_t j0 = 0; j0 < n; j0 += NR) pack_panel(transposed, k, n, b, ldb, j0, packed + j0 * k);
+}
+void pack_b_parallel(bool transposed, int64_t k, int64_t n, const float* b, int64_t ldb, float* packed) {
+  const int64_t panels_per_chunk = max(1, 32768 / (k * NR + 1));
+  parallel_for(ceil_div(n, NR), panels_per_chunk, [=](int64_t begin, int64_t end) {
+    for (int64_t j0 = begin * NR; j0 < min(end * NR, n); j0 += NR)
+      pack_panel(transposed, k, n, b, ldb, j0, packed + j0 * k);
+  });
+}
+
+void gemm_packed_serial(bool trans_a, int64_t m, int64_t n, int64_t k, const float* a, int64_t lda,
+                        const float* packed, float* c, int64_t ldc, bool accumulate, const Epilogue& e) {
+  gemm_rows(m, n, k, {a, lda, trans_a}, {packed, k, 0, true}, c, ldc, accumulate, e);
+}
+void gemm_packed(bool trans_a, int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* packed,
+                 float* c, int64_t ldc, bool accumulate, const Epilogue& e) {
+  gemm_tiles(m, n, k, {a, lda, trans_a}, {packed, k, 0, true}, c, ldc, accumulate, e);
+}
+
+void gemm_serial(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const float* a, int64_t lda,
+                 const float* b, int64_t ldb, float* c, int64_t ldc, bool accumulate, const Epilogue& e) {
+  if (is_dots(trans_a, trans_b, m, n, k, lda, ldb))
+    return run_dots(0, max(m, n), n, k, a, lda, b, ldb, c, ldc, accumulate, e);
+  if (gemm_blocked(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate, e)) return;
+  if (reads_in_place(trans_b, n))
+    return gemm_rows(m, n, k, {a, lda, trans_a}, {b, k, ldb, false}, c, ldc, accumulate, e);
+  Scratch<float> packed(packed_size(k, n));
+  pack_b(trans_b, k, n, b, ldb, packed);
+  gemm_packed_serial(trans_a, m, n, k, a, lda, packed, c, ldc, accumulate, e);
+}
+
+void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b,
+          int64_t ldb, float* c, int64_t ldc, bool accumulate, const Epilogue& e) {
+  if (m * n * k < 2 * kWork) return gemm_serial(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate, e);
+  if (is_dots(trans_a, trans_b, m, n, k, lda, ldb)) {
+    parallel_for(max(m, n), max(1, 32768 / k), [&](int64_t begin, int64_t end) {
+      run_dots(begin, end, n, k, a, lda, b, ldb, c, ldc, accumulate, e);
+    });
+    return;
+  }
+  if (gemm_blocked(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate, e)) return;
+  // One column of sums over stored rows: the product of the transposes reads a in place.
+  if (n == 1 && trans_a && ldc == 1 && (ldb == 1 || trans_b) && !e.bias && m >= Vec::width)
+    return gemm_tiles(1, m, k, {b, k, false}, {a, k, lda, false}, c, m, accumulate, e);
+  if (reads_in_place(trans_b, n))
+    return gemm_tiles(m, n, k, {a, lda, trans_a}, {b, k, ldb, false}, c, ldc, accumulate, e);
+  Scratch<float> packed(packed_size(k, n));
+  pack_b_parallel(trans_b, k, n, b, ldb, packed);
+  gemm_packed(trans_a, m, n, k, a, lda, packed, c, ldc, accumulate, e);
+}
+
+}  // namespace fastnn::FASTNN_TARGET
