@@ -4,6 +4,7 @@
 // first eighth, and chunks are merged in double (Chan, Golub & LeVeque 1983). x is read from memory once for them,
 // and once to be normalized: 12 bytes per element in all, bound by memory; backward 20.
 #include "columns.h"
+#include "functions.h"
 
 namespace fastnn::cuda {
 namespace {
@@ -68,51 +69,84 @@ __global__ void merge_moments_kernel(const float* __restrict__ partial, Tiles t,
   }
 }
 
-// y = (x - mean) * scale + shift by channel, scale = gamma * rstd; gamma and beta may be null (1 and 0).
+// A clip is the same for all threads: it costs no divergence.
+__device__ __forceinline__ float clipped(float z, int64_t clip) {
+  return clip == kClipRelu ? relu(z) : clip == kClipRelu6 ? clamp(z, 0, 6) : z;
+}
+// g where z passes unclipped, else 0.
+__device__ __forceinline__ float through_clip(float g, float z, int64_t clip) {
+  return clip == kClipNone || (z > 0 && (clip == kClipRelu || z < 6)) ? g : 0;
+}
+
+// z = (x - mean) * scale + shift by channel, scale = gamma * rstd; gamma and beta may be null (1 and 0).
+struct Affine {
+  const float *mean, *rstd, *variance;  // rstd or variance
+  float epsilon;
+  const float *gamma, *beta;
+  __device__ __forceinline__ float rstd_of(int64_t k) const { return rstd ? rstd[k] : 1 / sqrtf(variance[k] + epsilon); }
+};
+// Its factors for the columns of a thread.
 template <int V>
-__global__ void normalize_kernel(const float* __restrict__ x, const float* __restrict__ mean, const float* __restrict__ rstd,
-                                 const float* __restrict__ variance, float epsilon, const float* __restrict__ gamma,
-                                 const float* __restrict__ beta, float* __restrict__ y, Tiles t) {
+struct Factors {
+  Pack<V> center, scale, shift;
+  __device__ __forceinline__ Factors(const Affine& f, int64_t column) : shift{} {
+    center = load<V>(f.mean + column);
+    FASTNN_UNROLL for (int k = 0; k < V; ++k) {
+      const float r = f.rstd_of(column + k);
+      scale.v[k] = f.gamma ? f.gamma[column + k] * r : r;
+      if (f.beta) shift.v[k] = f.beta[column + k];
+    }
+  }
+  __device__ __forceinline__ float z(float x, int k) const { return fmaf(x - center.v[k], scale.v[k], shift.v[k]); }
+};
+
+// y = clip(z + residual)
+template <int V>
+__global__ void normalize_kernel(const float* __restrict__ x, Affine f, const float* __restrict__ residual, int64_t clip,
+                                 float* __restrict__ y, Tiles t) {
   for (int64_t block = blockIdx.x; block < t.chunks * t.tiles; block += gridDim.x) {
     const Place<V> at(t, block);
     if (at.column >= t.c) continue;
-    Pack<V> scale, shift = {}, center = load<V>(mean + at.column);
-    FASTNN_UNROLL for (int k = 0; k < V; ++k) {
-      const float r = rstd ? rstd[at.column + k] : 1 / sqrtf(variance[at.column + k] + epsilon);
-      scale.v[k] = gamma ? gamma[at.column + k] * r : r;
-      if (beta) shift.v[k] = beta[at.column + k];
-    }
+    const Factors<V> factors(f, at.column);
     for (int64_t r = at.begin + at.line; r < at.end; r += t.lines) {
-      Pack<V> a = load<V>(x + r * t.c + at.column);
-      FASTNN_UNROLL for (int k = 0; k < V; ++k) a.v[k] = fmaf(a.v[k] - center.v[k], scale.v[k], shift.v[k]);
+      Pack<V> a = load<V>(x + r * t.c + at.column), add = {};
+      if (residual) add = load<V>(residual + r * t.c + at.column);
+      FASTNN_UNROLL for (int k = 0; k < V; ++k) {
+        const float z = factors.z(a.v[k], k);
+        a.v[k] = clipped(residual ? z + add.v[k] : z, clip);
+      }
       store<V>(y + r * t.c + at.column, a);
     }
   }
 }
 
-// sums of gy, and of gy * (x - mean)
+// Sums of g, and of g * (x - mean); g is what passes of gy through the clip.
 template <int V>
 struct GradientTerms {
-  const float *x, *gy, *mean;
-  int64_t c;
+  const float *x, *gy;
+  Affine f;
+  int64_t clip, c;
   __device__ __forceinline__ void operator()(int64_t row, int64_t column, float (&sums)[2 * V]) const {
-    const Pack<V> g = load<V>(gy + row * c + column), v = load<V>(x + row * c + column), m = load<V>(mean + column);
-    FASTNN_UNROLL for (int k = 0; k < V; ++k) sums[k] += g.v[k], sums[V + k] += g.v[k] * (v.v[k] - m.v[k]);
+    const Pack<V> a = load<V>(gy + row * c + column), v = load<V>(x + row * c + column);
+    const Factors<V> factors(f, column);
+    FASTNN_UNROLL for (int k = 0; k < V; ++k) {
+      const float g = through_clip(a.v[k], factors.z(v.v[k], k), clip);
+      sums[k] += g, sums[V + k] += g * (v.v[k] - factors.center.v[k]);
+    }
   }
 };
 
-// ggamma and gbeta, and where `rest` is given the factors of gx: gx = gy * rest[0] + (x - mean) * rest[1] + rest[2]
+// ggamma and gbeta, and where `rest` is given the factors of gx = g * rest[0] + (x - mean) * rest[1] + rest[2].
 struct GradientFinish {
-  const float *gamma, *rstd, *variance;  // rstd or variance
-  float epsilon;
+  Affine f;
   float *ggamma, *gbeta, *rest;
   int64_t rows, c;
   __device__ __forceinline__ void operator()(int64_t k, double sum_gy, double sum_gyd) const {
-    const double r = rstd ? rstd[k] : 1 / sqrtf(variance[k] + epsilon);
+    const double r = f.rstd_of(k);
     ggamma[k] = float(sum_gyd * r);
     gbeta[k] = float(sum_gy);
     if (!rest) return;
-    const double scale = gamma ? gamma[k] * r : r;
+    const double scale = f.gamma ? f.gamma[k] * r : r;
     rest[k] = float(scale);
     rest[c + k] = float(-scale * r * r * sum_gyd / double(rows));
     rest[2 * c + k] = float(-scale * sum_gy / double(rows));
@@ -120,39 +154,44 @@ struct GradientFinish {
 };
 
 template <int V>
-__global__ void gradient_kernel(const float* __restrict__ x, const float* __restrict__ gy, const float* __restrict__ mean,
+__global__ void gradient_kernel(const float* __restrict__ x, const float* __restrict__ gy, Affine f, int64_t clip,
                                 const float* __restrict__ rest, float* __restrict__ gx, Tiles t) {
   for (int64_t block = blockIdx.x; block < t.chunks * t.tiles; block += gridDim.x) {
     const Place<V> at(t, block);
     if (at.column >= t.c) continue;
-    const Pack<V> m = load<V>(mean + at.column), a = load<V>(rest + at.column);
-    const Pack<V> b = load<V>(rest + t.c + at.column), d = load<V>(rest + 2 * t.c + at.column);
+    const Factors<V> factors(f, at.column);
+    const Pack<V> a = load<V>(rest + at.column), b = load<V>(rest + t.c + at.column), d = load<V>(rest + 2 * t.c + at.column);
     for (int64_t r = at.begin + at.line; r < at.end; r += t.lines) {
       Pack<V> v = load<V>(x + r * t.c + at.column);
-      const Pack<V> g = load<V>(gy + r * t.c + at.column);
-      FASTNN_UNROLL for (int k = 0; k < V; ++k) v.v[k] = fmaf(g.v[k], a.v[k], fmaf(v.v[k] - m.v[k], b.v[k], d.v[k]));
+      const Pack<V> gs = load<V>(gy + r * t.c + at.column);
+      FASTNN_UNROLL for (int k = 0; k < V; ++k) {
+        const float g = through_clip(gs.v[k], factors.z(v.v[k], k), clip);
+        v.v[k] = fmaf(g, a.v[k], fmaf(v.v[k] - factors.center.v[k], b.v[k], d.v[k]));
+      }
       store<V>(gx + r * t.c + at.column, v);
     }
   }
 }
 
-// gx = gy * gamma / sqrt(variance + epsilon)
+// y = x * scale by channel: the gradient with constant statistics, and weights with batch norm folded into them.
 template <int V>
-__global__ void scale_gradient_kernel(const float* __restrict__ gy, const float* __restrict__ gamma, const float* __restrict__ variance,
-                                      float epsilon, float* __restrict__ gx, Tiles t) {
+__global__ void scale_kernel(const float* __restrict__ x, Affine f, float* __restrict__ y, Tiles t) {
   for (int64_t block = blockIdx.x; block < t.chunks * t.tiles; block += gridDim.x) {
     const Place<V> at(t, block);
     if (at.column >= t.c) continue;
-    Pack<V> scale;
-    FASTNN_UNROLL for (int k = 0; k < V; ++k) {
-      const float r = 1 / sqrtf(variance[at.column + k] + epsilon);
-      scale.v[k] = gamma ? gamma[at.column + k] * r : r;
-    }
+    const Factors<V> factors(f, at.column);
     for (int64_t r = at.begin + at.line; r < at.end; r += t.lines) {
-      Pack<V> g = load<V>(gy + r * t.c + at.column);
-      FASTNN_UNROLL for (int k = 0; k < V; ++k) g.v[k] = g.v[k] * scale.v[k];
-      store<V>(gx + r * t.c + at.column, g);
+      Pack<V> a = load<V>(x + r * t.c + at.column);
+      FASTNN_UNROLL for (int k = 0; k < V; ++k) a.v[k] = a.v[k] * factors.scale.v[k];
+      store<V>(y + r * t.c + at.column, a);
     }
+  }
+}
+
+__global__ void fold_bias_kernel(const float* __restrict__ bias, Affine f, float* __restrict__ ba, int64_t c) {
+  for (int64_t k = first_index(); k < c; k += index_step()) {
+    const float r = f.rstd_of(k), scale = f.gamma ? f.gamma[k] * r : r;
+    ba[k] = ((bias ? bias[k] : 0) - f.mean[k]) * scale + (f.beta ? f.beta[k] : 0);
   }
 }
 
@@ -162,36 +201,37 @@ __global__ void moving_average_kernel(float* moving, const float* __restrict__ v
 
 }  // namespace
 
-void batch_norm_forward(const float* x, const float* gamma, const float* beta, float epsilon, float* y, float* mean,
-                        float* variance, float* rstd, int64_t rows, int64_t c) {
+void batch_norm_forward(const float* x, const float* gamma, const float* beta, const float* residual, float epsilon, int64_t clip,
+                        float* y, float* mean, float* variance, float* rstd, int64_t rows, int64_t c) {
   with_pack(c, [&](auto v) {
     constexpr int V = decltype(v)::value;
     const Tiles t = tiles_of<V>(rows, c);
     Scratch<float> partial(3 * t.chunks * c);
     launch(moments_kernel<V>, tile_blocks(t), kThreads, 0, x, t, partial.get());
     launch(merge_moments_kernel, unsigned(ceil_div(c, 32)), kThreads, 0, partial.get(), t, epsilon, mean, variance, rstd);
-    launch(normalize_kernel<V>, tile_blocks(t), kThreads, 0, x, mean, rstd, nullptr, epsilon, gamma, beta, y, t);
-  }, x, y, mean);
+    launch(normalize_kernel<V>, tile_blocks(t), kThreads, 0, x, Affine{mean, rstd, nullptr, 0, gamma, beta}, residual, clip, y, t);
+  }, x, y, mean, residual);
 }
 
 void batch_norm_inference(const float* x, const float* mean, const float* variance, const float* gamma, const float* beta,
-                          float epsilon, float* y, int64_t rows, int64_t c) {
+                          const float* residual, float epsilon, int64_t clip, float* y, int64_t rows, int64_t c) {
   with_pack(c, [&](auto v) {
     constexpr int V = decltype(v)::value;
     const Tiles t = tiles_of<V>(rows, c);
-    launch(normalize_kernel<V>, tile_blocks(t), kThreads, 0, x, mean, nullptr, variance, epsilon, gamma, beta, y, t);
-  }, x, y, mean);
+    launch(normalize_kernel<V>, tile_blocks(t), kThreads, 0, x, Affine{mean, nullptr, variance, epsilon, gamma, beta}, residual, clip, y, t);
+  }, x, y, mean, residual);
 }
 
-void batch_norm_backward(const float* x, const float* gy, const float* gamma, const float* mean, const float* rstd,
-                         float* gx, float* ggamma, float* gbeta, int64_t rows, int64_t c) {
+void batch_norm_backward(const float* x, const float* gy, const float* gamma, const float* beta, const float* mean,
+                         const float* rstd, int64_t clip, float* gx, float* ggamma, float* gbeta, int64_t rows, int64_t c) {
   with_pack(c, [&](auto v) {
     constexpr int V = decltype(v)::value;
     Scratch<float> rest(3 * c);
-    column_sums<V>(GradientTerms<V>{x, gy, mean, c}, GradientFinish{gamma, rstd, nullptr, 0, ggamma, gbeta, rest.get(), rows, c}, rows, c);
+    const Affine f{mean, rstd, nullptr, 0, gamma, beta};
+    column_sums<V>(GradientTerms<V>{x, gy, f, clip, c}, GradientFinish{f, ggamma, gbeta, rest.get(), rows, c}, rows, c);
     if (!gx) return;
     const Tiles t = tiles_of<V>(rows, c);
-    launch(gradient_kernel<V>, tile_blocks(t), kThreads, 0, x, gy, mean, rest.get(), gx, t);
+    launch(gradient_kernel<V>, tile_blocks(t), kThreads, 0, x, gy, f, clip, rest.get(), gx, t);
   }, x, gy, mean, gx);
 }
 
@@ -199,11 +239,23 @@ void batch_norm_backward_inference(const float* x, const float* gy, const float*
                                    float epsilon, float* gx, float* ggamma, float* gbeta, int64_t rows, int64_t c) {
   with_pack(c, [&](auto v) {
     constexpr int V = decltype(v)::value;
+    const Affine f{mean, nullptr, variance, epsilon, gamma, nullptr};
     if (ggamma)
-      column_sums<V>(GradientTerms<V>{x, gy, mean, c}, GradientFinish{gamma, nullptr, variance, epsilon, ggamma, gbeta, nullptr, rows, c}, rows, c);
+      column_sums<V>(GradientTerms<V>{x, gy, f, kClipNone, c}, GradientFinish{f, ggamma, gbeta, nullptr, rows, c}, rows, c);
     const Tiles t = tiles_of<V>(rows, c);
-    if (gx && rows) launch(scale_gradient_kernel<V>, tile_blocks(t), kThreads, 0, gy, gamma, variance, epsilon, gx, t);
+    if (gx && rows) launch(scale_kernel<V>, tile_blocks(t), kThreads, 0, gy, f, gx, t);
   }, x, gy, mean, gx);
+}
+
+void fold_batch_norm(const float* w, const float* bias, const float* mean, const float* variance, const float* gamma,
+                     const float* beta, float epsilon, float* wa, float* ba, int64_t rows, int64_t c) {
+  with_pack(c, [&](auto v) {
+    constexpr int V = decltype(v)::value;
+    const Affine f{mean, nullptr, variance, epsilon, gamma, beta};
+    const Tiles t = tiles_of<V>(rows, c);
+    launch(scale_kernel<V>, tile_blocks(t), kThreads, 0, w, f, wa, t);
+    launch(fold_bias_kernel, blocks_for(c), kThreads, 0, bias, f, ba, c);
+  }, w, wa, mean);
 }
 
 void moving_average(float* moving, const float* value, float momentum, float rest, int64_t n) {

@@ -23,6 +23,4 @@ MISSING(max_pool2d_backward_relu, (const float* gy, const float* y, const void* 
 MISSING(max_pool2d_take, (const float* x, const void* taps, int64_t tap_bytes, float* y, WindowShape s))
 MISSING(average_pool2d_forward, (const float* x, float* y, WindowShape s))
 MISSING(average_pool2d_backward, (const float* gy, float* gx, WindowShape s))
-MISSING(fold_batch_norm, (const float* w, const float* bias, const float* mean, const float* variance, const float* gamma, const float* beta, float epsilon, float* wa, float* ba, int64_t rows, int64_t c))
-MISSING(chain, (Chain chain, float* y, int64_t n))
 }  // namespace fastnn::cuda
