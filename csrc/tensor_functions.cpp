@@ -236,7 +236,12 @@ PyObject* copy_into(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
   }
   Tensor &to = unwrap(args[0]), &from = unwrap(args[1]);
   if (!(to.shape() == from.shape()) || to.dtype() != from.dtype() || to.is_meta() || to.device() != from.device()) {
-    PyErr_SetString(PyExc_ValueError, "copy_into needs equal shapes, dtypes and devices");
+    try {
+      if (from.device() != to.device() && !to.is_meta() && !from.is_meta()) wrong_device(from);
+      check(false, "copy_into needs equal shapes, dtypes and devices");
+    } catch (...) {
+      set_python_error();
+    }
     return nullptr;
   }
   if (hooks.recorder) note_argument(from);

@@ -91,14 +91,25 @@ PyObject* require_values(PyObject* o) {
   return nullptr;
 }
 
-PyObject* get_array_interface(PyObject* o, void*) {
+PyObject* get_array_interface(PyObject* o, void* closure) {
   const Tensor& t = unwrap(o);
   const int d = int(t.dtype());
-  if (t.is_meta() || !kFormat[d] || t.device() != Device::cpu) {
-    PyErr_SetString(PyExc_AttributeError, "__array_interface__");
+  // __cuda_array_interface__ (closure != null) describes memory of a GPU in the same way.
+  const bool on_gpu = closure != nullptr;
+  const char* const name = on_gpu ? "__cuda_array_interface__" : "__array_interface__";
+  if (t.is_meta() || !kFormat[d] || t.device() != (on_gpu ? Device::cuda : Device::cpu)) {
+    PyErr_SetString(PyExc_AttributeError, name);
     return nullptr;
   }
-  note_read(t, "__array_interface__");
+  note_read(t, name);
+  if (on_gpu) {
+    try {
+      library(t.device()).synchronize();  // then the consumer's stream need not wait for ours
+    } catch (...) {
+      set_python_error();
+      return nullptr;
+    }
+  }
   const char kind = d == 0 ? 'b' : d < 5 ? 'i' : d < 9 ? 'u' : 'f';
   const std::string typestr = message(itemsize(t.dtype()) == 1 ? '|' : '<', kind, itemsize(t.dtype()));
   PyObject* shape = shape_tuple(t.shape());
@@ -236,6 +247,7 @@ PyGetSetDef getset[] = {
     {"borrowed", get_borrowed, nullptr, "Whether the memory belongs to somebody who may change it.", nullptr},
     {"address", get_address, nullptr, "The address of the first element.", nullptr},
     {"__array_interface__", get_array_interface, nullptr, nullptr, nullptr},
+    {"__cuda_array_interface__", get_array_interface, nullptr, nullptr, const_cast<char*>("cuda")},
     {"__dict__", PyObject_GenericGetDict, PyObject_GenericSetDict, nullptr, nullptr},
     {},
 };

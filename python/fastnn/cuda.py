@@ -1,5 +1,8 @@
 """CUDA: whether it can be used, its memory and streams.
 
+A process that was forked from one that has used the GPU cannot use it: start it with multiprocessing's "spawn". The device
+"cuda-emu" has no such rule.
+
 The kernels are compiled by nvcc and run on the CPU in the tests (the device "cuda-emu"); they have never been
 timed on a GPU.
 """
@@ -21,6 +24,11 @@ def unavailable_reason():
     except ValueError as e:
         return str(e)
     return None
+
+
+def device_count():
+    """How many GPUs this process uses: one, or none."""
+    return int(is_available())
 
 
 def _name(device):
@@ -60,9 +68,14 @@ def stream(stream):
     address = getattr(stream, "ptr", None)
     if address is None:
         address = getattr(stream, "cuda_stream", stream)
-    name = _name("cuda")
-    _core.device_set_stream(name, int(address))
+    _name("cuda")
+    outer = scopes.set_stream(int(address))
     try:
         yield stream
     finally:
-        _core.device_set_stream(name, 0)
+        scopes.set_stream(outer)
+
+
+def current_stream():
+    """The address of the stream that kernels of this thread run on, for CuPy's `ExternalStream`; 0 is the default one."""
+    return scopes.stream_address()

@@ -1,10 +1,15 @@
 """The device that code runs on."""
 
+import functools
 import re
+import threading
 from pathlib import Path
 
 from . import _core
 
+# Whether this process has a device beside the CPU: while not, nobody asks where a tensor is.
+in_use = False
+_streams = threading.local()
 _TYPES = {"cpu": "cpu", "cuda": "cuda", "gpu": "cuda", "cuda-emu": "cuda-emu"}
 
 
@@ -26,6 +31,8 @@ def load(name):
         raise ValueError(f"[device] this build of fastnn must have the device: -DFASTNN_{name.upper().replace('-', '_')}=ON "
                          f"builds it. Received: device={name!r}")
     _core.load_device(name, str(path))
+    global in_use
+    in_use = True
 
 
 def _standardize(device_name):
@@ -35,6 +42,19 @@ def _standardize(device_name):
         raise ValueError("[device] device must be cpu, cuda (or gpu) or cuda-emu, with :0 behind it or nothing. "
                          f"Received: {device_name!r}")
     return _TYPES[match[1]]
+
+
+def stream_address():
+    """The address of the CUDA stream that this thread's kernels run on; 0 is the default one."""
+    return getattr(_streams, "address", 0)
+
+
+def set_stream(address):
+    """Run this thread's kernels on a CUDA stream from now on. Returns the address of the one before."""
+    outer = stream_address()
+    _core.device_set_stream("cuda", address)
+    _streams.address = address
+    return outer
 
 
 class device:
@@ -65,3 +85,24 @@ def set_device(device_name):
     name = _standardize(device_name)
     load(name)
     _core.set_device(name, True)
+
+
+def device_of(model):
+    """The name of the device that the variables of a layer or model are on; None if it has none yet."""
+    variables = model.weights or getattr(getattr(model, "_loss_tracker", None), "variables", None)
+    return variables[0]._value.device if variables else None
+
+
+def on_own_device(method):
+    """A method of a model that runs on the device of the model's variables, whatever the scope it is called in."""
+
+    @functools.wraps(method)
+    def run(self, *args, **kwargs):
+        if in_use:
+            name = device_of(self)
+            if name not in (None, "meta", _core.current_device()):
+                with device(name):
+                    return method(self, *args, **kwargs)
+        return method(self, *args, **kwargs)
+
+    return run

@@ -9,7 +9,7 @@ import weakref
 
 import numpy as np
 
-from . import _core, dtypes
+from . import _core, dtypes, scopes
 from ._core import Tensor
 from .autograd import Node
 from .memory_limit import take
@@ -81,7 +81,11 @@ def _convert(x, dtype=None, borrow=True):
         try:
             return from_dlpack(x)
         except (TypeError, ValueError, BufferError, RuntimeError):
-            pass  # e.g. a torch tensor that requires a gradient: __array__ will explain
+            if hasattr(x, "__cuda_array_interface__"):
+                return _from_gpu(x)
+            # e.g. a torch tensor that requires a gradient: __array__ will explain
+    elif hasattr(x, "__cuda_array_interface__"):
+        return _from_gpu(x)
     if isinstance(x, (list, tuple)):
         return _convert_sequence(x, dtype)
     if x is None or isinstance(x, (str, bytes, dict, set)):
@@ -89,6 +93,18 @@ def _convert(x, dtype=None, borrow=True):
     if hasattr(x, "__array__") or hasattr(x, "__array_interface__"):
         return from_numpy(np.asarray(x))
     raise TypeError(f"[tensor] a value must be a number or an array. Received: {type(x).__name__}")
+
+
+def _from_gpu(x):
+    """An array in GPU memory that is strided, or that the device in use cannot share."""
+    try:
+        import cupy
+    except ImportError:
+        raise TypeError("[tensor] an array in GPU memory needs CuPy (pip install fastnn[cuda]), unless it is contiguous and "
+                        f"used within fastnn.device('cuda'). Received: {type(x).__name__}") from None
+    if _core.current_device() == "cuda":
+        return from_dlpack(cupy.ascontiguousarray(cupy.asarray(x)))
+    return from_numpy(cupy.asnumpy(cupy.asarray(x)))
 
 
 def _convert_sequence(x, dtype):
@@ -169,18 +185,24 @@ def bfloat16_bits(x):
 
 
 def from_dlpack(x):
-    """A tensor sharing the memory of ``x``, any object with ``__dlpack__`` in CPU memory."""
+    """A tensor sharing the memory of ``x``, any object with ``__dlpack__`` in the memory of the device in use.
+
+    That is the CPU's, also for the device "cuda-emu", which copies it; or the GPU's, for "cuda".
+    """
     if type(x) is Tensor:
         return x.alias()
     if not hasattr(x, "__dlpack__"):
         return _core.from_dlpack(x)
-    if hasattr(x, "__dlpack_device__") and x.__dlpack_device__()[0] != 1:
-        raise BufferError("[from_dlpack] the tensor must be in CPU memory. "
+    on_gpu = _core.current_device() == "cuda"
+    if hasattr(x, "__dlpack_device__") and x.__dlpack_device__()[0] not in ((2, 13) if on_gpu else (1,)):
+        raise BufferError(f"[from_dlpack] the tensor must be in {'GPU' if on_gpu else 'CPU'} memory. "
                           f"Received: __dlpack_device__()={tuple(x.__dlpack_device__())}")
+    # The producer makes what it has under way visible to our stream; 1 is CUDA's default one.
+    stream = {"stream": scopes.stream_address() or 1} if on_gpu else {}
     try:
-        capsule = x.__dlpack__(max_version=(1, 0))
+        capsule = x.__dlpack__(max_version=(1, 0), **stream)
     except TypeError:
-        capsule = x.__dlpack__()
+        capsule = x.__dlpack__(**stream)
     return _core.from_dlpack(capsule)
 
 
@@ -212,8 +234,6 @@ def _repr(self):
 
 def _to(self, device):
     """The same values on a device, "cpu", "cuda" or "cuda-emu"; gradients do not pass."""
-    from . import scopes
-
     return _core.to_device(self, scopes.device(device).name)
 
 
@@ -230,6 +250,7 @@ Tensor.__iter__ = _iterate
 Tensor.__hash__ = object.__hash__
 Tensor.numpy = lambda self: to_numpy(self)
 Tensor.to = _to
+Tensor.cpu = lambda self: _core.to_device(self, "cpu")
 Tensor.tolist = lambda self: to_numpy(self).tolist()
 Tensor.__format__ = lambda self, spec: format(self.item() if self.ndim == 0 else str(self), spec)
 Tensor.__copy__ = lambda self: self.alias()
@@ -398,7 +419,13 @@ class Variable:
         return self._value
 
     def assign(self, value):
-        """Replace the value by one of the same shape, cast to the variable's dtype. Returns the new value."""
+        """Replace the value by one of the same shape, cast to the variable's dtype. Returns the new value.
+
+        Arrays and numbers become tensors of the variable's device; a tensor must be there already.
+        """
+        if scopes.in_use and self._value.device != _core.current_device():
+            with scopes.device(self._value.device):
+                return self.assign(value)
         value = as_tensor(value, self._value.dtype)
         if value.shape != self.shape:
             raise ValueError(f"[Variable.assign] value must have the shape of variable {self.path}: {self.shape}. "

@@ -19,10 +19,12 @@ struct TypeMismatch {
   const void* type;
   unsigned char log_alignment, kind;
 };
-extern "C" __attribute__((visibility("hidden"))) void __ubsan_handle_type_mismatch_v1(const TypeMismatch* found, uintptr_t address) {
-  const std::string bytes = std::to_string(1u << found->log_alignment);
-  fastnn::emulation::fail("misaligned address: not a multiple of " + bytes + " but " + std::to_string(address % (1u << found->log_alignment)) +
-                          " past one, " + found->file + ":" + std::to_string(found->line));
+extern "C" void __ubsan_handle_type_mismatch_v1(void* data, void* pointer) {
+  const auto& found = *static_cast<const TypeMismatch*>(data);
+  const unsigned wanted = 1u << found.log_alignment;
+  fastnn::emulation::fail("misaligned address: not a multiple of " + std::to_string(wanted) + " but " +
+                          std::to_string(reinterpret_cast<uintptr_t>(pointer) % wanted) + " past one, " + found.file + ":" +
+                          std::to_string(found.line));
 }
 #endif
 

@@ -9,6 +9,7 @@ from .. import _core, initializers
 from .. import constraints as constraints_module
 from .. import regularizers as regularizers_module
 from ..capturing import note_attribute
+from ..scopes import on_own_device
 from ..tensor import Tensor, Variable, as_tensor, standardize_shape
 from ..tracking import unwrap, wrap
 from ..utils.naming import current_path, name_scope
@@ -250,6 +251,7 @@ class LayerState(Operation):
         """Returns the values of `weights`, as a list of NumPy arrays (copies)."""
         return [v.numpy() for v in self.weights]
 
+    @on_own_device
     def set_weights(self, weights):
         """Sets the values of `weights`.
 

@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 
-from .. import _core, tree
+from .. import _core, scopes, tree
 from ..layers.calling import context
 from ..layers.layer import Layer
 from ..layers.layer_state import LayerState
@@ -59,6 +59,11 @@ class Model(Trainer, Layer):
     def __call__(self, *args, **kwargs):
         """The outputs for inputs; see `Layer.__call__`. The inference of a model that is made of this
         library's layers alone is recorded and replayed, as `predict` is."""
+        if scopes.in_use and context.state.entry is None:
+            name = scopes.device_of(self)
+            if name not in (None, "meta", _core.current_device()):
+                with scopes.device(name):
+                    return self(*args, **kwargs)
         if (not kwargs or kwargs == _INFERENCE) and len(args) == 1 and self._replays():
             x = args[0]
             if type(x) is np.ndarray:
@@ -157,12 +162,14 @@ class Model(Trainer, Layer):
 
         print_summary(self, line_length, positions, print_fn, expand_nested, show_trainable, layer_range)
 
+    @scopes.on_own_device
     def save(self, filepath, overwrite=True, zipped=None, **kwargs):
         """Writes the model to a `.keras` file, at once or not at all; see `saving.save_model`."""
         from ..saving.model_files import save_model
 
         save_model(self, filepath, overwrite, zipped, **kwargs)
 
+    @scopes.on_own_device
     def save_weights(self, filepath, overwrite=True, max_shard_size=None, **kwargs):
         """Writes the weights to a file, at once or not at all.
 
@@ -182,6 +189,7 @@ class Model(Trainer, Layer):
 
         save_weights(self, filepath, overwrite, max_shard_size, **kwargs)
 
+    @scopes.on_own_device
     def load_weights(self, filepath, skip_mismatch=False, **kwargs):
         """Reads weights from a file of this library or of Keras.
 
@@ -200,6 +208,7 @@ class Model(Trainer, Layer):
 
         return load_weights(self, filepath, skip_mismatch, **kwargs)
 
+    @scopes.on_own_device
     def quantize(self, mode=None, config=None, filters=None, type_check=True, **kwargs):
         """Quantizes the layers that can be: Dense, EinsumDense, Embedding and ReversibleEmbedding.
 
@@ -234,6 +243,7 @@ class Model(Trainer, Layer):
         self.train_function = self.test_function = self.predict_function = None
         LayerState._structure_changed()
 
+    @scopes.on_own_device
     def get_state_tree(self, value_format="backend_tensor"):
         """The values of all variables, as nested dicts by group and the parts of their paths.
 
@@ -251,6 +261,7 @@ class Model(Trainer, Layer):
 
         return get_state_tree(self, value_format)
 
+    @scopes.on_own_device
     def set_state_tree(self, state_tree):
         """Sets the variables named in what `get_state_tree` returned.
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from .. import _core, dtypes
 from .._core import Tensor
-from ..tensor import as_tensor, from_numpy, to_numpy
+from ..tensor import as_tensor, from_dlpack, from_numpy, to_numpy
 
 _WEAK = (bool, int, float)
 
@@ -31,6 +31,8 @@ def numpy_op(f, *args, dtype=None, **kwargs):
         dtype: the dtype of the results; that of NumPy's by default.
     """
     meta = any(type(a) is Tensor and a.device == "meta" for a in args)
+    if not meta and _core.current_device() == "cuda":
+        return on_gpu(f, args, kwargs, dtype)
     if not meta and _core.recording_calls():
         recorded = _recorded(f, args, kwargs, dtype)
         if recorded is not None:
@@ -64,6 +66,8 @@ def elementwise_numpy(f, dtype, *args):
             return _core.meta(np.broadcast_shapes(*shapes), dtype)
         except ValueError:
             raise ValueError(f"[broadcast] the shapes must broadcast. Received: shapes {shapes}") from None
+    if _core.current_device() == "cuda":
+        return on_gpu(f, args, {}, dtype)
     if _core.recording_calls():
         recorded = _recorded(f, args, {}, dtype)
         if recorded is not None:
@@ -75,6 +79,25 @@ def elementwise_numpy(f, dtype, *args):
     except ValueError as e:
         raise ValueError(f"[broadcast] {e}. Received: shapes {[np.shape(a) for a in arrays]}") from None
     return from_numpy(y)
+
+
+def on_gpu(f, args, kwargs, dtype):
+    """``f`` of tensors in GPU memory, by CuPy, to which NumPy's functions hand over; by NumPy what CuPy does not have."""
+    import cupy
+
+    def tensor(y):
+        if dtype is not None:
+            y = y.astype(dtypes.numpy_dtype(dtype), copy=False)
+        return from_dlpack(cupy.ascontiguousarray(y)) if isinstance(y, cupy.ndarray) else from_numpy(np.asarray(y))
+
+    with np.errstate(all="ignore"):
+        try:
+            result = f(*[cupy.asarray(a) if type(a) is Tensor and a.dtype != "bfloat16" else a for a in args], **kwargs)
+        except (TypeError, AttributeError, NotImplementedError):
+            result = f(*[to_numpy(a) if type(a) is Tensor else a for a in args], **kwargs)
+    if isinstance(result, (tuple, list)):
+        return type(result)(tensor(y) for y in result)
+    return tensor(result if isinstance(result, cupy.ndarray) else np.asarray(result))
 
 
 # ---- NumPy's part of a recorded step: computed again at each replay ----

@@ -6,6 +6,7 @@ import warnings
 
 from .. import _core, labels, ops
 from ..layers.calling import signature_of
+from ..scopes import on_own_device
 from .common import check_count
 from .compiled import CompiledLoss, CompiledMetrics
 
@@ -27,6 +28,7 @@ class Compiling:
         else:
             super().__setattr__(name, value)
 
+    @on_own_device
     def compile(self, optimizer="rmsprop", loss=None, loss_weights=None, metrics=None, weighted_metrics=None,
                 run_eagerly=False, steps_per_execution=1, jit_compile="auto", auto_scale_loss=True, **kwargs):
         """Choose how the model is trained.
@@ -134,11 +136,13 @@ class Compiling:
         """The names of ``metrics``."""
         return [m.name for m in self.metrics]
 
+    @on_own_device
     def reset_metrics(self):
         """Start all metrics again from zero."""
         for m in self.metrics:
             m.reset_state()
 
+    @on_own_device
     def get_metrics_result(self):
         """{name: value} of all metrics."""
         results = {}

@@ -9,6 +9,7 @@ import numpy as np
 from .. import labels
 from ..autograd import GradientTape
 from ..config import max_epochs
+from ..scopes import on_own_device
 from ..tensor import Variable, to_numpy
 from ..tree import flatten, map_structure, pack_sequence_as
 from .common import Steps, check_count, is_due, limit_steps, pack, rows_of, to_logs, whole_batch
@@ -118,6 +119,7 @@ class Trainer(Compiling, Replaying):
 
     # ---- loops ----
 
+    @on_own_device
     def fit(self, x=None, y=None, batch_size=None, epochs=1, verbose="auto", callbacks=None, validation_split=0.0,
             validation_data=None, shuffle=True, class_weight=None, sample_weight=None, initial_epoch=0,
             steps_per_epoch=None, validation_steps=None, validation_batch_size=None, validation_freq=1,
@@ -317,6 +319,7 @@ class Trainer(Compiling, Replaying):
                           "Call compile() after setting trainable to start the optimizer afresh.", stacklevel=4)
         self._trained_weights = now
 
+    @on_own_device
     def evaluate(self, x=None, y=None, batch_size=None, verbose="auto", sample_weight=None, steps=None,
                  callbacks=None, return_dict=False, **kwargs):
         """The loss and metrics of the model on data given as in ``fit``.
@@ -380,6 +383,7 @@ class Trainer(Compiling, Replaying):
         ordered += [logs[k] for k in sorted(logs) if k not in names]
         return ordered[0] if len(ordered) == 1 else ordered
 
+    @on_own_device
     def predict(self, x, batch_size=None, verbose="auto", steps=None, callbacks=None):
         """The model's outputs for all samples, as NumPy arrays in the structure of the outputs."""
         from ..callbacks import CallbackList
@@ -423,6 +427,7 @@ class Trainer(Compiling, Replaying):
 
     # ---- single batches ----
 
+    @on_own_device
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
         """One step of training on one batch. Returns the loss, or a list of it and the metrics."""
         self._assert_compiled("train_on_batch")
@@ -435,6 +440,7 @@ class Trainer(Compiling, Replaying):
         logs = self._logs(self.train_function(pack(whole_batch(data))))
         return logs if return_dict else self._in_order(logs)
 
+    @on_own_device
     def test_on_batch(self, x, y=None, sample_weight=None, return_dict=False):
         """The loss and metrics of one batch."""
         self._assert_compiled("test_on_batch")
@@ -444,6 +450,7 @@ class Trainer(Compiling, Replaying):
         logs = self._logs(self.test_function(pack(whole_batch(data))))
         return logs if return_dict else self._in_order(logs)
 
+    @on_own_device
     def predict_on_batch(self, x):
         """The outputs for one batch, as NumPy arrays."""
         self.make_predict_function()
