@@ -354,7 +354,7 @@ class STFT(Initializer):
 
 
 def _window(name, n, periodic):
-    """Cosine-sum windows a0 - a1 cos(x) + a2 cos(2x)."""
+    """Cosine-sum windows a0 - a1 cos(x) + a2 cos(2x); any other by SciPy, where it is installed."""
     coefficients = {
         "hann": (0.5, 0.5, 0.0),
         "hamming": (0.54, 0.46, 0.0),
@@ -363,7 +363,13 @@ def _window(name, n, periodic):
         "boxcar": (1.0, 0.0, 0.0),
     }
     if name not in coefficients:
-        raise ValueError(f"[STFT] window must be one of {sorted(coefficients)}. Received: window={name!r}")
+        try:
+            from scipy.signal import get_window
+
+            return get_window(name, n, periodic)
+        except (ImportError, ValueError) as error:
+            raise ValueError(f"[STFT] window must be one of {sorted(coefficients)}, or a name that scipy.signal knows. "
+                             f"Received: window={name!r}") from error
     if n == 1:
         return np.ones(1)
     x = 2 * np.pi * np.arange(n) / (n if periodic else n - 1)

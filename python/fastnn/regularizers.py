@@ -77,14 +77,14 @@ class OrthogonalRegularizer(Regularizer):
         self.factor = _non_negative("factor", factor)
         if mode not in ("rows", "columns"):
             raise ValueError(
-                f"[OrthogonalRegularizer] mode must be 'rows' or 'columns'. Received: mode={mode!r}"
+                f'Invalid value for argument `mode`. Expected one of {{"rows", "columns"}}. Received: mode={mode}'
             )
         self.mode = mode
 
     def __call__(self, inputs):
         if len(inputs.shape) != 2:
             raise ValueError(
-                f"[OrthogonalRegularizer] inputs must have rank 2. Received: inputs.shape={tuple(inputs.shape)}"
+                f"Inputs to OrthogonalRegularizer must have rank 2. Received: inputs.shape={tuple(inputs.shape)}"
             )
         if self.mode == "columns":
             inputs = ops.transpose(inputs)

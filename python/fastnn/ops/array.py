@@ -35,7 +35,7 @@ def axis_index(op_name, axis, ndim):
         raise TypeError(f"[{op_name}] axis must be an integer. Received: axis={axis!r}")
     axis = axis.__index__()
     if not -ndim <= axis < ndim:
-        raise ValueError(f"[{op_name}] axis must be in [{-ndim}, {ndim}). Received: axis={axis}")
+        raise ValueError(f"[{op_name}] axis must be in [{-ndim}, {ndim}): axis {axis} is out of bounds. Received: axis={axis}")
     return axis + ndim if axis < 0 else axis
 
 
@@ -63,7 +63,7 @@ def tensors(op_name, xs):
 
 def integers(op_name, name, values):
     """A shape, a repeat count ...: one integer or several, as a tuple of int."""
-    if hasattr(values, "__index__") and not isinstance(values, bool):
+    if hasattr(values, "__index__") and not isinstance(values, bool) and not getattr(values, "ndim", 0):
         return (values.__index__(),)
     try:
         result = tuple(v.__index__() for v in values)
@@ -427,7 +427,7 @@ def split(x, indices_or_sections, axis=0):
     x = as_tensor(x)
     axis = axis_index("split", axis, x.ndim)
     n = x.shape[axis]
-    if hasattr(indices_or_sections, "__index__"):
+    if hasattr(indices_or_sections, "__index__") and not getattr(indices_or_sections, "ndim", 0):
         parts = indices_or_sections.__index__()
         if parts < 1 or n % parts:
             raise ValueError("[split] the size along axis must be divisible by the number of parts. "
@@ -442,7 +442,7 @@ def array_split(x, indices_or_sections, axis=0):
     """``x`` cut along an axis into parts whose sizes differ by at most one, or at the given positions."""
     x = as_tensor(x)
     axis = axis_index("array_split", axis, x.ndim)
-    if not hasattr(indices_or_sections, "__index__"):
+    if not hasattr(indices_or_sections, "__index__") or getattr(indices_or_sections, "ndim", 0):
         return split(x, indices_or_sections, axis)
     parts = indices_or_sections.__index__()
     if parts < 1:

@@ -212,6 +212,8 @@ def resize(images, size, interpolation="bilinear", antialias=False, crop_to_aspe
         raise ValueError(f"[resize] Argument `size` must be a tuple of two elements (height, width). Received: size={size}")
     x, back = _batch("resize", images, data_format)
     oh, ow = (int(v) for v in size)
+    if oh < 1 or ow < 1:
+        raise ValueError(f"[resize] `size` must have positive height and width. Received: size={size}")
     h, w = x.shape[1:3]
     if crop_to_aspect_ratio:
         ch, cw = max(min(h, w * oh // ow), 1), max(min(w, h * ow // oh), 1)
@@ -247,7 +249,8 @@ def _third(name, before, after, target, size, cropping):
         rest = (size - target) if cropping else (target - size)
         before, after = (rest - after, after) if before is None else (before, rest - before)
     if before < 0 or after < 0:
-        raise ValueError(f"[images] {name[0]} and {name[1]} must be >= 0. Received: {before} and {after}")
+        wrong, value = (name[0], before) if before < 0 else (name[1], after)
+        raise ValueError(f"[images] {wrong} must be >= 0. Received: {wrong}={value} for a size of {size}")
     return before, after
 
 

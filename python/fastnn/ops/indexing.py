@@ -419,7 +419,9 @@ def _segments(op_name, data, segment_ids, num_segments):
     """Data as (n, ...), ids as (n,) with those out of range made num_segments, and num_segments."""
     data, ids = as_tensor(data), as_tensor(segment_ids)
     if ids.ndim < 1 or data.shape[: ids.ndim] != ids.shape:
-        raise ValueError(f"[{op_name}] segment_ids must have the first sizes of data. Received: data.shape={data.shape}, "
+        must = "and `data` should have same leading dimension" if ids.ndim == 1 else (
+            "should be an 1-D vector, or have the first sizes of data")
+        raise ValueError(f"[{op_name}] Argument `segment_ids` {must}. Received: data.shape={data.shape}, "
                          f"segment_ids.shape={ids.shape}")
     data, ids = reshape(data, (ids.size,) + data.shape[ids.ndim :]), reshape(ids, (ids.size,))
     if num_segments is None:

@@ -370,6 +370,7 @@ def _einsum(xs, inputs, output):
     if order != list(range(len(order))):
         x = transpose(x, order)
     shape = tuple(sizes[v] for v in output)
+    x = x if x.dtype == dtype else cast(x, dtype)  # sums of small integers come in int32
     return x if x.shape == shape else broadcast_to(x, shape)
 
 

@@ -12,7 +12,8 @@ from .elementwise import add, divide, greater, multiply, negative, square, where
 from .indexing import take
 from .numpy_op import float_dtype, numpy_op
 from .reduction import _reshape
-from .repetition import pad
+from .reduction import sum as sum_
+from .repetition import pad, tile
 
 
 def _pair(name, x):
@@ -127,12 +128,18 @@ def irfft(x, fft_length=None):
 def extract_sequences(x, sequence_length, sequence_stride):
     """All runs of ``sequence_length`` values of the last axis, ``sequence_stride`` apart: (..., runs, sequence_length)."""
     x = as_tensor(x)
+    _check_stride("extract_sequences", sequence_stride)
     count = (x.shape[-1] - sequence_length) // sequence_stride + 1
     if count < 1:
         raise ValueError("[extract_sequences] sequence_length must be at most the last axis of x. "
                          f"Received: sequence_length={sequence_length}, x.shape={x.shape}")
     index = np.arange(count)[:, None] * sequence_stride + np.arange(sequence_length)
     return take(x, index.astype("int32"), axis=-1)
+
+
+def _check_stride(name, stride):
+    if isinstance(stride, bool) or not hasattr(stride, "__index__") or stride < 1:
+        raise ValueError(f"[{name}] `sequence_stride` must be a positive integer. Received: sequence_stride={stride}")
 
 
 def _window(name, window, sequence_length, fft_length, dtype):
@@ -173,6 +180,7 @@ def stft(x, sequence_length, sequence_stride, fft_length, window="hann", center=
     x = as_tensor(x)
     if x.dtype not in ("float32", "float64"):
         raise TypeError(f"[stft] Invalid input type. Expected `float32` or `float64`. Received: input type={x.dtype}")
+    _check_stride("stft", sequence_stride)
     weights = _window("stft", window, sequence_length, fft_length, x.dtype)
     if center:
         x = pad(x, [(0, 0)] * (x.ndim - 1) + [(fft_length // 2, fft_length // 2)], mode="reflect")
@@ -194,7 +202,7 @@ def _overlap_add(frames, stride):
 
 @op
 def istft(x, sequence_length, sequence_stride, fft_length, length=None, window="hann", center=True):
-    """The signal whose ``stft`` is x, by least squares.
+    """The signal whose ``stft`` is x: the windows' signals added up, over the sum of the squared weights between the ends.
 
     Args:
         x: (real part, imaginary part), each (..., windows, fft_length // 2 + 1).
@@ -204,14 +212,17 @@ def istft(x, sequence_length, sequence_stride, fft_length, length=None, window="
     real, imag = _pair("istft", x)
     if real.ndim < 2:
         raise ValueError(f"[istft] Input `x` must have at least 2 dimensions. Received shape: {real.shape}")
-    weights = _window("istft", window, sequence_length, fft_length, real.dtype)
-    frames = multiply(irfft((real, imag), fft_length), weights)
+    _check_stride("istft", sequence_stride)
+    frames = irfft((real, imag), fft_length)
+    if window is not None:
+        weights = _window("istft", window, sequence_length, fft_length, real.dtype)
+        parts = -(-fft_length // sequence_stride)
+        squares = pad(square(weights), [(0, parts * sequence_stride - fft_length)])
+        norm = sum_(_reshape(squares, (parts, sequence_stride)), axis=0)  # what all windows together weigh a position with
+        norm = tile(norm, (parts,))[:fft_length]
+        covered = greater(norm, 1e-10)
+        frames = multiply(frames, where(covered, divide(weights, where(covered, norm, 1.0)), weights))
     y = _overlap_add(frames, sequence_stride)
-    squares = _reshape(multiply(square(weights), 1.0), (1, fft_length))
-    count = real.shape[-2]
-    norm = _overlap_add(multiply(squares, from_numpy(np.ones((count, 1), "float32"))), sequence_stride)
-    covered = greater(norm, 1e-10)
-    y = where(covered, divide(y, where(covered, norm, 1.0)), y)
     start = fft_length // 2 if center else 0
     end = start + length if length is not None else y.shape[-1] - start
     return y[..., start:end]
