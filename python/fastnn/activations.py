@@ -11,12 +11,20 @@ from .saving.serialization import resolve, serialize_keras_object
 
 
 def linear(x):
-    """``x`` itself; a copy of an array, which its owner may change."""
+    """``x`` itself; a copy of an array, which its owner may change.
+
+    Args:
+        x: tensor of any shape, floats; integers are converted to floatx.
+    """
     return ops.convert_to_tensor(x) if type(x).__module__ == "numpy" else x
 
 
 def exponential(x):
-    """e to the power of ``x``."""
+    """e to the power of ``x``.
+
+    Args:
+        x: tensor of any shape, floats; integers are converted to floatx.
+    """
     return ops.exp(x)
 
 
@@ -49,12 +57,22 @@ def gelu(x, approximate=False):
 
 
 def softmax(x, axis=-1):
-    """``exp(x) / sum(exp(x))`` along ``axis``."""
+    """``exp(x) / sum(exp(x))`` along ``axis``.
+
+    Args:
+        x: tensor of any shape, floats; integers are converted to floatx.
+        axis: int, or several of them, or None for all.
+    """
     return ops.softmax(x, axis)
 
 
 def log_softmax(x, axis=-1):
-    """``log(softmax(x))`` along ``axis``, without overflow."""
+    """``log(softmax(x))`` along ``axis``, without overflow.
+
+    Args:
+        x: tensor of any shape, floats; integers are converted to floatx.
+        axis: int, or several of them, or None for all.
+    """
     return ops.log_softmax(x, axis)
 
 
@@ -70,7 +88,11 @@ _OBJECTS.update(swish=silu, hard_swish=hard_silu)
 
 
 def serialize(activation):
-    """The name of an activation function of this module; a config of any other function or layer."""
+    """The name of an activation function of this module; a config of any other function or layer.
+
+    Args:
+        activation: function or layer.
+    """
     name = getattr(activation, "__name__", None)
     if name is not None and _OBJECTS.get(name) is activation:
         return name
@@ -81,12 +103,20 @@ def serialize(activation):
 
 
 def deserialize(config, custom_objects=None):
-    """The activation function of a name or a config."""
+    """The activation function of a name or a config.
+
+    Args:
+        config: dict, as `serialize` gives it, or a name.
+        custom_objects: dict from names to classes or functions of one's own, or None.
+    """
     return resolve(config, "activation function", _OBJECTS, custom_objects)
 
 
 def get(identifier):
     """The activation function of a name, a config or a callable; None gives ``linear``.
+
+    Args:
+        identifier: any of the above.
 
     Raises:
         ValueError: the identifier is none of these.

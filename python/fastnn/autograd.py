@@ -369,7 +369,11 @@ class no_recording:
 
 
 def stop_gradient(variable):
-    """The same values, constant as far as gradients are concerned. Takes a tensor, variable or nest."""
+    """The same values, constant as far as gradients are concerned. Takes a tensor, variable or nest.
+
+    Args:
+        variable: tensor, variable, or nest of them.
+    """
     from .symbolic import KerasTensor, apply_symbolic, owned
     from .tensor import Variable
     from .tree import map_structure
@@ -389,6 +393,9 @@ def custom_gradient(f):
 
     ``f(*args)`` returns ``(y, grad)``; ``grad(*upstream)`` returns the gradient of every argument
     (one value if there is one argument). ``grad`` may take ``upstream=`` as Keras allows.
+
+    Args:
+        f: function of tensors.
     """
     import functools
     import inspect

@@ -7,7 +7,11 @@ _uids = {}
 
 
 def clear_session(free_memory=True):
-    """Start the counting of names again, see `utils.clear_session`."""
+    """Start the counting of names again, see `utils.clear_session`.
+
+    Args:
+        free_memory: bool; give memory back that the allocator keeps.
+    """
     from .utils import clear_session
 
     _uids.clear()
@@ -15,7 +19,11 @@ def clear_session(free_memory=True):
 
 
 def get_uid(prefix=""):
-    """The next number, from 1, of a prefix."""
+    """The next number, from 1, of a prefix.
+
+    Args:
+        prefix: string.
+    """
     _uids[prefix] = _uids.get(prefix, 0) + 1
     return _uids[prefix]
 

@@ -13,6 +13,9 @@ def epsilon():
 def set_epsilon(value):
     """Set the number that `epsilon` returns.
 
+    Args:
+        value: number.
+
     Raises:
         ValueError: `value` is not a positive number.
     """
@@ -34,6 +37,9 @@ def image_data_format():
 def set_image_data_format(data_format):
     """Set the default layout of images to "channels_last" or "channels_first" (n, c, h, w).
 
+    Args:
+        data_format: string.
+
     Raises:
         ValueError: `data_format` is neither.
     """
@@ -44,6 +50,10 @@ def set_image_data_format(data_format):
 
 def standardize_data_format(data_format, op="data_format"):
     """`data_format` if it is "channels_last" or "channels_first"; the default for None.
+
+    Args:
+        data_format: string or None.
+        op: string; who asks, for the error.
 
     Raises:
         ValueError: it is anything else.
@@ -123,6 +133,9 @@ def is_nnx_enabled():
 def set_backend(backend):
     """Accepts "fastnn", the only library that computes.
 
+    Args:
+        backend: string.
+
     Raises:
         ValueError: another name.
     """
@@ -137,7 +150,11 @@ def _limit(name, value):
 
 
 def set_max_epochs(max_epochs):
-    """Let `fit` run at most this many epochs, whatever it is told; None, no limit."""
+    """Let `fit` run at most this many epochs, whatever it is told; None, no limit.
+
+    Args:
+        max_epochs: int or None.
+    """
     _limit("epochs", max_epochs)
 
 
@@ -147,7 +164,11 @@ def max_epochs():
 
 
 def set_max_steps_per_epoch(max_steps_per_epoch):
-    """Let an epoch, also of `evaluate` and `predict`, have at most this many steps; None, no limit."""
+    """Let an epoch, also of `evaluate` and `predict`, have at most this many steps; None, no limit.
+
+    Args:
+        max_steps_per_epoch: int or None.
+    """
     _limit("steps_per_epoch", max_steps_per_epoch)
 
 

@@ -49,7 +49,11 @@ class NonNeg(Constraint):
 
 
 class UnitNorm(Constraint):
-    """Scale each unit's weights to norm 1; `axis` as for `MaxNorm`."""
+    """Scale each unit's weights to norm 1; `axis` as for `MaxNorm`.
+
+    Args:
+        axis: int or list of ints.
+    """
 
     def __init__(self, axis=0):
         self.axis = axis
@@ -103,17 +107,29 @@ _OBJECTS.update(max_norm=MaxNorm, non_neg=NonNeg, unit_norm=UnitNorm, min_max_no
 
 
 def serialize(constraint):
-    """Return the config of a constraint."""
+    """Return the config of a constraint.
+
+    Args:
+        constraint: what is to be described.
+    """
     return serialize_keras_object(constraint)
 
 
 def deserialize(config, custom_objects=None):
-    """Return the constraint of a config or a name."""
+    """Return the constraint of a config or a name.
+
+    Args:
+        config: dict, as `serialize` gives it, or a name.
+        custom_objects: dict from names to classes or functions of one's own, or None.
+    """
     return resolve(config, "constraint", _OBJECTS, custom_objects)
 
 
 def get(identifier):
     """Return a constraint from a name, a config, a class or a callable.
+
+    Args:
+        identifier: any of the above.
 
     Raises:
         ValueError: the identifier is none of these.

@@ -15,6 +15,7 @@ class DTypePolicy:
     Args:
         name: a dtype, used for both ("float32"), or "mixed_float16" / "mixed_bfloat16": computation in
             the 16-bit type, variables in float32.
+        source_name: string or None; the policy that a quantized one computes in.
 
     Raises:
         ValueError: `name` is neither.
@@ -131,7 +132,12 @@ class QuantizedFloat8DTypePolicy(QuantizedDTypePolicy):
 
 
 class Int4DTypePolicy(QuantizedDTypePolicy):
-    """The policy of layers with 4-bit integers in blocks: mode is "int4/<block_size>", -1 for no blocks."""
+    """The policy of layers with 4-bit integers in blocks: mode is "int4/<block_size>", -1 for no blocks.
+
+    Args:
+        mode: string, as above.
+        source_name: string; the policy that computes, such as "float32".
+    """
 
     _base = "int4"
 
@@ -142,7 +148,12 @@ class Int4DTypePolicy(QuantizedDTypePolicy):
 
 
 class GPTQDTypePolicy(QuantizedDTypePolicy):
-    """The policy of layers quantized by GPTQ: mode is "gptq/<weight_bits>/<group_size>"."""
+    """The policy of layers quantized by GPTQ: mode is "gptq/<weight_bits>/<group_size>".
+
+    Args:
+        mode: string, as above.
+        source_name: string; the policy that computes, such as "float32".
+    """
 
     _base, _bits = "gptq", (2, 3, 4, 8)
 
@@ -157,7 +168,12 @@ class GPTQDTypePolicy(QuantizedDTypePolicy):
 
 
 class AWQDTypePolicy(GPTQDTypePolicy):
-    """The policy of layers quantized by AWQ: mode is "awq/4/<group_size>"."""
+    """The policy of layers quantized by AWQ: mode is "awq/4/<group_size>".
+
+    Args:
+        mode: string, as above.
+        source_name: string; the policy that computes, such as "float32".
+    """
 
     _base, _bits = "awq", (4,)
 
@@ -235,6 +251,9 @@ class DTypePolicyMap(MutableMapping):
 def get(identifier):
     """A DTypePolicy from None (the global one), a policy, a name, a dtype or a config dict.
 
+    Args:
+        identifier: any of the above.
+
     Raises:
         ValueError: `identifier` cannot be read as a policy.
     """
@@ -265,13 +284,22 @@ def _quantized(name):
 
 
 def serialize(dtype_policy):
-    """The config dict of a policy."""
+    """The config dict of a policy.
+
+    Args:
+        dtype_policy: a policy.
+    """
     return {"module": "keras" if type(dtype_policy) is DTypePolicy else "keras.dtype_policies",
             "class_name": type(dtype_policy).__name__, "config": dtype_policy.get_config(), "registered_name": None}
 
 
 def deserialize(config, custom_objects=None):
-    """A policy from its config dict."""
+    """A policy from its config dict.
+
+    Args:
+        config: dict, as `serialize` gives it, or a name.
+        custom_objects: dict from names to classes or functions of one's own, or None.
+    """
     return get(config)
 
 
@@ -281,7 +309,11 @@ def dtype_policy():
 
 
 def set_dtype_policy(policy):
-    """Sets the policy of layers made from now on; None goes back to floatx."""
+    """Sets the policy of layers made from now on; None goes back to floatx.
+
+    Args:
+        policy: a policy, a name such as "mixed_bfloat16", or None.
+    """
     global _global_policy
     _core.changed()
     _global_policy = None if policy is None else get(policy)

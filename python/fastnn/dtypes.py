@@ -23,7 +23,11 @@ def floatx():
 
 
 def set_floatx(value):
-    """Set the default float type to "float16", "bfloat16", "float32" or "float64"."""
+    """Set the default float type to "float16", "bfloat16", "float32" or "float64".
+
+    Args:
+        value: string.
+    """
     global _floatx
     if value not in FLOAT_DTYPES:
         raise ValueError(f"[set_floatx] value must be one of {sorted(FLOAT_DTYPES)}. Received: value={value!r}")
@@ -114,6 +118,9 @@ def result_type(*dtypes):
     """The dtype of a result computed from values of these dtypes: Keras's lattice (JAX's, with int64
     kept only when an argument has it). Python's bool, int and float are weak: ``result_type("int8", int)``
     is int8, ``result_type("int32", float)`` is floatx.
+
+    Args:
+        dtypes: strings, or Python's bool, int and float.
     """
     key = (_floatx, dtypes)
     found = _cache.get(key)

@@ -26,6 +26,7 @@ class Initializer:
         return cls(**config)
 
     def clone(self):
+        """A copy with the same config."""
         return type(self).from_config(self.get_config())
 
 
@@ -44,7 +45,11 @@ class Ones(Initializer):
 
 
 class Constant(Initializer):
-    """One value everywhere, or an array that broadcasts to the shape."""
+    """One value everywhere, or an array that broadcasts to the shape.
+
+    Args:
+        value: number or array.
+    """
 
     def __init__(self, value=0.0):
         self.value = value
@@ -69,7 +74,11 @@ class Constant(Initializer):
 
 
 class Identity(Initializer):
-    """gain * identity matrix; only for rank 2."""
+    """gain * identity matrix; only for rank 2.
+
+    Args:
+        gain: number.
+    """
 
     def __init__(self, gain=1.0):
         self.gain = gain
@@ -108,7 +117,13 @@ class RandomInitializer(Initializer):
 
 
 class RandomNormal(RandomInitializer):
-    """Normal distribution."""
+    """Normal distribution.
+
+    Args:
+        mean: number.
+        stddev: number, positive.
+        seed: int, `SeedGenerator` or None; an int gives the same values at every call.
+    """
 
     def __init__(self, mean=0.0, stddev=0.05, seed=None):
         self.mean = mean
@@ -123,14 +138,26 @@ class RandomNormal(RandomInitializer):
 
 
 class TruncatedNormal(RandomNormal):
-    """Normal distribution; values more than two standard deviations from the mean are drawn again."""
+    """Normal distribution; values more than two standard deviations from the mean are drawn again.
+
+    Args:
+        mean: number.
+        stddev: number, positive.
+        seed: int, `SeedGenerator` or None; an int gives the same values at every call.
+    """
 
     def __call__(self, shape, dtype=None):
         return _draw("truncated_normal", shape, self.mean, self.stddev, dtype, self.seed)
 
 
 class RandomUniform(RandomInitializer):
-    """Uniform distribution over [minval, maxval)."""
+    """Uniform distribution over [minval, maxval).
+
+    Args:
+        minval: number.
+        maxval: number.
+        seed: int, `SeedGenerator` or None; an int gives the same values at every call.
+    """
 
     def __init__(self, minval=-0.05, maxval=0.05, seed=None):
         self.minval = minval
@@ -230,37 +257,73 @@ class _FixedScaling(VarianceScaling):
 
 
 class GlorotUniform(_FixedScaling):
-    """Uniform over [-limit, limit), limit = sqrt(6 / (fan_in + fan_out)); also called Xavier."""
+    """Uniform over [-limit, limit), limit = sqrt(6 / (fan_in + fan_out)); also called Xavier.
+
+    Args:
+        seed: int, `SeedGenerator` or None; an int gives the same values at every call.
+        input_axes: int or tuple; the axes that count as inputs. None: all but the last.
+        output_axes: int or tuple; the axes that count as outputs. None: the last.
+    """
 
     _scaling = (1.0, "fan_avg", "uniform")
 
 
 class GlorotNormal(_FixedScaling):
-    """Truncated normal of deviation sqrt(2 / (fan_in + fan_out))."""
+    """Truncated normal of deviation sqrt(2 / (fan_in + fan_out)).
+
+    Args:
+        seed: int, `SeedGenerator` or None; an int gives the same values at every call.
+        input_axes: int or tuple; the axes that count as inputs. None: all but the last.
+        output_axes: int or tuple; the axes that count as outputs. None: the last.
+    """
 
     _scaling = (1.0, "fan_avg", "truncated_normal")
 
 
 class HeUniform(_FixedScaling):
-    """Uniform over [-limit, limit), limit = sqrt(6 / fan_in)."""
+    """Uniform over [-limit, limit), limit = sqrt(6 / fan_in).
+
+    Args:
+        seed: int, `SeedGenerator` or None; an int gives the same values at every call.
+        input_axes: int or tuple; the axes that count as inputs. None: all but the last.
+        output_axes: int or tuple; the axes that count as outputs. None: the last.
+    """
 
     _scaling = (2.0, "fan_in", "uniform")
 
 
 class HeNormal(_FixedScaling):
-    """Truncated normal of deviation sqrt(2 / fan_in)."""
+    """Truncated normal of deviation sqrt(2 / fan_in).
+
+    Args:
+        seed: int, `SeedGenerator` or None; an int gives the same values at every call.
+        input_axes: int or tuple; the axes that count as inputs. None: all but the last.
+        output_axes: int or tuple; the axes that count as outputs. None: the last.
+    """
 
     _scaling = (2.0, "fan_in", "truncated_normal")
 
 
 class LecunUniform(_FixedScaling):
-    """Uniform over [-limit, limit), limit = sqrt(3 / fan_in)."""
+    """Uniform over [-limit, limit), limit = sqrt(3 / fan_in).
+
+    Args:
+        seed: int, `SeedGenerator` or None; an int gives the same values at every call.
+        input_axes: int or tuple; the axes that count as inputs. None: all but the last.
+        output_axes: int or tuple; the axes that count as outputs. None: the last.
+    """
 
     _scaling = (1.0, "fan_in", "uniform")
 
 
 class LecunNormal(_FixedScaling):
-    """Truncated normal of deviation sqrt(1 / fan_in)."""
+    """Truncated normal of deviation sqrt(1 / fan_in).
+
+    Args:
+        seed: int, `SeedGenerator` or None; an int gives the same values at every call.
+        input_axes: int or tuple; the axes that count as inputs. None: all but the last.
+        output_axes: int or tuple; the axes that count as outputs. None: the last.
+    """
 
     _scaling = (1.0, "fan_in", "truncated_normal")
 
@@ -270,6 +333,10 @@ class Orthogonal(RandomInitializer):
 
     A shape of rank above 2 is filled by a matrix of (product of the first sizes, last size). Rows are
     orthonormal when it is wide, columns when it is tall.
+
+    Args:
+        gain: number.
+        seed: int, `SeedGenerator` or None; an int gives the same values at every call.
 
     Source: Saxe et al. 2014; the signs after the QR decomposition are Mezzadri's (2007).
     """
@@ -378,7 +445,13 @@ def _window(name, n, periodic):
 
 
 def compute_fans(shape, input_axes=None, output_axes=None):
-    """Return (fan_in, fan_out) of a weight: (kh, kw, ic, oc) has fan_in kh*kw*ic and fan_out kh*kw*oc."""
+    """Return (fan_in, fan_out) of a weight: (kh, kw, ic, oc) has fan_in kh*kw*ic and fan_out kh*kw*oc.
+
+    Args:
+        shape: tuple of ints.
+        input_axes: int or tuple; the axes that count as inputs. None: all but the last.
+        output_axes: int or tuple; the axes that count as outputs. None: the last.
+    """
     shape = tuple(shape)
     if input_axes is not None and output_axes is not None:
         return math.prod(shape[a] for a in input_axes), math.prod(shape[a] for a in output_axes)
@@ -428,17 +501,29 @@ he_normal, he_uniform, lecun_normal, lecun_uniform = HeNormal, HeUniform, LecunN
 
 
 def serialize(initializer):
-    """Return the config of an initializer."""
+    """Return the config of an initializer.
+
+    Args:
+        initializer: what is to be described.
+    """
     return serialize_keras_object(initializer)
 
 
 def deserialize(config, custom_objects=None):
-    """Return the initializer of a config or a name."""
+    """Return the initializer of a config or a name.
+
+    Args:
+        config: dict, as `serialize` gives it, or a name.
+        custom_objects: dict from names to classes or functions of one's own, or None.
+    """
     return resolve(config, "initializer", _OBJECTS, custom_objects)
 
 
 def get(identifier):
     """Return an initializer from a name, a config, a class, an array (used as the value) or a callable.
+
+    Args:
+        identifier: any of the above.
 
     Raises:
         ValueError: the identifier is none of these.

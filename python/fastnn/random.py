@@ -56,6 +56,7 @@ class SeedGenerator:
 
     @property
     def backend(self):
+        """The string "fastnn"."""
         return "fastnn"
 
     def next(self, ordered=True):
@@ -85,7 +86,11 @@ def global_seed_generator():
 
 
 def set_global_seed(seed):
-    """Start the generator behind ``seed=None`` again, from ``seed``."""
+    """Start the generator behind ``seed=None`` again, from ``seed``.
+
+    Args:
+        seed: int, `SeedGenerator`, or None for the generator that `utils.set_random_seed` sets.
+    """
     global _global
     _global = SeedGenerator(seed, name="global_seed_generator")
     _core.changed()
@@ -93,6 +98,9 @@ def set_global_seed(seed):
 
 def draw_key(seed):
     """The key of a draw: that of an integer, always the same, or the next one of a generator.
+
+    Args:
+        seed: int, `SeedGenerator`, or None for the generator that `utils.set_random_seed` sets.
 
     Raises:
         ValueError: seed is none of int, SeedGenerator, None.
@@ -113,7 +121,11 @@ def draw_key(seed):
 
 
 def generator(seed):
-    """A NumPy generator that continues from the key of one draw, for distributions without a kernel."""
+    """A NumPy generator that continues from the key of one draw, for distributions without a kernel.
+
+    Args:
+        seed: int, `SeedGenerator`, or None for the generator that `utils.set_random_seed` sets.
+    """
     key = to_numpy(draw_key(seed)).astype("uint64")
     return np.random.Generator(np.random.Philox(key=key))
 
@@ -166,17 +178,40 @@ def uniform(shape, minval=0.0, maxval=1.0, dtype=None, seed=None):
 
 
 def normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None):
-    """Normally distributed numbers. Arguments as for ``uniform``."""
+    """Normally distributed numbers. Arguments as for ``uniform``.
+
+    Args:
+        shape: tuple or list of ints.
+        mean: number.
+        stddev: number.
+        dtype: string; dtype of floats, floatx by default.
+        seed: int, `SeedGenerator`, or None for the generator that `utils.set_random_seed` sets.
+    """
     return _draw(_core.random_normal, "normal", shape, mean, stddev, dtype, seed)
 
 
 def truncated_normal(shape, mean=0.0, stddev=1.0, dtype=None, seed=None):
-    """Normally distributed numbers of which those beyond two standard deviations are left out."""
+    """Normally distributed numbers of which those beyond two standard deviations are left out.
+
+    Args:
+        shape: tuple or list of ints.
+        mean: number.
+        stddev: number.
+        dtype: string; dtype of floats, floatx by default.
+        seed: int, `SeedGenerator`, or None for the generator that `utils.set_random_seed` sets.
+    """
     return _draw(_core.random_truncated_normal, "truncated_normal", shape, mean, stddev, dtype, seed)
 
 
 def randint(shape, minval, maxval, dtype="int32", seed=None):
     """Whole numbers evenly distributed in [minval, maxval).
+
+    Args:
+        shape: tuple or list of ints.
+        minval: int.
+        maxval: int.
+        dtype: string; an integer dtype.
+        seed: int, `SeedGenerator`, or None for the generator that `utils.set_random_seed` sets.
 
     Raises:
         ValueError: the range is empty, or dtype is not an integer type.
@@ -204,6 +239,7 @@ def dropout(inputs, rate, noise_shape=None, seed=None):
     Args:
         noise_shape: shape that broadcasts to that of ``inputs``: elements that share an entry are dropped
             together. None in it stands for the size of ``inputs``.
+        seed: int, `SeedGenerator`, or None for the generator that `utils.set_random_seed` sets.
     """
     x = as_tensor(inputs)
     if isinstance(rate, bool) or not isinstance(rate, numbers.Real) or not 0 <= rate <= 1:
@@ -246,7 +282,13 @@ def _noise_shape(noise_shape, shape):
 
 @op
 def shuffle(x, axis=0, seed=None):
-    """``x`` with its slices along ``axis`` in random order."""
+    """``x`` with its slices along ``axis`` in random order.
+
+    Args:
+        x: tensor.
+        axis: int.
+        seed: int, `SeedGenerator`, or None for the generator that `utils.set_random_seed` sets.
+    """
     from .ops import take
     from .ops.array import axis_index
 
@@ -263,6 +305,7 @@ def categorical(logits, num_samples, dtype="int32", seed=None):
     Args:
         logits: (rows, classes).
         num_samples: draws for each row.
+        seed: int, `SeedGenerator`, or None for the generator that `utils.set_random_seed` sets.
 
     Returns:
         (rows, num_samples) integers.
@@ -293,16 +336,39 @@ def _numpy_draw(name, f, shape, dtype, *parameters):
 
 
 def gamma(shape, alpha, dtype=None, seed=None):
-    """Numbers of the gamma distribution of shape parameter ``alpha`` (number or tensor) and scale 1."""
+    """Numbers of the gamma distribution of shape parameter ``alpha`` (number or tensor) and scale 1.
+
+    Args:
+        shape: tuple or list of ints.
+        alpha: number or tensor, positive.
+        dtype: string; dtype of floats, floatx by default.
+        seed: int, `SeedGenerator`, or None for the generator that `utils.set_random_seed` sets.
+    """
     return _numpy_draw("gamma", lambda a, s: generator(seed).gamma(a, size=s), shape, dtype, alpha)
 
 
 def beta(shape, alpha, beta, dtype=None, seed=None):
-    """Numbers of the beta distribution."""
+    """Numbers of the beta distribution.
+
+    Args:
+        shape: tuple or list of ints.
+        alpha: number or tensor, positive.
+        beta: number or tensor, positive.
+        dtype: string; dtype of floats, floatx by default.
+        seed: int, `SeedGenerator`, or None for the generator that `utils.set_random_seed` sets.
+    """
     return _numpy_draw("beta", lambda a, b, s: generator(seed).beta(a, b, s), shape, dtype, alpha, beta)
 
 
 def binomial(shape, counts, probabilities, dtype=None, seed=None):
-    """Numbers of successes in ``counts`` trials that succeed with ``probabilities``."""
+    """Numbers of successes in ``counts`` trials that succeed with ``probabilities``.
+
+    Args:
+        shape: tuple or list of ints.
+        counts: number or tensor, not negative.
+        probabilities: number or tensor in [0, 1].
+        dtype: string; dtype of floats, floatx by default.
+        seed: int, `SeedGenerator`, or None for the generator that `utils.set_random_seed` sets.
+    """
     return _numpy_draw("binomial", lambda n, p, s: generator(seed).binomial(n.astype("int64"), p, s), shape, dtype,
                        counts, probabilities)

@@ -21,7 +21,12 @@ class Regularizer(Watched):
 
 
 class L1L2(Regularizer):
-    """l1 * sum(|x|) + l2 * sum(x^2)"""
+    """l1 * sum(|x|) + l2 * sum(x^2)
+
+    Args:
+        l1: number, not negative.
+        l2: number, not negative.
+    """
 
     def __init__(self, l1=0.0, l2=0.0):
         self.l1 = _non_negative("l1", 0.0 if l1 is None else l1)
@@ -40,7 +45,11 @@ class L1L2(Regularizer):
 
 
 class L1(Regularizer):
-    """l1 * sum(|x|)"""
+    """l1 * sum(|x|)
+
+    Args:
+        l1: number, not negative.
+    """
 
     def __init__(self, l1=0.01):
         self.l1 = _non_negative("l1", 0.01 if l1 is None else l1)
@@ -53,7 +62,11 @@ class L1(Regularizer):
 
 
 class L2(Regularizer):
-    """l2 * sum(x^2)"""
+    """l2 * sum(x^2)
+
+    Args:
+        l2: number, not negative.
+    """
 
     def __init__(self, l2=0.01):
         self.l2 = _non_negative("l2", 0.01 if l2 is None else l2)
@@ -115,17 +128,29 @@ _OBJECTS.update(l1=L1, l2=L2, l1_l2=L1L2, l1l2=L1L2, orthogonal_regularizer=Orth
 
 
 def serialize(regularizer):
-    """Return the config of a regularizer."""
+    """Return the config of a regularizer.
+
+    Args:
+        regularizer: what is to be described.
+    """
     return serialize_keras_object(regularizer)
 
 
 def deserialize(config, custom_objects=None):
-    """Return the regularizer of a config or a name."""
+    """Return the regularizer of a config or a name.
+
+    Args:
+        config: dict, as `serialize` gives it, or a name.
+        custom_objects: dict from names to classes or functions of one's own, or None.
+    """
     return resolve(config, "regularizer", _OBJECTS, custom_objects)
 
 
 def get(identifier):
     """Return a regularizer from a name, a config, a class or a callable.
+
+    Args:
+        identifier: any of the above.
 
     Raises:
         ValueError: the identifier is none of these.

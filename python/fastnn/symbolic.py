@@ -25,6 +25,9 @@ class SymbolicArgument(TypeError):
 class KerasTensor:
     """A symbolic tensor: what ``Input`` returns and layers of a functional model exchange.
 
+    Args:
+        sparse, ragged, record_history: accepted for Keras's sake.
+
     Attributes:
         shape: tuple of int or None.
         dtype: the name of a dtype.
@@ -50,10 +53,12 @@ class KerasTensor:
 
     @property
     def ndim(self):
+        """The number of axes."""
         return len(self.shape)
 
     @property
     def size(self):
+        """The number of elements; None if a size is unknown."""
         n = 1
         for s in self.shape:
             if s is None:
@@ -105,7 +110,11 @@ def without_batch(tensor):
 
 
 def is_keras_tensor(x):
-    """Whether ``x`` is a symbolic tensor."""
+    """Whether ``x`` is a symbolic tensor.
+
+    Args:
+        x: anything.
+    """
     return isinstance(x, KerasTensor)
 
 

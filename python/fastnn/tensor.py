@@ -160,7 +160,11 @@ def convert_to_tensor(x, dtype=None, sparse=None, ragged=None):
 
 
 def convert_to_numpy(x):
-    """``x`` as a NumPy array; of a tensor, a read-only view without a copy."""
+    """``x`` as a NumPy array; of a tensor, a read-only view without a copy.
+
+    Args:
+        x: tensor, variable, array or number.
+    """
     if isinstance(x, Variable):
         return x.numpy()
     if isinstance(x, KerasTensor):
@@ -188,6 +192,9 @@ def from_dlpack(x):
     """A tensor sharing the memory of ``x``, any object with ``__dlpack__`` in the memory of the device in use.
 
     That is the CPU's, also for the device "cuda-emu", which copies it; or the GPU's, for "cuda".
+
+    Args:
+        x: tensor, or any object with ``__dlpack__``.
     """
     if type(x) is Tensor:
         return x.alias()
@@ -207,7 +214,11 @@ def from_dlpack(x):
 
 
 def is_tensor(x):
-    """Whether ``x`` is a tensor of fastnn, symbolic ones included."""
+    """Whether ``x`` is a tensor of fastnn, symbolic ones included.
+
+    Args:
+        x: anything.
+    """
     return type(x) is Tensor or isinstance(x, KerasTensor)
 
 
@@ -298,6 +309,7 @@ class Variable:
         autocast: whether layers of a mixed policy read it in their compute dtype.
         aggregation: accepted for Keras's sake.
         name: unique within its owner; must not contain "/".
+        synchronization: accepted for Keras's sake.
 
     Raises:
         ValueError: the value does not have ``shape``, or ``name`` contains "/".
@@ -365,6 +377,7 @@ class Variable:
 
     @property
     def trainable(self):
+        """Whether training changes the variable."""
         return self._trainable
 
     @trainable.setter
@@ -375,6 +388,7 @@ class Variable:
 
     @property
     def regularizer(self):
+        """The Regularizer, or None."""
         return self._regularizer
 
     @regularizer.setter
@@ -384,6 +398,7 @@ class Variable:
 
     @property
     def constraint(self):
+        """The Constraint, or None."""
         return self._constraint
 
     @constraint.setter
@@ -393,6 +408,7 @@ class Variable:
 
     @property
     def shape(self):
+        """The sizes, a tuple."""
         return self._value.shape
 
     @property
@@ -405,10 +421,12 @@ class Variable:
 
     @property
     def ndim(self):
+        """The number of axes."""
         return self._value.ndim
 
     @property
     def size(self):
+        """The number of elements."""
         return self._value.size
 
     def mutable(self):

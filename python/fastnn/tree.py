@@ -44,12 +44,20 @@ def _rebuild(like, keys, values):
 
 
 def is_nested(structure):
-    """True if `structure` is a list, tuple or dict."""
+    """True if `structure` is a list, tuple or dict.
+
+    Args:
+        structure: anything.
+    """
     return isinstance(structure, (list, tuple, Mapping))
 
 
 def flatten(structure):
-    """The leaves of a structure, as a list, depth first."""
+    """The leaves of a structure, as a list, depth first.
+
+    Args:
+        structure: nest of lists, tuples and dicts.
+    """
     if not isinstance(structure, (list, tuple, Mapping)):
         return [structure]
     leaves = []
@@ -71,7 +79,11 @@ def _flatten_into(x, leaves, depth):
 
 
 def flatten_with_path(structure):
-    """A list of (path, leaf); a path is the tuple of indices and keys that leads to the leaf."""
+    """A list of (path, leaf); a path is the tuple of indices and keys that leads to the leaf.
+
+    Args:
+        structure: nest of lists, tuples and dicts.
+    """
     found = []
     _find_paths(structure, (), found)
     return found
@@ -128,7 +140,13 @@ def _map(func, structures, none_is_leaf, depth):
 
 
 def map_structure_up_to(shallow_structure, func, *structures):
-    """Like `map_structure`, but goes only as deep as `shallow_structure`."""
+    """Like `map_structure`, but goes only as deep as `shallow_structure`.
+
+    Args:
+        shallow_structure: nest.
+        func: function of what stands at a leaf of `shallow_structure`, one argument per structure.
+        structures: nests, at least as deep.
+    """
     if not structures:
         raise ValueError("[tree.map_structure_up_to] needs at least one structure")
     return _map_up_to(shallow_structure, func, structures)
@@ -166,7 +184,13 @@ def _brief(x):
 
 
 def assert_same_structure(a, b, check_types=None):
-    """Raises ValueError unless `a` and `b` nest lists, tuples and dicts in the same way."""
+    """Raises ValueError unless `a` and `b` nest lists, tuples and dicts in the same way.
+
+    Args:
+        a: structure.
+        b: structure.
+        check_types: taken for Keras's sake.
+    """
     _check_level(a, b)
     children = _children(a)
     if children is not None:
@@ -175,7 +199,12 @@ def assert_same_structure(a, b, check_types=None):
 
 
 def assert_same_paths(a, b):
-    """Raises ValueError unless the leaves of `a` and `b` have the same paths."""
+    """Raises ValueError unless the leaves of `a` and `b` have the same paths.
+
+    Args:
+        a: structure.
+        b: structure.
+    """
     a_paths = [path for path, _ in flatten_with_path(a)]
     b_paths = [path for path, _ in flatten_with_path(b)]
     if a_paths != b_paths:
@@ -217,7 +246,11 @@ def _pack(x, values, sequence_fn):
 
 
 def lists_to_tuples(structure):
-    """The structure with every list turned into a tuple."""
+    """The structure with every list turned into a tuple.
+
+    Args:
+        structure: nest of lists, tuples and dicts.
+    """
     children = _children(structure)
     if children is None:
         return structure
@@ -228,7 +261,12 @@ def lists_to_tuples(structure):
 
 
 def map_shape_structure(func, structure):
-    """`func` of every shape (a list or tuple of ints and None) of a structure of shapes."""
+    """`func` of every shape (a list or tuple of ints and None) of a structure of shapes.
+
+    Args:
+        func: function of a shape.
+        structure: nest of shapes.
+    """
     if isinstance(structure, (list, tuple)) and all(e is None or isinstance(e, int) for e in structure):
         return func(tuple(structure))
     children = _children(structure)
@@ -243,6 +281,11 @@ def traverse(func, structure, top_down=True):
     None there.
 
     With `top_down`, a replaced part is not entered.
+
+    Args:
+        func: function of a part.
+        structure: nest of lists, tuples and dicts.
+        top_down: bool; a part is seen before what is inside it.
     """
     children = _children(structure)
     if top_down:

@@ -23,13 +23,16 @@ class Callback:
         self._model = None
 
     def set_params(self, params):
+        """Gives the arguments of `fit`: verbose, epochs, steps."""
         self.params = params
 
     def set_model(self, model):
+        """Gives the model."""
         self._model = model
 
     @property
     def model(self):
+        """The model that is trained."""
         return self._model
 
     def wants_batches(self, mode):

@@ -49,12 +49,14 @@ class CallbackList(Callback):
         self.callbacks.append(callback)
 
     def set_params(self, params):
+        """Passes the arguments of `fit` on."""
         self.params = params
         if params:
             for callback in self.callbacks:
                 callback.set_params(params)
 
     def set_model(self, model):
+        """Passes the model on."""
         if model is None:
             return
         super().set_model(model)

@@ -16,6 +16,7 @@ class ProgbarLogger(Callback):
         self._in_fit = False
 
     def set_params(self, params):
+        """Takes the arguments of `fit`; `verbose` is the one of interest."""
         super().set_params(params)
         verbose = params.get("verbose", 1)
         self.verbose = 1 if verbose == "auto" else verbose

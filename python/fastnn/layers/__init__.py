@@ -68,14 +68,23 @@ from .wrapper import Wrapper
 
 
 def serialize(layer):
-    """The config of a layer, as a dict."""
+    """The config of a layer, as a dict.
+
+    Args:
+        layer: layer.
+    """
     from ..saving.serialization import serialize_keras_object
 
     return serialize_keras_object(layer)
 
 
 def deserialize(config, custom_objects=None):
-    """A layer from its config."""
+    """A layer from its config.
+
+    Args:
+        config: dict, as `serialize` gives it.
+        custom_objects: dict from names to classes or functions of one's own, or None.
+    """
     from ..saving.serialization import deserialize_keras_object
 
     layer = deserialize_keras_object(config, custom_objects=custom_objects)

@@ -145,7 +145,26 @@ class Conv2D(BaseConv):
 
 
 class Conv3D(BaseConv):
-    """Convolution of volumes (batch, depth, height, width, channels). Arguments as Conv2D's, for three axes."""
+    """Convolution of volumes (batch, depth, height, width, channels). Arguments as Conv2D's, for three axes.
+
+    Args:
+        filters: int; channels of the output.
+        kernel_size: int or three of them.
+        strides: int or three of them.
+        padding: "valid" or "same".
+        data_format: "channels_last", "channels_first", or None for the default of `config.image_data_format`.
+        dilation_rate: int or three of them.
+        groups: int; the channels are cut into this many parts, convolved apart.
+        activation: name, function or None.
+        use_bias: bool.
+        kernel_initializer: see `initializers`.
+        bias_initializer: see `initializers`.
+        kernel_regularizer: see `regularizers`.
+        bias_regularizer: see `regularizers`.
+        activity_regularizer: see `regularizers`; of the output.
+        kernel_constraint: see `constraints`.
+        bias_constraint: see `constraints`.
+    """
 
     def __init__(self, filters, kernel_size, strides=(1, 1, 1), padding="valid", data_format=None,
                  dilation_rate=(1, 1, 1), groups=1, activation=None, use_bias=True,
@@ -228,7 +247,26 @@ class Conv1DTranspose(BaseConvTranspose):
 
 
 class Conv2DTranspose(BaseConvTranspose):
-    """Transposed convolution of images. Arguments as Conv1DTranspose's, ints or one for each axis of space."""
+    """Transposed convolution of images. Arguments as Conv1DTranspose's, ints or one for each axis of space.
+
+    Args:
+        filters: int; channels of the output.
+        kernel_size: int or two of them.
+        strides: int or two of them.
+        padding: "valid" or "same".
+        output_padding: int or two of them, less than the strides; None: as small as the padding allows.
+        data_format: "channels_last", "channels_first", or None for the default of `config.image_data_format`.
+        dilation_rate: int or two of them.
+        activation: name, function or None.
+        use_bias: bool.
+        kernel_initializer: see `initializers`.
+        bias_initializer: see `initializers`.
+        kernel_regularizer: see `regularizers`.
+        bias_regularizer: see `regularizers`.
+        activity_regularizer: see `regularizers`; of the output.
+        kernel_constraint: see `constraints`.
+        bias_constraint: see `constraints`.
+    """
 
     def __init__(self, filters, kernel_size, strides=(1, 1), padding="valid", output_padding=None, data_format=None,
                  dilation_rate=(1, 1), activation=None, use_bias=True, kernel_initializer="glorot_uniform",
@@ -242,7 +280,26 @@ class Conv2DTranspose(BaseConvTranspose):
 
 
 class Conv3DTranspose(BaseConvTranspose):
-    """Transposed convolution of volumes. Arguments as Conv1DTranspose's, ints or one for each axis of space."""
+    """Transposed convolution of volumes. Arguments as Conv1DTranspose's, ints or one for each axis of space.
+
+    Args:
+        filters: int; channels of the output.
+        kernel_size: int or three of them.
+        strides: int or three of them.
+        padding: "valid" or "same".
+        data_format: "channels_last", "channels_first", or None for the default of `config.image_data_format`.
+        output_padding: int or three of them, less than the strides; None: as small as the padding allows.
+        dilation_rate: int or three of them.
+        activation: name, function or None.
+        use_bias: bool.
+        kernel_initializer: see `initializers`.
+        bias_initializer: see `initializers`.
+        kernel_regularizer: see `regularizers`.
+        bias_regularizer: see `regularizers`.
+        activity_regularizer: see `regularizers`; of the output.
+        kernel_constraint: see `constraints`.
+        bias_constraint: see `constraints`.
+    """
 
     def __init__(self, filters, kernel_size, strides=(1, 1, 1), padding="valid", data_format=None,
                  output_padding=None, dilation_rate=(1, 1, 1), activation=None, use_bias=True,

@@ -126,7 +126,15 @@ class SpatialDropout2D(_ChannelsDropout):
 
 
 class SpatialDropout3D(_ChannelsDropout):
-    """Dropout of whole channels of (n, d, h, w, c). Arguments as for `SpatialDropout2D`."""
+    """Dropout of whole channels of (n, d, h, w, c). Arguments as for `SpatialDropout2D`.
+
+    Args:
+        rate: number in [0, 1]; the share of channels that become 0.
+        data_format: "channels_last", "channels_first", or None for the default of `config.image_data_format`.
+        seed: int, `SeedGenerator`, or None for the generator that `utils.set_random_seed` sets.
+        name: string or None.
+        dtype: string or None; floatx by default.
+    """
 
     _ndim = 5
 

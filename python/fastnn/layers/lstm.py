@@ -22,6 +22,7 @@ class LSTMCell(RecurrentCell):
         dropout: rate from 0 to 1 at which inputs are dropped in training, the same ones at every step.
         recurrent_dropout: the same for the state.
         seed: int, or None.
+        implementation: accepted for Keras's sake.
 
     Weights:
         kernel (features, 4 * units), glorot_uniform; recurrent_kernel (units, 4 * units), orthogonal; bias

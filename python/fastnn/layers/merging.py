@@ -288,40 +288,82 @@ def _unit(x, axis):
 
 
 def add(inputs, **kwargs):
-    """The sum of a list of tensors: `Add`."""
+    """The sum of a list of tensors: `Add`.
+
+    Args:
+        inputs: list of tensors; all broadcast to one shape.
+        kwargs: arguments of the layer, such as `name`.
+    """
     return Add(**kwargs)(inputs)
 
 
 def subtract(inputs, **kwargs):
-    """The first of two tensors less the second: `Subtract`."""
+    """The first of two tensors less the second: `Subtract`.
+
+    Args:
+        inputs: list of two tensors.
+        kwargs: arguments of the layer, such as `name`.
+    """
     return Subtract(**kwargs)(inputs)
 
 
 def multiply(inputs, **kwargs):
-    """The product of a list of tensors: `Multiply`."""
+    """The product of a list of tensors: `Multiply`.
+
+    Args:
+        inputs: list of tensors; all broadcast to one shape.
+        kwargs: arguments of the layer, such as `name`.
+    """
     return Multiply(**kwargs)(inputs)
 
 
 def average(inputs, **kwargs):
-    """The mean of a list of tensors: `Average`."""
+    """The mean of a list of tensors: `Average`.
+
+    Args:
+        inputs: list of tensors; all broadcast to one shape.
+        kwargs: arguments of the layer, such as `name`.
+    """
     return Average(**kwargs)(inputs)
 
 
 def maximum(inputs, **kwargs):
-    """The largest of a list of tensors, elementwise: `Maximum`."""
+    """The largest of a list of tensors, elementwise: `Maximum`.
+
+    Args:
+        inputs: list of tensors; all broadcast to one shape.
+        kwargs: arguments of the layer, such as `name`.
+    """
     return Maximum(**kwargs)(inputs)
 
 
 def minimum(inputs, **kwargs):
-    """The smallest of a list of tensors, elementwise: `Minimum`."""
+    """The smallest of a list of tensors, elementwise: `Minimum`.
+
+    Args:
+        inputs: list of tensors; all broadcast to one shape.
+        kwargs: arguments of the layer, such as `name`.
+    """
     return Minimum(**kwargs)(inputs)
 
 
 def concatenate(inputs, axis=-1, **kwargs):
-    """A list of tensors one after the other along an axis: `Concatenate`."""
+    """A list of tensors one after the other along an axis: `Concatenate`.
+
+    Args:
+        inputs: list of tensors of equal sizes but along `axis`.
+        axis: int.
+        kwargs: arguments of the layer, such as `name`.
+    """
     return Concatenate(axis=axis, **kwargs)(inputs)
 
 
 def dot(inputs, axes=-1, **kwargs):
-    """The products of two tensors, sample by sample: `Dot`."""
+    """The products of two tensors, sample by sample: `Dot`.
+
+    Args:
+        inputs: list of two tensors.
+        axes: int, or two of them: the axes that are summed over.
+        kwargs: arguments of the layer: `normalize`, `name`.
+    """
     return Dot(axes=axes, **kwargs)(inputs)

@@ -116,6 +116,9 @@ class Permute(Layer):
 class RepeatVector(Layer):
     """Each sample, a vector, n times.
 
+    Args:
+        n: int.
+
     Input: (n, features). Output: (n, repetitions, features).
     """
 

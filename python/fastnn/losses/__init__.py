@@ -71,17 +71,29 @@ _OBJECTS.update(
 
 
 def serialize(loss):
-    """Return the config of a loss."""
+    """Return the config of a loss.
+
+    Args:
+        loss: what is to be described.
+    """
     return serialize_keras_object(loss)
 
 
 def deserialize(name, custom_objects=None):
-    """Return the loss of a config or a name."""
+    """Return the loss of a config or a name.
+
+    Args:
+        name: dict, as `serialize` gives it, or a name.
+        custom_objects: dict from names to classes or functions of one's own, or None.
+    """
     return resolve(name, "loss", _OBJECTS, custom_objects)
 
 
 def get(identifier):
     """Return a loss from a name ("mse"), a config, a class or a callable.
+
+    Args:
+        identifier: any of the above.
 
     Raises:
         ValueError: the identifier is none of these.

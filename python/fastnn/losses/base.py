@@ -35,6 +35,7 @@ class Loss(Watched):
 
     @property
     def dtype(self):
+        """The dtype that the loss is computed in."""
         return self._dtype
 
     def __call__(self, y_true, y_pred, sample_weight=None):
@@ -72,7 +73,16 @@ class Loss(Watched):
 
 
 class LossFunctionWrapper(Loss):
-    """A function `fn(y_true, y_pred, **kwargs)` -> values as a `Loss`."""
+    """A function `fn(y_true, y_pred, **kwargs)` -> values as a `Loss`.
+
+    Args:
+        fn: function.
+        reduction: "sum_over_batch_size" (the mean), "sum", "mean_with_sample_weight", "mean", or "none" or None for
+            one value per sample.
+        name: string or None.
+        dtype: string; the dtype the loss is computed in, floatx by default.
+        kwargs: more arguments of the function.
+    """
 
     def __init__(self, fn, reduction="sum_over_batch_size", name=None, dtype=None, **kwargs):
         super().__init__(name=name, reduction=reduction, dtype=dtype)

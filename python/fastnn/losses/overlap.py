@@ -8,7 +8,13 @@ from .base import BuiltinLoss, match
 
 
 def dice(y_true, y_pred, axis=None):
-    """1 - 2 sum(y_true y_pred) / (sum(y_true) + sum(y_pred)) over `axis` (None: everything)."""
+    """1 - 2 sum(y_true y_pred) / (sum(y_true) + sum(y_pred)) over `axis` (None: everything).
+
+    Args:
+        y_true: labels, tensor of the shape of `y_pred`.
+        y_pred: predictions, tensor (n, ..., d).
+        axis: int, or several of them; None sums over everything and gives one number.
+    """
     y_true, y_pred = match("dice", y_true, y_pred)
     both = ops.sum(y_true * y_pred, axis=axis)
     return 1.0 - 2.0 * both / (ops.sum(y_true, axis=axis) + ops.sum(y_pred, axis=axis) + epsilon())
@@ -16,6 +22,13 @@ def dice(y_true, y_pred, axis=None):
 
 def tversky(y_true, y_pred, alpha=0.5, beta=0.5, axis=None):
     """1 - both / (both + alpha * only in y_true + beta * only in y_pred), sums over `axis`.
+
+    Args:
+        y_true: labels, tensor of the shape of `y_pred`.
+        y_pred: predictions, tensor (n, ..., d).
+        alpha: number; the weight of what was missed.
+        beta: number; the weight of false alarms.
+        axis: int, or several of them; None sums over everything and gives one number.
 
     Source: Salehi et al. 2017. alpha weighs what was missed, beta false alarms; 0.5 and 0.5 is Dice.
     """
@@ -63,14 +76,32 @@ def circle(
 
 
 class Dice(BuiltinLoss):
-    """1 - Dice coefficient of labels and predictions; see `dice`."""
+    """1 - Dice coefficient of labels and predictions; see `dice`.
+
+    Args:
+        reduction: "sum_over_batch_size" (the mean), "sum", "mean_with_sample_weight", "mean", or "none" or None for
+            one value per sample.
+        name: string or None.
+        axis: int, or several of them; None sums over everything and gives one number.
+        dtype: string; the dtype the loss is computed in, floatx by default.
+    """
 
     def __init__(self, reduction="sum_over_batch_size", name="dice", axis=None, dtype=None):
         super().__init__(dice, reduction, name, dtype, axis=axis)
 
 
 class Tversky(BuiltinLoss):
-    """1 - Tversky index of labels and predictions; see `tversky`."""
+    """1 - Tversky index of labels and predictions; see `tversky`.
+
+    Args:
+        alpha: number; the weight of what was missed.
+        beta: number; the weight of false alarms.
+        reduction: "sum_over_batch_size" (the mean), "sum", "mean_with_sample_weight", "mean", or "none" or None for
+            one value per sample.
+        name: string or None.
+        axis: int, or several of them; None sums over everything and gives one number.
+        dtype: string; the dtype the loss is computed in, floatx by default.
+    """
 
     def __init__(
         self, alpha=0.5, beta=0.5, reduction="sum_over_batch_size", name="tversky", axis=None, dtype=None
@@ -79,7 +110,17 @@ class Tversky(BuiltinLoss):
 
 
 class Circle(BuiltinLoss):
-    """Circle loss between the embeddings of a batch; see `circle`."""
+    """Circle loss between the embeddings of a batch; see `circle`.
+
+    Args:
+        gamma: number; the scale.
+        margin: number in [0, 1].
+        remove_diagonal: bool; leave out each sample's similarity to itself.
+        reduction: "sum_over_batch_size" (the mean), "sum", "mean_with_sample_weight", "mean", or "none" or None for
+            one value per sample.
+        name: string or None.
+        dtype: string; the dtype the loss is computed in, floatx by default.
+    """
 
     def __init__(
         self,

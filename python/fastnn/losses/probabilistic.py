@@ -33,6 +33,16 @@ def binary_focal_crossentropy(
     """mean((1 - p_t)^gamma * binary cross entropy) over `axis`, p_t the probability given to the label.
 
     With `apply_class_balancing` ones weigh alpha and zeros 1 - alpha. Source: Lin et al. 2018.
+
+    Args:
+        y_true: labels, tensor of the shape of `y_pred`.
+        y_pred: predictions, tensor (n, ..., d).
+        apply_class_balancing: bool.
+        alpha: number; the weight of ones, 1 - alpha that of zeros.
+        gamma: number; how much less easy samples weigh, 0 for not at all.
+        from_logits: bool; the predictions are logits, not probabilities.
+        label_smoothing: number from 0 to 1; how much of the label is spread evenly over all classes.
+        axis: int; the axis that is summed over.
     """
     y_true, y_pred = match("binary_focal_crossentropy", y_true, y_pred)
     y_true = _smooth_binary(y_true, label_smoothing)
@@ -62,7 +72,17 @@ def categorical_crossentropy(y_true, y_pred, from_logits=False, label_smoothing=
 def categorical_focal_crossentropy(
     y_true, y_pred, alpha=0.25, gamma=2.0, from_logits=False, label_smoothing=0.0, axis=-1
 ):
-    """-sum(alpha (1 - y_pred)^gamma y_true log(y_pred)) over `axis`. Source: Lin et al. 2018."""
+    """-sum(alpha (1 - y_pred)^gamma y_true log(y_pred)) over `axis`. Source: Lin et al. 2018.
+
+    Args:
+        y_true: (n, c), one-hot.
+        y_pred: predictions, tensor (n, ..., d).
+        alpha: number, or one for each class.
+        gamma: number; how much less easy samples weigh, 0 for not at all.
+        from_logits: bool; the predictions are logits, not probabilities.
+        label_smoothing: number from 0 to 1; how much of the label is spread evenly over all classes.
+        axis: int; the axis that is summed over.
+    """
     y_true, y_pred = _match_classes("categorical_focal_crossentropy", y_true, y_pred, axis)
     y_true = _smooth_categorical(y_true, label_smoothing)
     if from_logits:
@@ -80,6 +100,7 @@ def sparse_categorical_crossentropy(y_true, y_pred, from_logits=False, ignore_cl
         y_true: integers in [0, c), or the same as whole floats.
         y_pred: probabilities, or logits with `from_logits`.
         ignore_class: label that gives loss 0 and does not count in the mean; for example -1.
+        axis: int; where the classes lie.
 
     Raises:
         ValueError: a label is no class, or the shapes do not fit.
@@ -104,6 +125,11 @@ def categorical_generalized_cross_entropy(y_true, y_pred, q):
     """(1 - y_pred[label]^q) / q : robust to wrong labels; q -> 0 is cross entropy, q = 1 the absolute error.
 
     y_true: (n,) class numbers; y_pred: (n, c) probabilities. Source: Zhang and Sabuncu 2018.
+
+    Args:
+        y_true: (n,) or (n, 1) class numbers.
+        y_pred: (n, c) probabilities.
+        q: number in (0, 1].
     """
     y_pred = as_tensor(y_pred)
     y_true = as_tensor(y_true)
@@ -116,7 +142,12 @@ def categorical_generalized_cross_entropy(y_true, y_pred, q):
 
 
 def kl_divergence(y_true, y_pred):
-    """sum(y_true log(y_true / y_pred)) over the last axis: (n, c), (n, c) -> (n,)."""
+    """sum(y_true log(y_true / y_pred)) over the last axis: (n, c), (n, c) -> (n,).
+
+    Args:
+        y_true: labels, tensor of the shape of `y_pred`.
+        y_pred: predictions, tensor (n, ..., d).
+    """
     y_true, y_pred = match("kl_divergence", y_true, y_pred)
     y_true = ops.clip(y_true, epsilon(), 1.0)
     y_pred = ops.clip(y_pred, epsilon(), 1.0)
@@ -124,7 +155,12 @@ def kl_divergence(y_true, y_pred):
 
 
 def poisson(y_true, y_pred):
-    """mean(y_pred - y_true log(y_pred)) over the last axis: (n, d), (n, d) -> (n,)."""
+    """mean(y_pred - y_true log(y_pred)) over the last axis: (n, d), (n, d) -> (n,).
+
+    Args:
+        y_true: labels, tensor of the shape of `y_pred`.
+        y_pred: predictions, tensor (n, ..., d).
+    """
     y_true, y_pred = match("poisson", y_true, y_pred)
     return ops.mean(y_pred - y_true * ops.log(y_pred + epsilon()), axis=-1)
 
@@ -155,7 +191,17 @@ def _smooth_categorical(y_true, smoothing):
 
 
 class BinaryCrossentropy(BuiltinLoss):
-    """Cross entropy of independent yes/no labels; see `binary_crossentropy`."""
+    """Cross entropy of independent yes/no labels; see `binary_crossentropy`.
+
+    Args:
+        from_logits: bool; the predictions are logits, not probabilities.
+        label_smoothing: number from 0 to 1; how much of the label is spread evenly over all classes.
+        axis: int; the axis that is summed over.
+        reduction: "sum_over_batch_size" (the mean), "sum", "mean_with_sample_weight", "mean", or "none" or None for
+            one value per sample.
+        name: string or None.
+        dtype: string; the dtype the loss is computed in, floatx by default.
+    """
 
     def __init__(
         self,
@@ -178,7 +224,20 @@ class BinaryCrossentropy(BuiltinLoss):
 
 
 class BinaryFocalCrossentropy(BuiltinLoss):
-    """Binary cross entropy that puts less weight on easy samples; see `binary_focal_crossentropy`."""
+    """Binary cross entropy that puts less weight on easy samples; see `binary_focal_crossentropy`.
+
+    Args:
+        apply_class_balancing: bool.
+        alpha: number; the weight of ones, 1 - alpha that of zeros.
+        gamma: number; how much less easy samples weigh, 0 for not at all.
+        from_logits: bool; the predictions are logits, not probabilities.
+        label_smoothing: number from 0 to 1; how much of the label is spread evenly over all classes.
+        axis: int; the axis that is summed over.
+        reduction: "sum_over_batch_size" (the mean), "sum", "mean_with_sample_weight", "mean", or "none" or None for
+            one value per sample.
+        name: string or None.
+        dtype: string; the dtype the loss is computed in, floatx by default.
+    """
 
     def __init__(
         self,
@@ -207,7 +266,17 @@ class BinaryFocalCrossentropy(BuiltinLoss):
 
 
 class CategoricalCrossentropy(BuiltinLoss):
-    """Cross entropy of one-hot labels; see `categorical_crossentropy`."""
+    """Cross entropy of one-hot labels; see `categorical_crossentropy`.
+
+    Args:
+        from_logits: bool; the predictions are logits, not probabilities.
+        label_smoothing: number from 0 to 1; how much of the label is spread evenly over all classes.
+        axis: int; the axis that is summed over.
+        reduction: "sum_over_batch_size" (the mean), "sum", "mean_with_sample_weight", "mean", or "none" or None for
+            one value per sample.
+        name: string or None.
+        dtype: string; the dtype the loss is computed in, floatx by default.
+    """
 
     def __init__(
         self,
@@ -230,7 +299,19 @@ class CategoricalCrossentropy(BuiltinLoss):
 
 
 class CategoricalFocalCrossentropy(BuiltinLoss):
-    """Cross entropy that puts less weight on easy samples; see `categorical_focal_crossentropy`."""
+    """Cross entropy that puts less weight on easy samples; see `categorical_focal_crossentropy`.
+
+    Args:
+        alpha: number, or one for each class.
+        gamma: number; how much less easy samples weigh, 0 for not at all.
+        from_logits: bool; the predictions are logits, not probabilities.
+        label_smoothing: number from 0 to 1; how much of the label is spread evenly over all classes.
+        axis: int; the axis that is summed over.
+        reduction: "sum_over_batch_size" (the mean), "sum", "mean_with_sample_weight", "mean", or "none" or None for
+            one value per sample.
+        name: string or None.
+        dtype: string; the dtype the loss is computed in, floatx by default.
+    """
 
     def __init__(
         self,
@@ -257,7 +338,17 @@ class CategoricalFocalCrossentropy(BuiltinLoss):
 
 
 class SparseCategoricalCrossentropy(BuiltinLoss):
-    """Cross entropy of labels given as class numbers; see `sparse_categorical_crossentropy`."""
+    """Cross entropy of labels given as class numbers; see `sparse_categorical_crossentropy`.
+
+    Args:
+        from_logits: bool; the predictions are logits, not probabilities.
+        ignore_class: int; samples with this label do not count. None: all count.
+        reduction: "sum_over_batch_size" (the mean), "sum", "mean_with_sample_weight", "mean", or "none" or None for
+            one value per sample.
+        axis: int; where the classes lie.
+        name: string or None.
+        dtype: string; the dtype the loss is computed in, floatx by default.
+    """
 
     _convert_labels = False
 
@@ -286,6 +377,8 @@ class CategoricalGeneralizedCrossEntropy(BuiltinLoss):
 
     Args:
         q: in (0, 1): small is close to cross entropy, large to the absolute error.
+        reduction: "sum_over_batch_size" (the mean), "sum", "mean_with_sample_weight", "mean", or "none" or None for
+            one value per sample.
     """
 
     _convert_labels = False
@@ -305,14 +398,28 @@ class CategoricalGeneralizedCrossEntropy(BuiltinLoss):
 
 
 class KLDivergence(BuiltinLoss):
-    """Kullback-Leibler divergence of y_pred from y_true; see `kl_divergence`."""
+    """Kullback-Leibler divergence of y_pred from y_true; see `kl_divergence`.
+
+    Args:
+        reduction: "sum_over_batch_size" (the mean), "sum", "mean_with_sample_weight", "mean", or "none" or None for
+            one value per sample.
+        name: string or None.
+        dtype: string; the dtype the loss is computed in, floatx by default.
+    """
 
     def __init__(self, reduction="sum_over_batch_size", name="kl_divergence", dtype=None):
         super().__init__(kl_divergence, reduction, name, dtype)
 
 
 class Poisson(BuiltinLoss):
-    """Negative log-likelihood of counts under a Poisson law; see `poisson`."""
+    """Negative log-likelihood of counts under a Poisson law; see `poisson`.
+
+    Args:
+        reduction: "sum_over_batch_size" (the mean), "sum", "mean_with_sample_weight", "mean", or "none" or None for
+            one value per sample.
+        name: string or None.
+        dtype: string; the dtype the loss is computed in, floatx by default.
+    """
 
     def __init__(self, reduction="sum_over_batch_size", name="poisson", dtype=None):
         super().__init__(poisson, reduction, name, dtype)

@@ -100,17 +100,29 @@ _OBJECTS.update(
 
 
 def serialize(metric):
-    """Return the config of a metric."""
+    """Return the config of a metric.
+
+    Args:
+        metric: what is to be described.
+    """
     return serialize_keras_object(metric)
 
 
 def deserialize(config, custom_objects=None):
-    """Return the metric of a config or a name."""
+    """Return the metric of a config or a name.
+
+    Args:
+        config: dict, as `serialize` gives it, or a name.
+        custom_objects: dict from names to classes or functions of one's own, or None.
+    """
     return resolve(config, "metric", _OBJECTS, custom_objects)
 
 
 def get(identifier):
     """Return a metric from a name ("mse"), a config, a class or a callable.
+
+    Args:
+        identifier: any of the above.
 
     Raises:
         ValueError: the identifier is none of these.

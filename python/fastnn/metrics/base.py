@@ -46,6 +46,7 @@ class Metric:
 
     @property
     def dtype(self):
+        """The dtype of the sums."""
         return self._dtype
 
     @property

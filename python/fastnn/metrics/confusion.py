@@ -173,19 +173,37 @@ class TruePositives(_Count):
 
 
 class FalsePositives(_Count):
-    """Number of negative labels that are predicted positive; arguments as `TruePositives`."""
+    """Number of negative labels that are predicted positive; arguments as `TruePositives`.
+
+    Args:
+        thresholds: number or list of numbers in [0, 1]; 0.5 by default.
+        name: string or None.
+        dtype: string; the dtype of the sums, floatx by default.
+    """
 
     _kept = (("accumulator", 1),)
 
 
 class TrueNegatives(_Count):
-    """Number of negative labels that are predicted negative; arguments as `TruePositives`."""
+    """Number of negative labels that are predicted negative; arguments as `TruePositives`.
+
+    Args:
+        thresholds: number or list of numbers in [0, 1]; 0.5 by default.
+        name: string or None.
+        dtype: string; the dtype of the sums, floatx by default.
+    """
 
     _kept = (("accumulator", 2),)
 
 
 class FalseNegatives(_Count):
-    """Number of positive labels that are predicted negative; arguments as `TruePositives`."""
+    """Number of positive labels that are predicted negative; arguments as `TruePositives`.
+
+    Args:
+        thresholds: number or list of numbers in [0, 1]; 0.5 by default.
+        name: string or None.
+        dtype: string; the dtype of the sums, floatx by default.
+    """
 
     _kept = (("accumulator", 3),)
 
@@ -227,7 +245,15 @@ class Precision(_PrecisionRecall):
 
 
 class Recall(_PrecisionRecall):
-    """True positives / all positive labels; arguments as `Precision`."""
+    """True positives / all positive labels; arguments as `Precision`.
+
+    Args:
+        thresholds: number or list of numbers in [0, 1]; 0.5 by default.
+        top_k: int; the k best classes are the positive ones. None: those above the threshold.
+        class_id: int; the class to look at, or None for all values alike.
+        name: string or None.
+        dtype: string; the dtype of the sums, floatx by default.
+    """
 
     _kept = (("true_positives", 0), ("false_negatives", 3))
 
@@ -292,7 +318,15 @@ class SensitivityAtSpecificity(SensitivitySpecificityBase):
 
 
 class SpecificityAtSensitivity(SensitivitySpecificityBase):
-    """The best specificity where the sensitivity is at least `sensitivity`."""
+    """The best specificity where the sensitivity is at least `sensitivity`.
+
+    Args:
+        sensitivity: number in [0, 1].
+        num_thresholds: int; how many thresholds between 0 and 1 are tried.
+        class_id: int; the class to look at, or None for all values alike.
+        name: string or None.
+        dtype: string; the dtype of the sums, floatx by default.
+    """
 
     _value_name = "sensitivity"
 
@@ -306,7 +340,15 @@ class SpecificityAtSensitivity(SensitivitySpecificityBase):
 
 
 class PrecisionAtRecall(SensitivitySpecificityBase):
-    """The best precision where the recall is at least `recall`."""
+    """The best precision where the recall is at least `recall`.
+
+    Args:
+        recall: number in [0, 1].
+        num_thresholds: int; how many thresholds between 0 and 1 are tried.
+        class_id: int; the class to look at, or None for all values alike.
+        name: string or None.
+        dtype: string; the dtype of the sums, floatx by default.
+    """
 
     _value_name = "recall"
 
@@ -320,7 +362,15 @@ class PrecisionAtRecall(SensitivitySpecificityBase):
 
 
 class RecallAtPrecision(SensitivitySpecificityBase):
-    """The best recall where the precision is at least `precision`."""
+    """The best recall where the precision is at least `precision`.
+
+    Args:
+        precision: number in [0, 1].
+        num_thresholds: int; how many thresholds between 0 and 1 are tried.
+        class_id: int; the class to look at, or None for all values alike.
+        name: string or None.
+        dtype: string; the dtype of the sums, floatx by default.
+    """
 
     _value_name = "precision"
 

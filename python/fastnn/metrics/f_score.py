@@ -108,7 +108,14 @@ class FBetaScore(Metric):
 
 
 class F1Score(FBetaScore):
-    """2 precision recall / (precision + recall); arguments as `FBetaScore`."""
+    """2 precision recall / (precision + recall); arguments as `FBetaScore`.
+
+    Args:
+        average: None, "micro", "macro" or "weighted".
+        threshold: number, or None for the best class.
+        name: string or None.
+        dtype: string; the dtype of the sums, floatx by default.
+    """
 
     def __init__(self, average=None, threshold=None, name="f1_score", dtype=None):
         super().__init__(average=average, beta=1.0, threshold=threshold, name=name, dtype=dtype)

@@ -114,7 +114,14 @@ class IoU(_IoUBase):
 
 
 class BinaryIoU(IoU):
-    """IoU of two classes; predictions of at least `threshold` are class 1."""
+    """IoU of two classes; predictions of at least `threshold` are class 1.
+
+    Args:
+        target_class_ids: list of ints; the classes that count.
+        threshold: number.
+        name: string or None.
+        dtype: string; the dtype of the sums, floatx by default.
+    """
 
     def __init__(self, target_class_ids=(0, 1), threshold=0.5, name=None, dtype=None):
         super().__init__(2, target_class_ids, name=name, dtype=dtype)
@@ -130,7 +137,17 @@ class BinaryIoU(IoU):
 
 
 class MeanIoU(IoU):
-    """IoU averaged over all classes; arguments as `IoU`."""
+    """IoU averaged over all classes; arguments as `IoU`.
+
+    Args:
+        num_classes: int.
+        name: string or None.
+        dtype: string; the dtype of the sums, floatx by default.
+        ignore_class: int; this label does not count. None: all count.
+        sparse_y_true: bool; labels are class numbers, not one-hot.
+        sparse_y_pred: bool; predictions are class numbers, not scores.
+        axis: int.
+    """
 
     def __init__(
         self, num_classes, name=None, dtype=None, ignore_class=None, sparse_y_true=True, sparse_y_pred=True,
@@ -145,7 +162,17 @@ class MeanIoU(IoU):
 
 
 class OneHotIoU(IoU):
-    """IoU of one-hot labels; arguments as `IoU`."""
+    """IoU of one-hot labels; arguments as `IoU`.
+
+    Args:
+        num_classes: int.
+        target_class_ids: list of ints; the classes that count.
+        name: string or None.
+        dtype: string; the dtype of the sums, floatx by default.
+        ignore_class: int; this label does not count. None: all count.
+        sparse_y_pred: bool; predictions are class numbers, not scores.
+        axis: int.
+    """
 
     def __init__(
         self, num_classes, target_class_ids, name=None, dtype=None, ignore_class=None, sparse_y_pred=False,
@@ -158,7 +185,16 @@ class OneHotIoU(IoU):
 
 
 class OneHotMeanIoU(MeanIoU):
-    """IoU of one-hot labels averaged over all classes; arguments as `IoU`."""
+    """IoU of one-hot labels averaged over all classes; arguments as `IoU`.
+
+    Args:
+        num_classes: int.
+        name: string or None.
+        dtype: string; the dtype of the sums, floatx by default.
+        ignore_class: int; this label does not count. None: all count.
+        sparse_y_pred: bool; predictions are class numbers, not scores.
+        axis: int.
+    """
 
     def __init__(
         self, num_classes, name=None, dtype=None, ignore_class=None, sparse_y_pred=False, axis=-1

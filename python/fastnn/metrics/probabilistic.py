@@ -18,7 +18,14 @@ class Poisson(BuiltinMetric):
 
 
 class BinaryCrossentropy(BuiltinMetric):
-    """Mean cross entropy of independent yes/no labels."""
+    """Mean cross entropy of independent yes/no labels.
+
+    Args:
+        name: string or None.
+        dtype: string; the dtype of the sums, floatx by default.
+        from_logits: bool; the predictions are logits, not probabilities.
+        label_smoothing: number from 0 to 1; how much of the label is spread evenly over all classes.
+    """
 
     def __init__(self, name="binary_crossentropy", dtype=None, from_logits=False, label_smoothing=0):
         super().__init__(
@@ -32,7 +39,15 @@ class BinaryCrossentropy(BuiltinMetric):
 
 
 class CategoricalCrossentropy(BuiltinMetric):
-    """Mean cross entropy of one-hot labels."""
+    """Mean cross entropy of one-hot labels.
+
+    Args:
+        name: string or None.
+        dtype: string; the dtype of the sums, floatx by default.
+        from_logits: bool; the predictions are logits, not probabilities.
+        label_smoothing: number from 0 to 1; how much of the label is spread evenly over all classes.
+        axis: int.
+    """
 
     def __init__(
         self, name="categorical_crossentropy", dtype=None, from_logits=False, label_smoothing=0, axis=-1
@@ -49,7 +64,15 @@ class CategoricalCrossentropy(BuiltinMetric):
 
 
 class SparseCategoricalCrossentropy(BuiltinMetric):
-    """Mean cross entropy of labels given as class numbers."""
+    """Mean cross entropy of labels given as class numbers.
+
+    Args:
+        name: string or None.
+        dtype: string; the dtype of the sums, floatx by default.
+        from_logits: bool; the predictions are logits, not probabilities.
+        ignore_class: int; this label does not count. None: all count.
+        axis: int.
+    """
 
     def __init__(
         self,

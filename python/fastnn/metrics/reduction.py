@@ -83,7 +83,14 @@ class Mean(Metric):
 
 
 class MeanMetricWrapper(Mean):
-    """The mean of `fn(y_true, y_pred, **kwargs)`, which returns one value per sample."""
+    """The mean of `fn(y_true, y_pred, **kwargs)`, which returns one value per sample.
+
+    Args:
+        fn: function.
+        name: string or None.
+        dtype: string; the dtype of the sums, floatx by default.
+        kwargs: more arguments of the function.
+    """
 
     def __init__(self, fn, name=None, dtype=None, **kwargs):
         super().__init__(name=name, dtype=dtype)

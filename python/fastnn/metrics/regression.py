@@ -53,7 +53,13 @@ class RootMeanSquaredError(Mean):
 
 
 class CosineSimilarity(BuiltinMetric):
-    """Mean cosine of the angle between labels and predictions over `axis`: 1 for the same direction."""
+    """Mean cosine of the angle between labels and predictions over `axis`: 1 for the same direction.
+
+    Args:
+        name: string or None.
+        dtype: string; the dtype of the sums, floatx by default.
+        axis: int.
+    """
 
     def __init__(self, name="cosine_similarity", dtype=None, axis=-1):
         super().__init__(cosine_similarity, name, dtype, "up", axis=axis)

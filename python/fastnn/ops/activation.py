@@ -129,25 +129,45 @@ _squareplus = parametric("squareplus", lambda x, p, q: multiply(add(1, divide(x,
 
 @op
 def leaky_relu(x, negative_slope=0.2):
-    """``x`` if positive, else ``negative_slope * x``."""
+    """``x`` if positive, else ``negative_slope * x``.
+
+    Args:
+        x: tensor of any shape, floats; integers are converted to floatx.
+        negative_slope: number.
+    """
     return _leaky_relu(x, _number("leaky_relu", "negative_slope", negative_slope))
 
 
 @op
 def elu(x, alpha=1.0):
-    """``x`` if positive, else ``alpha * (exp(x) - 1)`` (Clevert et al. 2015)."""
+    """``x`` if positive, else ``alpha * (exp(x) - 1)`` (Clevert et al. 2015).
+
+    Args:
+        x: tensor of any shape, floats; integers are converted to floatx.
+        alpha: number; minus the limit for x to minus infinity.
+    """
     return _elu(x, _number("elu", "alpha", alpha))
 
 
 @op
 def celu(x, alpha=1.0):
-    """``x`` if positive, else ``alpha * (exp(x / alpha) - 1)`` (Barron 2017)."""
+    """``x`` if positive, else ``alpha * (exp(x / alpha) - 1)`` (Barron 2017).
+
+    Args:
+        x: tensor of any shape, floats; integers are converted to floatx.
+        alpha: number; minus the limit for x to minus infinity.
+    """
     return _celu(x, _number("celu", "alpha", alpha))
 
 
 @op
 def squareplus(x, b=4):
-    """``(x + sqrt(x^2 + b)) / 2`` (Barron 2021)."""
+    """``(x + sqrt(x^2 + b)) / 2`` (Barron 2021).
+
+    Args:
+        x: tensor of any shape, floats; integers are converted to floatx.
+        b: number, not negative.
+    """
     return _squareplus(x, _number("squareplus", "b", b))
 
 
@@ -174,39 +194,68 @@ _threshold = parametric("threshold", lambda x, p, q: _mask(greater(x, p), x), la
 
 @op
 def soft_shrink(x, threshold=0.5):
-    """``x`` moved towards 0 by ``threshold``; 0 where it is not larger than that."""
+    """``x`` moved towards 0 by ``threshold``; 0 where it is not larger than that.
+
+    Args:
+        x: tensor of any shape, floats; integers are converted to floatx.
+        threshold: number, not negative.
+    """
     return _soft_shrink(x, _number("soft_shrink", "threshold", threshold))
 
 
 @op
 def hard_shrink(x, threshold=0.5):
-    """``x``, and 0 where ``|x| <= threshold``."""
+    """``x``, and 0 where ``|x| <= threshold``.
+
+    Args:
+        x: tensor of any shape, floats; integers are converted to floatx.
+        threshold: number, not negative.
+    """
     return _hard_shrink(x, _number("hard_shrink", "threshold", threshold))
 
 
 @op
 def threshold(x, threshold, default_value):
-    """``x`` where it is larger than ``threshold``, else ``default_value``."""
+    """``x`` where it is larger than ``threshold``, else ``default_value``.
+
+    Args:
+        x: tensor of any shape and dtype.
+        threshold: number.
+        default_value: number.
+    """
     return _threshold(x, _number("threshold", "threshold", threshold), _number("threshold", "default_value", default_value))
 
 
 @op
 def sparse_plus(x):
-    """0 up to -1, ``(x + 1)^2 / 4`` from -1 to 1, ``x`` from there on."""
+    """0 up to -1, ``(x + 1)^2 / 4`` from -1 to 1, ``x`` from there on.
+
+    Args:
+        x: tensor of any shape, floats; integers are converted to floatx.
+    """
     x = as_tensor(x)
     return where(less(x, -1), 0.0, where(less(x, 1), multiply(square(add(x, 1)), 0.25), x))
 
 
 @op
 def sparse_sigmoid(x):
-    """0 up to -1, ``(x + 1) / 2`` from -1 to 1, 1 from there on."""
+    """0 up to -1, ``(x + 1) / 2`` from -1 to 1, 1 from there on.
+
+    Args:
+        x: tensor of any shape, floats; integers are converted to floatx.
+    """
     x = as_tensor(x)
     return multiply(add(minimum(maximum(x, -1.0), 1.0), 1), 0.5)
 
 
 @op
 def glu(x, axis=-1):
-    """The first half of ``x`` along ``axis`` times the sigmoid of the second (Dauphin et al. 2016)."""
+    """The first half of ``x`` along ``axis`` times the sigmoid of the second (Dauphin et al. 2016).
+
+    Args:
+        x: tensor of any shape, floats; integers are converted to floatx.
+        axis: int; its size must be even.
+    """
     from . import split
 
     x = as_tensor(x)
@@ -219,7 +268,12 @@ def glu(x, axis=-1):
 
 @op
 def sparsemax(x, axis=-1):
-    """The nearest point to ``x`` whose values along ``axis`` are a distribution: many are 0 (Martins & Astudillo 2016)."""
+    """The nearest point to ``x`` whose values along ``axis`` are a distribution: many are 0 (Martins & Astudillo 2016).
+
+    Args:
+        x: tensor of any shape, floats; integers are converted to floatx.
+        axis: int, or several of them, or None for all.
+    """
     x = as_tensor(x)
     if not -x.ndim <= axis < x.ndim:
         raise ValueError(f"[sparsemax] axis must be an axis of x. Received: x.shape={x.shape}, axis={axis!r}")

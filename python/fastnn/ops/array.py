@@ -83,6 +83,10 @@ def cast(x, dtype):
 
     Rounding is to nearest even. NaN becomes True; a float outside the range of an integer type gives an
     unspecified number.
+
+    Args:
+        x: tensor of any shape and dtype.
+        dtype: string.
     """
     x = as_tensor(x)
     dtype = dtypes.standardize_dtype(dtype)
@@ -96,7 +100,12 @@ def cast(x, dtype):
 
 @op
 def saturate_cast(x, dtype):
-    """``x`` in another dtype, values outside its range replaced by the nearest bound."""
+    """``x`` in another dtype, values outside its range replaced by the nearest bound.
+
+    Args:
+        x: tensor of any shape and dtype.
+        dtype: string.
+    """
     from .elementwise import clip
 
     x = as_tensor(x)
@@ -126,13 +135,21 @@ def saturate_cast(x, dtype):
 
 
 def dtype(x):
-    """The name of the dtype of ``x``."""
+    """The name of the dtype of ``x``.
+
+    Args:
+        x: tensor of any shape and dtype.
+    """
     return dtypes.standardize_dtype(x.dtype) if hasattr(x, "dtype") else as_tensor(x).dtype
 
 
 @op
 def view(x, dtype=None):
     """The bits of ``x`` read as another dtype; the last axis grows or shrinks with the item size. No gradient.
+
+    Args:
+        x: tensor of any shape and dtype.
+        dtype: string; None leaves it.
 
     Raises:
         ValueError: the last axis is not a multiple of the larger item.
@@ -155,7 +172,12 @@ def view(x, dtype=None):
 
 @op
 def reshape(x, newshape):
-    """``x`` under another shape of the same size; one entry may be -1, worked out from the others."""
+    """``x`` under another shape of the same size; one entry may be -1, worked out from the others.
+
+    Args:
+        x: tensor of any shape and dtype.
+        newshape: int or tuple of ints.
+    """
     x = as_tensor(x)
     if hasattr(newshape, "__index__"):
         newshape = (newshape,)
@@ -166,13 +188,21 @@ def reshape(x, newshape):
 
 
 def ravel(x):
-    """``x`` as one row of values."""
+    """``x`` as one row of values.
+
+    Args:
+        x: tensor of any shape and dtype.
+    """
     return reshape(x, (-1,))
 
 
 @op
 def squeeze(x, axis=None):
     """``x`` without axes of size 1: all of them, or those of ``axis``.
+
+    Args:
+        x: tensor of any shape and dtype.
+        axis: int, or several of them, or None.
 
     Raises:
         ValueError: an axis named has another size.
@@ -191,7 +221,12 @@ def squeeze(x, axis=None):
 
 @op
 def expand_dims(x, axis):
-    """``x`` with new axes of size 1 at the positions ``axis`` of the result."""
+    """``x`` with new axes of size 1 at the positions ``axis`` of the result.
+
+    Args:
+        x: tensor of any shape and dtype.
+        axis: int, or several of them.
+    """
     x = as_tensor(x)
     count = len(axis) if isinstance(axis, (list, tuple)) else 1
     axes = axis_list("expand_dims", axis, x.ndim + count)
@@ -200,17 +235,30 @@ def expand_dims(x, axis):
 
 
 def shape(x):
-    """The sizes of ``x``, a tuple; None where a symbolic tensor's size is unknown."""
+    """The sizes of ``x``, a tuple; None where a symbolic tensor's size is unknown.
+
+    Args:
+        x: tensor of any shape and dtype.
+    """
     return tuple(x.shape) if hasattr(x, "shape") else as_tensor(x).shape
 
 
 def ndim(x):
-    """The number of axes of ``x``."""
+    """The number of axes of ``x``.
+
+    Args:
+        x: tensor of any shape and dtype.
+    """
     return len(shape(x))
 
 
 def size(x, axis=None):
-    """The number of elements of ``x``, or its size along ``axis``; None when it is unknown."""
+    """The number of elements of ``x``, or its size along ``axis``; None when it is unknown.
+
+    Args:
+        x: tensor of any shape and dtype.
+        axis: int, or None for all.
+    """
     sizes = shape(x)
     if axis is not None:
         sizes = [sizes[a] for a in axis_list("size", axis, len(sizes))]
@@ -219,7 +267,11 @@ def size(x, axis=None):
 
 @op
 def copy(x):
-    """The values of ``x`` in a new tensor."""
+    """The values of ``x`` in a new tensor.
+
+    Args:
+        x: tensor of any shape and dtype.
+    """
     x = as_tensor(x)
     y = x.alias() if x.device == "meta" else _core.clone(x)
     return record(y, (x,), lambda gy: (gy,))
@@ -230,7 +282,12 @@ def copy(x):
 
 @op
 def transpose(x, axes=None):
-    """``x`` with its axes permuted: axis i of the result is axis ``axes[i]`` of ``x``; reversed by default."""
+    """``x`` with its axes permuted: axis i of the result is axis ``axes[i]`` of ``x``; reversed by default.
+
+    Args:
+        x: tensor of any shape and dtype.
+        axes: tuple of ints, or None.
+    """
     x = as_tensor(x)
     axes = range(x.ndim)[::-1] if axes is None else axis_list("transpose", tuple(axes), x.ndim)
     y = _core.transpose(x, axes)
@@ -246,7 +303,13 @@ def transpose(x, axes=None):
 
 @op
 def moveaxis(x, source, destination):
-    """``x`` with the axes ``source`` moved to the positions ``destination``, the others in their order."""
+    """``x`` with the axes ``source`` moved to the positions ``destination``, the others in their order.
+
+    Args:
+        x: tensor of any shape and dtype.
+        source: int or tuple of ints.
+        destination: int or tuple of ints, as many.
+    """
     x = as_tensor(x)
     source = axis_list("moveaxis", source, x.ndim)
     destination = axis_list("moveaxis", destination, x.ndim)
@@ -260,7 +323,13 @@ def moveaxis(x, source, destination):
 
 @op
 def swapaxes(x, axis1, axis2):
-    """``x`` with two axes exchanged."""
+    """``x`` with two axes exchanged.
+
+    Args:
+        x: tensor of any shape and dtype.
+        axis1: int.
+        axis2: int.
+    """
     x = as_tensor(x)
     axes = list(range(x.ndim))
     a, b = axis_index("swapaxes", axis1, x.ndim), axis_index("swapaxes", axis2, x.ndim)
@@ -273,7 +342,12 @@ def swapaxes(x, axis1, axis2):
 
 @op
 def flip(x, axis=None):
-    """``x`` with the order of its elements reversed along ``axis``: one, several, or all axes."""
+    """``x`` with the order of its elements reversed along ``axis``: one, several, or all axes.
+
+    Args:
+        x: tensor of any shape and dtype.
+        axis: int, or several of them, or None for all.
+    """
     x = as_tensor(x)
     axes = range(x.ndim) if axis is None else axis_list("flip", axis, x.ndim)
     axes = [a for a in axes if x.shape[a] > 1]
@@ -284,18 +358,32 @@ def flip(x, axis=None):
 
 
 def fliplr(x):
-    """``x`` reversed along its second axis."""
+    """``x`` reversed along its second axis.
+
+    Args:
+        x: tensor of any shape and dtype.
+    """
     return flip(x, 1)
 
 
 def flipud(x):
-    """``x`` reversed along its first axis."""
+    """``x`` reversed along its first axis.
+
+    Args:
+        x: tensor of any shape and dtype.
+    """
     return flip(x, 0)
 
 
 @op
 def rot90(array, k=1, axes=(0, 1)):
-    """``array`` turned by ``k`` quarters in the plane of two axes, from the first towards the second."""
+    """``array`` turned by ``k`` quarters in the plane of two axes, from the first towards the second.
+
+    Args:
+        array: tensor of any shape and dtype.
+        k: int; how many quarters.
+        axes: two ints.
+    """
     x = as_tensor(array)
     if len(axes) != 2:
         raise ValueError(f"[rot90] axes must be two axes. Received: axes={axes}")
@@ -311,7 +399,13 @@ def rot90(array, k=1, axes=(0, 1)):
 @op
 def roll(x, shift, axis=None):
     """``x`` with elements moved by ``shift`` places along ``axis`` (of the flat array when None), the last
-    ones coming back at the front."""
+    ones coming back at the front.
+
+    Args:
+        x: tensor of any shape and dtype.
+        shift: int, or one for each axis.
+        axis: int or tuple of ints, or None.
+    """
     x = as_tensor(x)
     if axis is None:
         return reshape(roll(ravel(x), shift, 0), x.shape)
@@ -356,6 +450,10 @@ def _place(gy, shape, axis, begin):
 def concatenate(xs, axis=0):
     """The arrays of ``xs`` one after the other along an axis (all flat when None); one common dtype.
 
+    Args:
+        xs: list of tensors.
+        axis: int, or None.
+
     Raises:
         ValueError: another size differs, or ``xs`` is empty.
     """
@@ -382,6 +480,10 @@ def concatenate(xs, axis=0):
 def stack(x, axis=0):
     """Arrays of one shape joined along a new axis.
 
+    Args:
+        x: list of tensors of one shape.
+        axis: int; its position in the result.
+
     Raises:
         ValueError: the shapes differ.
     """
@@ -394,7 +496,13 @@ def stack(x, axis=0):
 
 @op
 def unstack(x, num=None, axis=0):
-    """The slices of ``x`` along an axis, as a list of tensors without it."""
+    """The slices of ``x`` along an axis, as a list of tensors without it.
+
+    Args:
+        x: tensor of any shape and dtype.
+        num: int or None; the size of the axis, if it cannot be known.
+        axis: int.
+    """
     x = as_tensor(x)
     axis = axis_index("unstack", axis, x.ndim)
     if num is not None and num != x.shape[axis]:
@@ -421,6 +529,11 @@ def _cut(x, edges, axis):
 def split(x, indices_or_sections, axis=0):
     """``x`` cut along an axis: into equal parts, or at the given positions.
 
+    Args:
+        x: tensor of any shape and dtype.
+        indices_or_sections: int, the number of equal parts, or a list of positions.
+        axis: int.
+
     Raises:
         ValueError: the axis does not divide into that many equal parts.
     """
@@ -439,7 +552,13 @@ def split(x, indices_or_sections, axis=0):
 
 @op
 def array_split(x, indices_or_sections, axis=0):
-    """``x`` cut along an axis into parts whose sizes differ by at most one, or at the given positions."""
+    """``x`` cut along an axis into parts whose sizes differ by at most one, or at the given positions.
+
+    Args:
+        x: tensor of any shape and dtype.
+        indices_or_sections: int, the number of parts, or a list of positions.
+        axis: int.
+    """
     x = as_tensor(x)
     axis = axis_index("array_split", axis, x.ndim)
     if not hasattr(indices_or_sections, "__index__") or getattr(indices_or_sections, "ndim", 0):
@@ -453,45 +572,78 @@ def array_split(x, indices_or_sections, axis=0):
 
 @op
 def hsplit(x, indices_or_sections):
-    """``split`` along the second axis, or the only one."""
+    """``split`` along the second axis, or the only one.
+
+    Args:
+        x: tensor of any shape and dtype.
+        indices_or_sections: int, the number of equal parts, or a list of positions.
+    """
     x = as_tensor(x)
     return split(x, indices_or_sections, 0 if x.ndim == 1 else 1)
 
 
 @op
 def vsplit(x, indices_or_sections):
-    """``split`` along the first axis."""
+    """``split`` along the first axis.
+
+    Args:
+        x: tensor of any shape and dtype.
+        indices_or_sections: int, the number of equal parts, or a list of positions.
+    """
     return split(x, indices_or_sections, 0)
 
 
 @op
 def dsplit(x, indices_or_sections):
-    """``split`` along the third axis."""
+    """``split`` along the third axis.
+
+    Args:
+        x: tensor of any shape and dtype.
+        indices_or_sections: int, the number of equal parts, or a list of positions.
+    """
     return split(x, indices_or_sections, 2)
 
 
 @op
 def append(x1, x2, axis=None):
-    """``x2`` after ``x1`` along an axis, both flat when it is None."""
+    """``x2`` after ``x1`` along an axis, both flat when it is None.
+
+    Args:
+        x1: tensor.
+        x2: tensor of the same sizes but along `axis`.
+        axis: int; None: of the flat array.
+    """
     return concatenate([x1, x2], axis)
 
 
 @op
 def hstack(xs):
-    """Arrays side by side: along the second axis, or the only one."""
+    """Arrays side by side: along the second axis, or the only one.
+
+    Args:
+        xs: list of tensors.
+    """
     xs = [reshape(x, (1,)) if x.ndim == 0 else x for x in tensors("hstack", xs)]
     return concatenate(xs, 0 if xs[0].ndim == 1 else 1)
 
 
 @op
 def vstack(xs):
-    """Arrays on top of each other, rows made of those with one axis."""
+    """Arrays on top of each other, rows made of those with one axis.
+
+    Args:
+        xs: list of tensors.
+    """
     return concatenate([reshape(x, (1, -1)) if x.ndim < 2 else x for x in tensors("vstack", xs)], 0)
 
 
 @op
 def dstack(xs):
-    """Arrays one behind the other along the third axis."""
+    """Arrays one behind the other along the third axis.
+
+    Args:
+        xs: list of tensors.
+    """
     def three(x):
         return reshape(x, (1, -1, 1)) if x.ndim < 2 else expand_dims(x, 2) if x.ndim == 2 else x
 

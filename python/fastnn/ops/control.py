@@ -16,14 +16,25 @@ def _has_values(x):
 
 @op
 def cond(pred, true_fn, false_fn):
-    """``true_fn()`` if the scalar ``pred`` holds, else ``false_fn()``; both must give the same structure."""
+    """``true_fn()`` if the scalar ``pred`` holds, else ``false_fn()``; both must give the same structure.
+
+    Args:
+        pred: bool, or a bool tensor without axes.
+        true_fn: function without arguments.
+        false_fn: function without arguments.
+    """
     pred = as_tensor(pred)
     return true_fn() if not _has_values(pred) or bool(pred) else false_fn()
 
 
 @op
 def switch(index, branches, *operands):
-    """``branches[index](*operands)``, the index brought into range."""
+    """``branches[index](*operands)``, the index brought into range.
+
+    Args:
+        index: int, or an integer tensor without axes.
+        branches: list of functions.
+    """
     if not branches:
         raise ValueError("[switch] branches must not be empty")
     index = as_tensor(index)
@@ -63,7 +74,14 @@ def while_loop(cond, body, loop_vars, maximum_iterations=None):
 
 @op
 def fori_loop(lower, upper, body_fun, init_val):
-    """``val = body_fun(i, val)`` for i = lower ... upper - 1, beginning with ``init_val``."""
+    """``val = body_fun(i, val)`` for i = lower ... upper - 1, beginning with ``init_val``.
+
+    Args:
+        lower: int.
+        upper: int.
+        body_fun: function (i, val) -> val, of the same structure.
+        init_val: tensor or nest of tensors.
+    """
     lower, upper = as_tensor(lower), as_tensor(upper)
     value = tree.map_structure(as_tensor, init_val)
     known = _has_values(lower) and _has_values(upper)
@@ -138,7 +156,12 @@ def map(f, xs):
 
 
 def vectorized_map(function, elements):
-    """``map`` with its arguments' other names."""
+    """``map`` with its arguments' other names.
+
+    Args:
+        function: function of one slice.
+        elements: tensor or nest of tensors, cut along their first axis.
+    """
     return map(function, elements)
 
 

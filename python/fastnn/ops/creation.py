@@ -27,23 +27,44 @@ def _shape(op_name, shape):
 
 
 def zeros(shape, dtype=None):
-    """A tensor of zeros; dtype floatx by default."""
+    """A tensor of zeros; dtype floatx by default.
+
+    Args:
+        shape: tuple or list of ints.
+        dtype: string; the dtype of the result, floatx by default.
+    """
     return _core.full(_shape("zeros", shape), 0, dtypes.standardize_dtype(dtype))
 
 
 def ones(shape, dtype=None):
-    """A tensor of ones; dtype floatx by default."""
+    """A tensor of ones; dtype floatx by default.
+
+    Args:
+        shape: tuple or list of ints.
+        dtype: string; the dtype of the result, floatx by default.
+    """
     return _core.full(_shape("ones", shape), 1, dtypes.standardize_dtype(dtype))
 
 
 def empty(shape, dtype=None):
-    """A tensor whose values do not matter: zeros."""
+    """A tensor whose values do not matter: zeros.
+
+    Args:
+        shape: tuple or list of ints.
+        dtype: string; the dtype of the result, floatx by default.
+    """
     return zeros(shape, dtype)
 
 
 @op
 def full(shape, fill_value, dtype=None):
-    """A tensor of one value; an array ``fill_value`` is broadcast. dtype floatx by default."""
+    """A tensor of one value; an array ``fill_value`` is broadcast. dtype floatx by default.
+
+    Args:
+        shape: tuple or list of ints.
+        fill_value: number or tensor.
+        dtype: string; the dtype of the result, floatx by default.
+    """
     dtype = dtypes.standardize_dtype(dtype)
     shape = _shape("full", shape)
     if type(fill_value) in (bool, int, float):
@@ -61,25 +82,46 @@ def _like(x, value, dtype):
 
 @op
 def zeros_like(x, dtype=None):
-    """Zeros in the shape of ``x``."""
+    """Zeros in the shape of ``x``.
+
+    Args:
+        x: tensor of any shape and dtype.
+        dtype: string; the dtype of the result, by default that of the values.
+    """
     return _like(x, 0, dtype)
 
 
 @op
 def ones_like(x, dtype=None):
-    """Ones in the shape of ``x``."""
+    """Ones in the shape of ``x``.
+
+    Args:
+        x: tensor of any shape and dtype.
+        dtype: string; the dtype of the result, by default that of the values.
+    """
     return _like(x, 1, dtype)
 
 
 @op
 def empty_like(x, dtype=None):
-    """A tensor in the shape of ``x`` whose values do not matter."""
+    """A tensor in the shape of ``x`` whose values do not matter.
+
+    Args:
+        x: tensor of any shape and dtype.
+        dtype: string; the dtype of the result, by default that of the values.
+    """
     return _like(x, 0, dtype)
 
 
 @op
 def full_like(x, fill_value, dtype=None):
-    """One value in the shape of ``x``."""
+    """One value in the shape of ``x``.
+
+    Args:
+        x: tensor of any shape and dtype.
+        fill_value: number or tensor.
+        dtype: string; the dtype of the result, by default that of the values.
+    """
     x = as_tensor(x)
     dtype = x.dtype if dtype is None else dtypes.standardize_dtype(dtype)
     if type(fill_value) in (bool, int, float):
@@ -91,7 +133,12 @@ def full_like(x, fill_value, dtype=None):
 
 @op
 def array(x, dtype=None):
-    """``x`` as a tensor."""
+    """``x`` as a tensor.
+
+    Args:
+        x: number, nest of numbers, array or tensor.
+        dtype: string; the dtype of the result, by default that of the values.
+    """
     return convert_to_tensor(as_tensor(x) if isinstance(x, Variable) else x, dtype)
 
 
@@ -108,7 +155,14 @@ def _number(op_name, name, v):
 
 
 def arange(start, stop=None, step=None, dtype=None):
-    """start, start + step, ... below ``stop``; 0, 1, ... below ``start`` when that is all that is given."""
+    """start, start + step, ... below ``stop``; 0, 1, ... below ``start`` when that is all that is given.
+
+    Args:
+        start: number.
+        stop: number, or None.
+        step: number, or None for 1.
+        dtype: string; the dtype of the result, by default that of the values.
+    """
     kinds = _kind(start, stop, step)
     dtype = dtypes.result_type(*kinds) if dtype is None else dtypes.standardize_dtype(dtype)
     start = _number("arange", "start", start)
@@ -142,13 +196,32 @@ def linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis
 
 @op
 def logspace(start, stop, num=50, endpoint=True, base=10, dtype=None, axis=0):
-    """``base`` to the power of ``num`` evenly spaced exponents."""
+    """``base`` to the power of ``num`` evenly spaced exponents.
+
+    Args:
+        start: number or tensor.
+        stop: number or tensor.
+        num: int.
+        endpoint: bool; `stop` is the last number.
+        base: number.
+        dtype: string; the dtype of the result, by default that of the values.
+        axis: int; where the numbers lie if start and stop are tensors.
+    """
     return _space(np.logspace, start, stop, num, dtype, axis, endpoint=endpoint, base=base)
 
 
 @op
 def geomspace(start, stop, num=50, endpoint=True, dtype=None, axis=0):
-    """``num`` numbers from ``start`` to ``stop``, each the same multiple of the one before."""
+    """``num`` numbers from ``start`` to ``stop``, each the same multiple of the one before.
+
+    Args:
+        start: number or tensor.
+        stop: number or tensor.
+        num: int.
+        endpoint: bool; `stop` is the last number.
+        dtype: string; the dtype of the result, by default that of the values.
+        axis: int; where the numbers lie if start and stop are tensors.
+    """
     return _space(np.geomspace, start, stop, num, dtype, axis, endpoint=endpoint)
 
 
@@ -164,19 +237,38 @@ def _space(f, start, stop, num, dtype, axis, **options):
 
 
 def eye(N, M=None, k=0, dtype=None):
-    """(N, M) with ones on diagonal ``k`` (above the main one when positive); M is N by default."""
+    """(N, M) with ones on diagonal ``k`` (above the main one when positive); M is N by default.
+
+    Args:
+        N: int; rows.
+        M: int; columns, or None.
+        k: int; 0 is the main diagonal, above it is positive.
+        dtype: string; the dtype of the result, floatx by default.
+    """
     (n,) = integers("eye", "N", N)
     m = n if M is None else integers("eye", "M", M)[0]
     return from_numpy(np.eye(n, m, operator.index(k), dtypes.numpy_dtype(dtypes.standardize_dtype(dtype))))
 
 
 def identity(n, dtype=None):
-    """(n, n) with ones on the main diagonal."""
+    """(n, n) with ones on the main diagonal.
+
+    Args:
+        n: int.
+        dtype: string; the dtype of the result, floatx by default.
+    """
     return eye(n, dtype=dtype)
 
 
 def tri(N, M=None, k=0, dtype=None):
-    """(N, M) with ones on and below diagonal ``k``."""
+    """(N, M) with ones on and below diagonal ``k``.
+
+    Args:
+        N: int; rows.
+        M: int; columns, or None.
+        k: int; 0 is the main diagonal, above it is positive.
+        dtype: string; the dtype of the result, floatx by default.
+    """
     (n,) = integers("tri", "N", N)
     m = n if M is None else integers("tri", "M", M)[0]
     return from_numpy(np.tri(n, m, operator.index(k), dtypes.numpy_dtype(dtypes.standardize_dtype(dtype))))
@@ -192,19 +284,36 @@ def _triangle(f, x, k):
 
 @op
 def tril(x, k=0):
-    """``x`` with zeros above diagonal ``k`` of its last two axes."""
+    """``x`` with zeros above diagonal ``k`` of its last two axes.
+
+    Args:
+        x: tensor of two axes or more.
+        k: int; 0 is the main diagonal, above it is positive.
+    """
     return _triangle(np.tril, x, operator.index(k))
 
 
 @op
 def triu(x, k=0):
-    """``x`` with zeros below diagonal ``k`` of its last two axes."""
+    """``x`` with zeros below diagonal ``k`` of its last two axes.
+
+    Args:
+        x: tensor of two axes or more.
+        k: int; 0 is the main diagonal, above it is positive.
+    """
     return _triangle(np.triu, x, operator.index(k))
 
 
 @op
 def diagonal(x, offset=0, axis1=0, axis2=1):
-    """Diagonal ``offset`` of the plane of two axes, as a new last axis."""
+    """Diagonal ``offset`` of the plane of two axes, as a new last axis.
+
+    Args:
+        x: tensor of two axes or more.
+        offset: int; 0 is the main diagonal, above it is positive.
+        axis1: int.
+        axis2: int.
+    """
     x = as_tensor(x)
     if x.ndim < 2:
         raise ValueError(f"[diagonal] x must have at least 2 dimensions. Received: shape={x.shape}")
@@ -220,7 +329,12 @@ def diagonal(x, offset=0, axis1=0, axis2=1):
 
 @op
 def diag(x, k=0):
-    """The diagonal ``k`` of a matrix, or the matrix that has the given diagonal."""
+    """The diagonal ``k`` of a matrix, or the matrix that has the given diagonal.
+
+    Args:
+        x: tensor (n,) or (m, n).
+        k: int; 0 is the main diagonal, above it is positive.
+    """
     x = as_tensor(x)
     if x.ndim == 2:
         return diagonal(x, k)
@@ -232,13 +346,25 @@ def diag(x, k=0):
 
 @op
 def diagflat(x, k=0):
-    """The matrix whose diagonal ``k`` holds the elements of ``x``."""
+    """The matrix whose diagonal ``k`` holds the elements of ``x``.
+
+    Args:
+        x: tensor of any shape and dtype.
+        k: int; 0 is the main diagonal, above it is positive.
+    """
     return diag(ravel(x), k)
 
 
 @op
 def trace(x, offset=0, axis1=0, axis2=1):
-    """The sum of a diagonal of the plane of two axes."""
+    """The sum of a diagonal of the plane of two axes.
+
+    Args:
+        x: tensor of two axes or more.
+        offset: int; 0 is the main diagonal, above it is positive.
+        axis1: int.
+        axis2: int.
+    """
     from .reduction import sum
 
     return sum(diagonal(x, offset, axis1, axis2), -1)
@@ -246,7 +372,13 @@ def trace(x, offset=0, axis1=0, axis2=1):
 
 @op
 def diff(a, n=1, axis=-1):
-    """The differences of neighbours along an axis, ``n`` times over."""
+    """The differences of neighbours along an axis, ``n`` times over.
+
+    Args:
+        a: tensor of any shape and dtype.
+        n: int, not negative.
+        axis: int.
+    """
     from .elementwise import not_equal, subtract
 
     x = as_tensor(a)
@@ -262,7 +394,12 @@ def diff(a, n=1, axis=-1):
 
 @op
 def meshgrid(*x, indexing="xy"):
-    """One array for each argument, spread over the grid that they span; "xy" puts the second one first."""
+    """One array for each argument, spread over the grid that they span; "xy" puts the second one first.
+
+    Args:
+        x: tensor of any shape and dtype.
+        indexing: "xy" or "ij".
+    """
     if indexing not in ("xy", "ij"):
         raise ValueError(f"[meshgrid] indexing must be 'xy' or 'ij'. Received: indexing={indexing!r}")
     xs = [ravel(as_tensor(v)) for v in x]
@@ -282,7 +419,13 @@ def meshgrid(*x, indexing="xy"):
 
 @op
 def vander(x, N=None, increasing=False):
-    """The powers of a vector as columns, falling unless ``increasing``."""
+    """The powers of a vector as columns, falling unless ``increasing``.
+
+    Args:
+        x: (n,).
+        N: int; columns, n by default.
+        increasing: bool.
+    """
     x = as_tensor(x)
     if x.ndim != 1:
         raise ValueError(f"[vander] x must have 1 dimension. Received: shape={x.shape}")
@@ -296,7 +439,12 @@ def vander(x, N=None, increasing=False):
 
 @op
 def digitize(x, bins):
-    """The number of the bin of each element: how many of the rising ``bins`` are not above it; int32."""
+    """The number of the bin of each element: how many of the rising ``bins`` are not above it; int32.
+
+    Args:
+        x: tensor of any shape and dtype.
+        bins: (k,), rising.
+    """
     x = as_tensor(x)
     edges = np.array(to_numpy(as_tensor(bins)))
     return numpy_op(lambda a: np.searchsorted(edges, a, "right"), x, dtype="int32")
@@ -334,7 +482,13 @@ def bincount(x, weights=None, minlength=0, sparse=False):
 
 @op
 def histogram(x, bins=10, range=None):
-    """(counts, edges) of ``bins`` equal intervals of ``range`` (low, high), by default that of the values."""
+    """(counts, edges) of ``bins`` equal intervals of ``range`` (low, high), by default that of the values.
+
+    Args:
+        x: tensor of any shape and dtype.
+        bins: int.
+        range: (low, high), or None.
+    """
     if not hasattr(bins, "__index__") or bins < 1:
         raise ValueError(f"[histogram] bins must be a positive integer. Received: bins={bins!r}")
     if range is not None and (len(range) != 2 or range[0] >= range[1]):
@@ -347,7 +501,14 @@ def histogram(x, bins=10, range=None):
 
 @op
 def isin(x1, x2, assume_unique=False, invert=False):
-    """Whether each element of ``x1`` occurs in ``x2``; bool."""
+    """Whether each element of ``x1`` occurs in ``x2``; bool.
+
+    Args:
+        x1: tensor.
+        x2: tensor of any shape.
+        assume_unique: bool; nothing occurs twice in either, which is then faster.
+        invert: bool; tell what does not occur.
+    """
     (x1, x2), dtype = operands(x1, x2)
     x1, x2 = as_tensor(x1, dtype), as_tensor(x2, dtype)
     return numpy_op(lambda a, b: np.isin(a, b, assume_unique, invert), x1, x2, dtype="bool")
@@ -355,7 +516,13 @@ def isin(x1, x2, assume_unique=False, invert=False):
 
 @op
 def select(condlist, choicelist, default=0):
-    """The element of the first choice whose condition holds, else ``default``."""
+    """The element of the first choice whose condition holds, else ``default``.
+
+    Args:
+        condlist: list of bool tensors.
+        choicelist: list of tensors, as many.
+        default: number or tensor.
+    """
     from .elementwise import where
 
     if len(condlist) != len(choicelist) or not len(condlist):

@@ -36,7 +36,13 @@ def normalize(x, axis=-1, order=2, epsilon=None):
 
 @op
 def psnr(x1, x2, max_val):
-    """The peak signal-to-noise ratio of ``x1`` and ``x2`` in decibels: ``20 log10(max_val / rms(x1 - x2))``."""
+    """The peak signal-to-noise ratio of ``x1`` and ``x2`` in decibels: ``20 log10(max_val / rms(x1 - x2))``.
+
+    Args:
+        x1: tensor.
+        x2: tensor of the same shape.
+        max_val: number; the largest possible value.
+    """
     x1, x2 = as_tensor(x1), as_tensor(x2)
     if x1.shape != x2.shape:
         raise ValueError(f"[psnr] x1 and x2 must have one shape. Received: x1.shape={x1.shape}, x2.shape={x2.shape}")
@@ -47,7 +53,12 @@ def psnr(x1, x2, max_val):
 
 @op
 def cdist(x, y):
-    """The Euclidean distance between each row of ``x`` (..., m, d) and each of ``y`` (..., n, d): (..., m, n)."""
+    """The Euclidean distance between each row of ``x`` (..., m, d) and each of ``y`` (..., n, d): (..., m, n).
+
+    Args:
+        x: (..., m, d) floats.
+        y: (..., n, d) floats.
+    """
     (x, y), dtype = operands(x, y)
     x, y = as_tensor(x, float_dtype(dtype)), as_tensor(y, float_dtype(dtype))
     if x.ndim < 2 or y.ndim < 2 or x.shape[-1] != y.shape[-1]:
@@ -60,7 +71,14 @@ def cdist(x, y):
 
 @op
 def trapezoid(y, x=None, dx=1.0, axis=-1):
-    """The integral of ``y`` along ``axis`` by the trapezoidal rule, at the points ``x`` or at a distance of ``dx``."""
+    """The integral of ``y`` along ``axis`` by the trapezoidal rule, at the points ``x`` or at a distance of ``dx``.
+
+    Args:
+        y: tensor of floats.
+        x: (n,) or the shape of `y`, or None.
+        dx: number; used without `x`.
+        axis: int.
+    """
     y = as_tensor(y)
     y = as_tensor(y, float_dtype(y.dtype))
     later = tuple(slice(1, None) if i == axis % y.ndim else slice(None) for i in range(y.ndim))
@@ -79,6 +97,14 @@ def cross(x1, x2, axisa=-1, axisb=-1, axisc=-1, axis=None):
     """The cross product of vectors of 2 or 3 elements along the given axes; ``axis`` sets all three.
 
     Two vectors of 2 elements give the third component alone.
+
+    Args:
+        x1: tensor with 2 or 3 elements along `axisa`.
+        x2: tensor with 2 or 3 elements along `axisb`.
+        axisa: int.
+        axisb: int.
+        axisc: int; where the result has its elements.
+        axis: int or None; all three.
     """
     from . import moveaxis, stack
 
@@ -102,7 +128,12 @@ def cross(x1, x2, axisa=-1, axisb=-1, axisc=-1, axis=None):
 
 @op
 def kron(x1, x2):
-    """The Kronecker product: ``x1`` with each element replaced by itself times ``x2``."""
+    """The Kronecker product: ``x1`` with each element replaced by itself times ``x2``.
+
+    Args:
+        x1: tensor.
+        x2: tensor.
+    """
     (x1, x2), dtype = operands(x1, x2)
     a, b = as_tensor(x1, dtype), as_tensor(x2, dtype)
     rank = max(a.ndim, b.ndim)
@@ -115,7 +146,11 @@ def kron(x1, x2):
 
 @op
 def corrcoef(x):
-    """The correlation coefficients of the rows of ``x`` (variables, observations): (variables, variables)."""
+    """The correlation coefficients of the rows of ``x`` (variables, observations): (variables, variables).
+
+    Args:
+        x: (variables, observations), or (observations,).
+    """
     from . import matmul, transpose
 
     x = as_tensor(x)
@@ -169,7 +204,12 @@ hanning = _window("hanning", np.hanning, "Hann")
 
 @op
 def kaiser(x, beta):
-    """The Kaiser window of ``x`` points, an int, with the shape parameter ``beta``."""
+    """The Kaiser window of ``x`` points, an int, with the shape parameter ``beta``.
+
+    Args:
+        x: int; the number of points.
+        beta: number; 0 is a rectangle.
+    """
     n, beta = int(as_tensor(x).item()), float(as_tensor(beta).item())
     return numpy_op(lambda: np.kaiser(n, beta), dtype=dtypes.floatx())
 

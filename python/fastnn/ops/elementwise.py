@@ -41,7 +41,11 @@ def _fit(g, x):
 
 
 def wants_grad(x):
-    """Whether the gradient of an argument, a tensor or a number, is wanted."""
+    """Whether the gradient of an argument, a tensor or a number, is wanted.
+
+    Args:
+        x: tensor of any shape and dtype.
+    """
     return type(x) is Tensor and x.node is not None
 
 
@@ -74,7 +78,12 @@ def _mask(condition, x):
 
 @op
 def add(x1, x2):
-    """``x1 + x2``, elementwise. Arguments: tensors, arrays or numbers whose shapes broadcast."""
+    """``x1 + x2``, elementwise. Arguments: tensors, arrays or numbers whose shapes broadcast.
+
+    Args:
+        x1: tensor or number.
+        x2: tensor or number; the shapes broadcast.
+    """
     y = _core.binary(_ADD, x1, x2)
     if y is None:
         x1, x2, y = _binary_slow(_ADD, np.add, x1, x2)
@@ -93,7 +102,12 @@ def add(x1, x2):
 
 @op
 def subtract(x1, x2):
-    """``x1 - x2``, elementwise."""
+    """``x1 - x2``, elementwise.
+
+    Args:
+        x1: tensor or number.
+        x2: tensor or number; the shapes broadcast.
+    """
     y = _core.binary(_SUBTRACT, x1, x2)
     if y is None:
         x1, x2, y = _binary_slow(_SUBTRACT, np.subtract, x1, x2)
@@ -112,7 +126,12 @@ def subtract(x1, x2):
 
 @op
 def multiply(x1, x2):
-    """``x1 * x2``, elementwise."""
+    """``x1 * x2``, elementwise.
+
+    Args:
+        x1: tensor or number.
+        x2: tensor or number; the shapes broadcast.
+    """
     y = _core.binary(_MULTIPLY, x1, x2)
     if y is None:
         x1, x2, y = _binary_slow(_MULTIPLY, np.multiply, x1, x2)
@@ -124,7 +143,12 @@ def multiply(x1, x2):
 
 @op
 def divide(x1, x2):
-    """``x1 / x2``, elementwise; integers give floats."""
+    """``x1 / x2``, elementwise; integers give floats.
+
+    Args:
+        x1: tensor or number.
+        x2: tensor or number; the shapes broadcast.
+    """
     y = _core.binary(_DIVIDE, x1, x2)
     if y is None:
         x1, x2, y = _binary_slow(_DIVIDE, np.divide, x1, x2, float_result=True)
@@ -155,19 +179,34 @@ def _extremum(code, f, first, x1, x2):
 
 @op
 def maximum(x1, x2):
-    """The larger of ``x1`` and ``x2``, elementwise; NaN if either is NaN. A tie's gradient goes to ``x1``."""
+    """The larger of ``x1`` and ``x2``, elementwise; NaN if either is NaN. A tie's gradient goes to ``x1``.
+
+    Args:
+        x1: tensor or number.
+        x2: tensor or number; the shapes broadcast.
+    """
     return _extremum(_MAXIMUM, np.maximum, greater_equal, x1, x2)
 
 
 @op
 def minimum(x1, x2):
-    """The smaller of ``x1`` and ``x2``, elementwise; NaN if either is NaN. A tie's gradient goes to ``x1``."""
+    """The smaller of ``x1`` and ``x2``, elementwise; NaN if either is NaN. A tie's gradient goes to ``x1``.
+
+    Args:
+        x1: tensor or number.
+        x2: tensor or number; the shapes broadcast.
+    """
     return _extremum(_MINIMUM, np.minimum, less_equal, x1, x2)
 
 
 @op
 def power(x1, x2):
-    """``x1`` to the power of ``x2``, elementwise."""
+    """``x1`` to the power of ``x2``, elementwise.
+
+    Args:
+        x1: tensor or number.
+        x2: tensor or number; the shapes broadcast.
+    """
     y = _core.binary(_POWER, x1, x2)
     if y is None:
         x1, x2, y = _binary_slow(_POWER, _numpy_power, x1, x2)
@@ -340,7 +379,11 @@ def unary(name, saves, derivative, f, doc, keeps_integers=False):
 
 @op
 def negative(x):
-    """``-x``, elementwise."""
+    """``-x``, elementwise.
+
+    Args:
+        x: tensor of any shape and dtype.
+    """
     y = _core.unary(_NEGATIVE, x)
     if y is None:
         x, y = unary_slow(_NEGATIVE, lambda a, p, q: np.negative(a), True, x)
@@ -382,7 +425,12 @@ erf = unary("erf", "x", lambda x, p, q: multiply(exp(negative(square(x))), 2 / m
 
 @op
 def round(x, decimals=0):
-    """``x`` rounded to ``decimals`` digits after the point, halves to the even neighbour."""
+    """``x`` rounded to ``decimals`` digits after the point, halves to the even neighbour.
+
+    Args:
+        x: tensor of any shape and dtype.
+        decimals: int; may be negative.
+    """
     y = _core.unary(_core.UNARY_OPS["round"], x) if decimals == 0 else None
     if y is not None:
         return y
@@ -396,7 +444,13 @@ def round(x, decimals=0):
 
 @op
 def clip(x, x_min, x_max):
-    """``x`` limited to the interval from ``x_min`` to ``x_max``: numbers, tensors, or None for no limit."""
+    """``x`` limited to the interval from ``x_min`` to ``x_max``: numbers, tensors, or None for no limit.
+
+    Args:
+        x: tensor of any shape and dtype.
+        x_min: number, tensor or None.
+        x_max: number, tensor or None.
+    """
     low = -math.inf if x_min is None else x_min
     high = math.inf if x_max is None else x_max
     if type(low) not in (int, float) or type(high) not in (int, float):

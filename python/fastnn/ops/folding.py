@@ -90,6 +90,7 @@ def rearrange(tensor, pattern, **axes_lengths):
     Args:
         pattern: names of the axes before and after; those in brackets are one axis.
         axes_lengths: sizes of names that cannot be worked out.
+        tensor: tensor with as many axes as the left side has parts.
 
     Raises:
         ValueError: the pattern does not fit.

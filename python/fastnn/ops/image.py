@@ -56,6 +56,10 @@ def _float(name, x):
 def rgb_to_grayscale(images, data_format=None):
     """The luminance 0.2989 r + 0.5870 g + 0.1140 b, with one channel, in the dtype of images.
 
+    Args:
+        images: (h, w, c) or (n, h, w, c), or with the channels first.
+        data_format: "channels_last", "channels_first", or None for the default of `config.image_data_format`.
+
     Raises:
         ValueError: there are neither 1 nor 3 channels.
     """
@@ -73,7 +77,12 @@ def rgb_to_grayscale(images, data_format=None):
 
 @op
 def rgb_to_hsv(images, data_format=None):
-    """Hue, saturation and value, in [0, 1], of float images with values in [0, 1]."""
+    """Hue, saturation and value, in [0, 1], of float images with values in [0, 1].
+
+    Args:
+        images: floats in [0, 1], (h, w, 3) or (n, h, w, 3), or with the channels first.
+        data_format: "channels_last", "channels_first", or None for the default of `config.image_data_format`.
+    """
     x, back = _batch("rgb_to_hsv", images, data_format)
     _float("rgb_to_hsv", x)
     epsilon = 2.0**-7 if x.dtype == "bfloat16" else float(np.finfo(x.dtype).eps)
@@ -92,7 +101,12 @@ def rgb_to_hsv(images, data_format=None):
 
 @op
 def hsv_to_rgb(images, data_format=None):
-    """Red, green and blue of hue, saturation and value; the inverse of ``rgb_to_hsv``."""
+    """Red, green and blue of hue, saturation and value; the inverse of ``rgb_to_hsv``.
+
+    Args:
+        images: floats in [0, 1], (h, w, 3) or (n, h, w, 3), or with the channels first.
+        data_format: "channels_last", "channels_first", or None for the default of `config.image_data_format`.
+    """
     x, back = _batch("hsv_to_rgb", images, data_format)
     _float("hsv_to_rgb", x)
     hue, saturation, value = (squeeze(v, -1) for v in split(x, 3, -1))
@@ -259,6 +273,16 @@ def pad_images(images, top_padding=None, left_padding=None, bottom_padding=None,
                target_width=None, data_format=None):
     """Images with zeros around them: of top, bottom and target height two are given, and so for the width.
 
+    Args:
+        images: (h, w, c) or (n, h, w, c), or with the channels first.
+        top_padding: int; rows of zeros at the top.
+        left_padding: int; columns of zeros at the left.
+        bottom_padding: int.
+        right_padding: int.
+        target_height: int; rows in the end.
+        target_width: int; columns in the end.
+        data_format: "channels_last", "channels_first", or None for the default of `config.image_data_format`.
+
     Raises:
         ValueError: more or fewer are given, or a size is negative.
     """
@@ -272,6 +296,16 @@ def pad_images(images, top_padding=None, left_padding=None, bottom_padding=None,
 def crop_images(images, top_cropping=None, left_cropping=None, bottom_cropping=None, right_cropping=None,
                 target_height=None, target_width=None, data_format=None):
     """A part of the images: of top, bottom and target height two are given, and so for the width.
+
+    Args:
+        images: (h, w, c) or (n, h, w, c), or with the channels first.
+        top_cropping: int; rows left out at the top.
+        left_cropping: int; columns left out at the left.
+        bottom_cropping: int.
+        right_cropping: int.
+        target_height: int; rows that stay.
+        target_width: int; columns that stay.
+        data_format: "channels_last", "channels_first", or None for the default of `config.image_data_format`.
 
     Raises:
         ValueError: more or fewer are given, or a size is negative.
@@ -302,6 +336,7 @@ def extract_patches(images, size, strides=None, dilation_rate=1, padding="valid"
         strides: int or a pair; ``size`` by default.
         dilation_rate: distance of the pixels of a window.
         padding: "valid" or "same".
+        data_format: "channels_last", "channels_first", or None for the default of `config.image_data_format`.
     """
     if isinstance(size, (tuple, list)) and len(size) == 3:
         return extract_patches_3d(images, size, strides, dilation_rate, padding, data_format)
@@ -311,7 +346,16 @@ def extract_patches(images, size, strides=None, dilation_rate=1, padding="valid"
 
 @op
 def extract_patches_3d(volumes, size, strides=None, dilation_rate=1, padding="valid", data_format=None):
-    """All windows of volumes (n, d, h, w, c) as vectors; arguments as for ``extract_patches``."""
+    """All windows of volumes (n, d, h, w, c) as vectors; arguments as for ``extract_patches``.
+
+    Args:
+        volumes: (d, h, w, c) or (n, d, h, w, c).
+        size: int or three of them.
+        strides: int or three of them; by default the size.
+        dilation_rate: int or three of them.
+        padding: "valid" or "same".
+        data_format: "channels_last", "channels_first", or None for the default of `config.image_data_format`.
+    """
     x, back = _batch("extract_patches_3d", volumes, data_format, (4, 5))
     return back(_patches("extract_patches_3d", x, size, strides, dilation_rate, padding, 3))
 
@@ -380,6 +424,7 @@ def affine_transform(images, transform, interpolation="bilinear", fill_mode="con
         transform: (8,) or (n, 8): a0, a1, a2, b0, b1, b2, c0, c1, with k = c0 x + c1 y + 1.
         interpolation: "nearest" or "bilinear".
         fill_mode, fill_value: see ``map_coordinates``.
+        data_format: "channels_last", "channels_first", or None for the default of `config.image_data_format`.
     """
     sampling.check_interpolation("affine_transform", interpolation)
     sampling.check_mode("affine_transform", fill_mode)
@@ -419,6 +464,7 @@ def perspective_transform(images, start_points, end_points, interpolation="bilin
         start_points, end_points: (4, 2) or (n, 4, 2).
         interpolation: "nearest" or "bilinear".
         fill_value: of what lies outside.
+        data_format: "channels_last", "channels_first", or None for the default of `config.image_data_format`.
     """
     sampling.check_interpolation("perspective_transform", interpolation)
     x, back = _batch("perspective_transform", images, data_format)
@@ -442,6 +488,7 @@ def elastic_transform(images, alpha=20.0, sigma=5.0, interpolation="bilinear", f
         alpha: strength. sigma: smoothness, the deviation of the blur in pixels.
         interpolation, fill_mode, fill_value: see ``affine_transform``.
         seed: int, SeedGenerator or None.
+        data_format: "channels_last", "channels_first", or None for the default of `config.image_data_format`.
     """
     from .. import random
 
@@ -472,6 +519,8 @@ def gaussian_blur(images, kernel_size=(3, 3), sigma=(1.0, 1.0), data_format=None
 
     Args:
         kernel_size: (width, height) of the window. sigma: the two deviations, in pixels.
+        images: (h, w, c) or (n, h, w, c), or with the channels first.
+        data_format: "channels_last", "channels_first", or None for the default of `config.image_data_format`.
     """
     x, back = _batch("gaussian_blur", images, data_format)
     dtype = x.dtype
@@ -485,7 +534,12 @@ def gaussian_blur(images, kernel_size=(3, 3), sigma=(1.0, 1.0), data_format=None
 
 @op
 def sobel_edges(images, data_format=None):
-    """The Sobel derivatives: images.shape + (2,), along the height, then along the width. Zeros lie around the images."""
+    """The Sobel derivatives: images.shape + (2,), along the height, then along the width. Zeros lie around the images.
+
+    Args:
+        images: (h, w, c) or (n, h, w, c), or with the channels first.
+        data_format: "channels_last", "channels_first", or None for the default of `config.image_data_format`.
+    """
     x = as_tensor(images)
     if x.ndim != 4:
         raise ValueError(f"[sobel_edges] images must have 4 axes. Received: images.shape={x.shape}")
@@ -505,6 +559,8 @@ def ssim(image1, image2, max_val=1.0, filter_size=11, filter_sigma=1.5, k1=0.01,
     Args:
         max_val: the span of the values. filter_size, filter_sigma: of the Gaussian window.
         k1, k2: small numbers that keep the quotients finite.
+        image1, image2: (h, w, c) or (n, h, w, c), of one shape.
+        data_format: "channels_last", "channels_first", or None for the default of `config.image_data_format`.
 
     Source: Wang et al. 2004.
     """

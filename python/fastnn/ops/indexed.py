@@ -43,10 +43,12 @@ class IndexedSlices:
 
     @property
     def dtype(self):
+        """The dtype of the values."""
         return self.values.dtype
 
     @property
     def ndim(self):
+        """The number of axes of the dense gradient."""
         return len(self.shape)
 
     def coalesce(self):

@@ -62,6 +62,11 @@ def take(x, indices, axis=None):
 
     Negative indices count from the end, as in NumPy.
 
+    Args:
+        x: tensor of any shape and dtype.
+        indices: int, or a tensor of integers of any shape.
+        axis: int or None.
+
     Raises:
         IndexError: an index is out of range.
         ValueError: an index is not whole.
@@ -92,6 +97,11 @@ def take_along_axis(x, indices, axis=None):
     """y[.., i, ..] = x[.., indices[.., i, ..], ..] along ``axis``; flat when it is None.
 
     The other sizes of ``x`` and ``indices`` must broadcast.
+
+    Args:
+        x: tensor of any shape and dtype.
+        indices: tensor of integers, with as many axes as `x`.
+        axis: int or None.
     """
     x, indices = as_tensor(x), as_tensor(indices)
     if axis is None:
@@ -207,6 +217,10 @@ def _plain(k, meta):
 def get_item(x, key):
     """``x[key]`` with NumPy's rules: integers, slices, None, ``...``, arrays of integers and boolean masks.
 
+    Args:
+        x: tensor of any shape and dtype.
+        key: what stands between the brackets.
+
     Raises:
         IndexError: an index is out of range, or there are too many.
     """
@@ -265,6 +279,11 @@ def _starts(op_name, start_indices, ndim):
 def slice(inputs, start_indices, shape):
     """The part of ``inputs`` of the given shape that begins at ``start_indices``.
 
+    Args:
+        inputs: tensor of any shape and dtype.
+        start_indices: ints, one for each axis.
+        shape: ints, one for each axis.
+
     Raises:
         ValueError: it does not lie inside ``inputs``.
     """
@@ -278,7 +297,13 @@ def slice(inputs, start_indices, shape):
 
 @op
 def slice_update(inputs, start_indices, updates):
-    """``inputs`` with the part that begins at ``start_indices`` replaced by ``updates``."""
+    """``inputs`` with the part that begins at ``start_indices`` replaced by ``updates``.
+
+    Args:
+        inputs: tensor of any shape and dtype.
+        start_indices: ints, one for each axis.
+        updates: tensor of the same number of axes.
+    """
     x, u = as_tensor(inputs), as_tensor(updates)
     u = cast(u, x.dtype)
     starts, step = _starts("slice_update", start_indices, x.ndim), [1] * x.ndim
@@ -485,6 +510,12 @@ def segment_max(data, segment_ids, num_segments=None, sorted=False):
     """y[s] = the maximum of data[i] over segment_ids[i] = s; the lowest value of the dtype for an empty segment.
 
     The gradient is shared equally by the elements that attain the maximum. Arguments as for ``segment_sum``.
+
+    Args:
+        data: tensor (n, ...).
+        segment_ids: (n,) integers; those outside [0, num_segments) are left out.
+        num_segments: int; by default the largest number and one.
+        sorted: bool; the numbers rise. Makes no difference.
     """
     return _segment_extremum("segment_max", np.maximum, data, segment_ids, num_segments)
 
@@ -494,13 +525,26 @@ def segment_min(data, segment_ids, num_segments=None, sorted=False):
     """y[s] = the minimum of data[i] over segment_ids[i] = s; the highest value of the dtype for an empty segment.
 
     The gradient is shared equally by the elements that attain the minimum. Arguments as for ``segment_sum``.
+
+    Args:
+        data: tensor (n, ...).
+        segment_ids: (n,) integers; those outside [0, num_segments) are left out.
+        num_segments: int; by default the largest number and one.
+        sorted: bool; the numbers rise. Makes no difference.
     """
     return _segment_extremum("segment_min", np.minimum, data, segment_ids, num_segments)
 
 
 @op
 def segment_prod(data, segment_ids, num_segments=None, sorted=False):
-    """y[s] = the product of data[i] over segment_ids[i] = s, 1 for an empty segment. Arguments as for ``segment_sum``."""
+    """y[s] = the product of data[i] over segment_ids[i] = s, 1 for an empty segment. Arguments as for ``segment_sum``.
+
+    Args:
+        data: tensor (n, ...).
+        segment_ids: (n,) integers; those outside [0, num_segments) are left out.
+        num_segments: int; by default the largest number and one.
+        sorted: bool; the numbers rise. Makes no difference.
+    """
     data, ids, n = _segments("segment_prod", data, segment_ids, num_segments)
 
     def product(d, i):

@@ -91,6 +91,9 @@ def _inverse_differences(x):
 def det(x):
     """The determinant of each (n, n) matrix.
 
+    Args:
+        x: (..., n, n) floats.
+
     Raises:
         ValueError: ``x`` is not square or has fewer than 2 dimensions.
     """
@@ -118,6 +121,9 @@ def _cofactors(a):
 def slogdet(x):
     """The sign of each determinant and the logarithm of its absolute value; 0 and -inf for singular matrices.
 
+    Args:
+        x: (..., n, n) floats.
+
     Raises:
         ValueError: ``x`` is not square or has fewer than 2 dimensions.
     """
@@ -131,6 +137,9 @@ def slogdet(x):
 def logdet(x):
     """The logarithm of the absolute value of each determinant.
 
+    Args:
+        x: (..., n, n) floats.
+
     Raises:
         ValueError: ``x`` is not square or has fewer than 2 dimensions.
     """
@@ -140,6 +149,9 @@ def logdet(x):
 @op
 def inv(x):
     """The inverse of each (n, n) matrix.
+
+    Args:
+        x: (..., n, n) floats.
 
     Raises:
         ValueError: ``x`` is singular, not square, or has fewer than 2 dimensions.

@@ -151,7 +151,12 @@ def _split(gy, first):
 
 @op
 def ldexp(x1, x2):
-    """``x1 * 2^x2`` for integers ``x2``."""
+    """``x1 * 2^x2`` for integers ``x2``.
+
+    Args:
+        x1: tensor or number.
+        x2: integers; the shapes broadcast.
+    """
     x1, x2 = as_tensor(x1), as_tensor(x2)
     if x2.dtype in dtypes.FLOAT_DTYPES:
         raise TypeError(f"[ldexp] x2 must be an integer tensor. Received: x2.dtype={x2.dtype}")
@@ -162,7 +167,12 @@ def ldexp(x1, x2):
 
 @op
 def divide_no_nan(x1, x2):
-    """``x1 / x2``, and 0 where ``x2`` is 0."""
+    """``x1 / x2``, and 0 where ``x2`` is 0.
+
+    Args:
+        x1: tensor or number.
+        x2: tensor or number; the shapes broadcast.
+    """
     (x1, x2), dtype = operands(x1, x2)
     x1, x2 = as_tensor(x1, float_dtype(dtype)), as_tensor(x2, float_dtype(dtype))
     zero = equal(x2, 0)
@@ -171,7 +181,14 @@ def divide_no_nan(x1, x2):
 
 @op
 def nan_to_num(x, nan=0.0, posinf=None, neginf=None):
-    """``x`` with NaN and infinities replaced; by default by 0 and the largest finite numbers."""
+    """``x`` with NaN and infinities replaced; by default by 0 and the largest finite numbers.
+
+    Args:
+        x: tensor of any shape and dtype.
+        nan: number.
+        posinf: number, or None.
+        neginf: number, or None.
+    """
     x = as_tensor(x)
     if x.dtype not in dtypes.FLOAT_DTYPES:
         return x
@@ -210,7 +227,15 @@ signbit = _unary("signbit", np.signbit, "Whether the sign bit of each value is s
 
 @op
 def isclose(x1, x2, rtol=1e-5, atol=1e-8, equal_nan=False):
-    """Whether ``|x1 - x2| <= atol + rtol * |x2|``, elementwise."""
+    """Whether ``|x1 - x2| <= atol + rtol * |x2|``, elementwise.
+
+    Args:
+        x1: tensor or number.
+        x2: tensor or number; the shapes broadcast.
+        rtol: number; relative tolerance.
+        atol: number; absolute tolerance.
+        equal_nan: bool; two NaN are close.
+    """
     (x1, x2), dtype = operands(x1, x2)
     x1, x2 = as_tensor(x1, dtype), as_tensor(x2, dtype)
     return elementwise_numpy(lambda a, b: np.isclose(a, b, rtol, atol, equal_nan), "bool", x1, x2)
@@ -218,7 +243,15 @@ def isclose(x1, x2, rtol=1e-5, atol=1e-8, equal_nan=False):
 
 @op
 def allclose(x1, x2, rtol=1e-5, atol=1e-8, equal_nan=False):
-    """Whether ``isclose`` holds everywhere, as a bool tensor without axes."""
+    """Whether ``isclose`` holds everywhere, as a bool tensor without axes.
+
+    Args:
+        x1: tensor or number.
+        x2: tensor or number; the shapes broadcast.
+        rtol: number; relative tolerance.
+        atol: number; absolute tolerance.
+        equal_nan: bool; two NaN are close.
+    """
     from .reduction import all as all_
 
     return all_(isclose(x1, x2, rtol, atol, equal_nan))
@@ -262,7 +295,11 @@ bitwise_left_shift, bitwise_right_shift = left_shift, right_shift
 
 @op
 def bitwise_not(x):
-    """Every bit of an integer flipped; of a bool, its opposite."""
+    """Every bit of an integer flipped; of a bool, its opposite.
+
+    Args:
+        x: tensor of integers or bools; anything else is a TypeError.
+    """
     x = as_tensor(x)
     if x.dtype in dtypes.FLOAT_DTYPES:
         raise TypeError(f"[bitwise_not] x must be an integer or bool. Received: x.dtype={x.dtype}")
@@ -315,7 +352,13 @@ def _without_nan(x):
 
 @op
 def nansum(x, axis=None, keepdims=False):
-    """``sum`` of the values that are not NaN."""
+    """``sum`` of the values that are not NaN.
+
+    Args:
+        x: tensor of any shape and dtype.
+        axis: int, or several of them, or None for all.
+        keepdims: bool; leave the axes, of size 1.
+    """
     from .reduction import sum as sum_
 
     x = as_tensor(x)
@@ -324,7 +367,13 @@ def nansum(x, axis=None, keepdims=False):
 
 @op
 def nanmean(x, axis=None, keepdims=False):
-    """``mean`` of the values that are not NaN."""
+    """``mean`` of the values that are not NaN.
+
+    Args:
+        x: tensor of any shape and dtype.
+        axis: int, or several of them, or None for all.
+        keepdims: bool; leave the axes, of size 1.
+    """
     from .reduction import sum as sum_
 
     x, valid = _without_nan(x)
@@ -333,7 +382,13 @@ def nanmean(x, axis=None, keepdims=False):
 
 @op
 def nanvar(x, axis=None, keepdims=False):
-    """``var`` of the values that are not NaN."""
+    """``var`` of the values that are not NaN.
+
+    Args:
+        x: tensor of any shape and dtype.
+        axis: int, or several of them, or None for all.
+        keepdims: bool; leave the axes, of size 1.
+    """
     from .reduction import sum as sum_
 
     x, valid = _without_nan(x)
@@ -344,13 +399,25 @@ def nanvar(x, axis=None, keepdims=False):
 
 @op
 def nanstd(x, axis=None, keepdims=False):
-    """``std`` of the values that are not NaN."""
+    """``std`` of the values that are not NaN.
+
+    Args:
+        x: tensor of any shape and dtype.
+        axis: int, or several of them, or None for all.
+        keepdims: bool; leave the axes, of size 1.
+    """
     return sqrt(nanvar(x, axis, keepdims))
 
 
 @op
 def nancumsum(x, axis=None, dtype=None):
-    """``cumsum`` with 0 in place of NaN."""
+    """``cumsum`` with 0 in place of NaN.
+
+    Args:
+        x: tensor of any shape and dtype.
+        axis: int; None: of the flat array.
+        dtype: string; the dtype of the result, by default that of the values.
+    """
     from .reduction import cumsum
 
     x = as_tensor(x)
@@ -359,7 +426,13 @@ def nancumsum(x, axis=None, dtype=None):
 
 @op
 def nancumprod(x, axis=None, dtype=None):
-    """``cumprod`` with 1 in place of NaN."""
+    """``cumprod`` with 1 in place of NaN.
+
+    Args:
+        x: tensor of any shape and dtype.
+        axis: int; None: of the flat array.
+        dtype: string; the dtype of the result, by default that of the values.
+    """
     from .reduction import cumprod
 
     x = as_tensor(x)

@@ -191,7 +191,12 @@ def _dense_of_ops(x, kernel, bias, activation):
 
 @op
 def dot(x1, x2):
-    """Dot product with NumPy's rules: the last axis of ``x1`` with the second to last of ``x2`` (its only one if 1-D)."""
+    """Dot product with NumPy's rules: the last axis of ``x1`` with the second to last of ``x2`` (its only one if 1-D).
+
+    Args:
+        x1: tensor.
+        x2: tensor.
+    """
     x1, x2 = as_tensor(x1), as_tensor(x2)
     from . import multiply
 
@@ -204,7 +209,12 @@ def dot(x1, x2):
 
 @op
 def vdot(x1, x2):
-    """Sum of the products of all elements of two tensors of equal size."""
+    """Sum of the products of all elements of two tensors of equal size.
+
+    Args:
+        x1: tensor of any shape.
+        x2: tensor of any shape.
+    """
     from . import reshape
 
     x1, x2 = as_tensor(x1), as_tensor(x2)
@@ -215,7 +225,12 @@ def vdot(x1, x2):
 
 @op
 def inner(x1, x2):
-    """Products summed over the last axes: (..., k) and (..., k) give the axes of ``x1``, then those of ``x2``."""
+    """Products summed over the last axes: (..., k) and (..., k) give the axes of ``x1``, then those of ``x2``.
+
+    Args:
+        x1: tensor (..., k).
+        x2: tensor (..., k).
+    """
     from . import multiply
 
     x1, x2 = as_tensor(x1), as_tensor(x2)
@@ -226,7 +241,12 @@ def inner(x1, x2):
 
 @op
 def outer(x1, x2):
-    """x1[i] * x2[j] of two tensors made flat: (x1.size, x2.size)."""
+    """x1[i] * x2[j] of two tensors made flat: (x1.size, x2.size).
+
+    Args:
+        x1: tensor of any shape.
+        x2: tensor of any shape.
+    """
     from . import multiply, reshape
 
     x1, x2 = as_tensor(x1), as_tensor(x2)
@@ -278,6 +298,10 @@ def einsum(subscripts, *operands, **kwargs):
     """Sums of products by Einstein's notation, as NumPy's: "bij,bjk->bik", "...i,i->...", "ii->i".
 
     Operands are contracted from left to right; each contraction is a batched matrix product.
+
+    Args:
+        subscripts: string.
+        operands: tensors, as many as the string names.
 
     Raises:
         ValueError: the subscripts do not fit the operands.

@@ -63,7 +63,12 @@ def _count(x, axes):
 
 @op
 def broadcast_to(x, shape):
-    """``x`` repeated along axes of size 1 and new leading axes until it has ``shape``."""
+    """``x`` repeated along axes of size 1 and new leading axes until it has ``shape``.
+
+    Args:
+        x: tensor of any shape and dtype.
+        shape: tuple or list of ints.
+    """
     x = as_tensor(x)
     shape = tuple(int(n) for n in shape)
     return record(_core.broadcast_to(x, shape), (x,), lambda gy: (sum_to_shape(gy, x.shape),))
@@ -105,7 +110,13 @@ def _sum_dtype(dtype):
 
 @op
 def sum(x, axis=None, keepdims=False):
-    """The sum over ``axis``: an int, a tuple of ints, or None for all axes."""
+    """The sum over ``axis``: an int, a tuple of ints, or None for all axes.
+
+    Args:
+        x: tensor of any shape and dtype.
+        axis: int, or several of them, or None for all.
+        keepdims: bool; leave the axes, of size 1.
+    """
     y = _core.reduce(_SUM, x, axis, keepdims)
     if y is None:
         x = as_tensor(x)
@@ -118,7 +129,13 @@ def sum(x, axis=None, keepdims=False):
 
 @op
 def mean(x, axis=None, keepdims=False):
-    """The arithmetic mean over ``axis``; integers give floats."""
+    """The arithmetic mean over ``axis``; integers give floats.
+
+    Args:
+        x: tensor of any shape and dtype.
+        axis: int, or several of them, or None for all.
+        keepdims: bool; leave the axes, of size 1.
+    """
     y = _core.reduce(_MEAN, x, axis, keepdims)
     if y is None:
         x = as_tensor(x)
@@ -157,6 +174,8 @@ def max(x, axis=None, keepdims=False, initial=None):
 
     Args:
         initial: a lower limit of the result, needed where the axes are empty.
+        x: tensor of any shape.
+        keepdims: bool; leave the axes, of size 1.
     """
     return _extremum("max", np.max, x, axis, keepdims, initial, maximum)
 
@@ -167,6 +186,8 @@ def min(x, axis=None, keepdims=False, initial=None):
 
     Args:
         initial: an upper limit of the result, needed where the axes are empty.
+        x: tensor of any shape.
+        keepdims: bool; leave the axes, of size 1.
     """
     return _extremum("min", np.min, x, axis, keepdims, initial, minimum)
 
@@ -176,7 +197,14 @@ amax, amin = max, min
 
 @op
 def prod(x, axis=None, keepdims=False, dtype=None):
-    """The product over ``axis``."""
+    """The product over ``axis``.
+
+    Args:
+        x: tensor of any shape and dtype.
+        axis: int, or several of them, or None for all.
+        keepdims: bool; leave the axes, of size 1.
+        dtype: string; the dtype of the result, by default that of the values.
+    """
     x = as_tensor(x)
     if dtype is not None:
         x = as_tensor(x, dtypes.standardize_dtype(dtype))
@@ -223,13 +251,25 @@ def _arg_extremum(name, f, x, axis, keepdims):
 
 @op
 def argmax(x, axis=None, keepdims=False):
-    """The int32 position of the first largest value along ``axis``, or of the first NaN. None: in the flat array."""
+    """The int32 position of the first largest value along ``axis``, or of the first NaN. None: in the flat array.
+
+    Args:
+        x: tensor of any shape and dtype.
+        axis: int; None: of the flat array.
+        keepdims: bool; leave the axes, of size 1.
+    """
     return _arg_extremum("argmax", np.argmax, x, axis, keepdims)
 
 
 @op
 def argmin(x, axis=None, keepdims=False):
-    """The int32 position of the first smallest value along ``axis``, or of the first NaN. None: in the flat array."""
+    """The int32 position of the first smallest value along ``axis``, or of the first NaN. None: in the flat array.
+
+    Args:
+        x: tensor of any shape and dtype.
+        axis: int; None: of the flat array.
+        keepdims: bool; leave the axes, of size 1.
+    """
     return _arg_extremum("argmin", np.argmin, x, axis, keepdims)
 
 
@@ -238,20 +278,38 @@ def argmin(x, axis=None, keepdims=False):
 
 @op
 def var(x, axis=None, keepdims=False):
-    """The mean squared deviation from the mean over ``axis`` (in two passes, so that nothing cancels)."""
+    """The mean squared deviation from the mean over ``axis`` (in two passes, so that nothing cancels).
+
+    Args:
+        x: tensor of any shape and dtype.
+        axis: int, or several of them, or None for all.
+        keepdims: bool; leave the axes, of size 1.
+    """
     x = as_tensor(x)
     return mean(square(subtract(x, mean(x, axis, keepdims=True))), axis, keepdims)
 
 
 @op
 def std(x, axis=None, keepdims=False):
-    """The square root of the variance over ``axis``."""
+    """The square root of the variance over ``axis``.
+
+    Args:
+        x: tensor of any shape and dtype.
+        axis: int, or several of them, or None for all.
+        keepdims: bool; leave the axes, of size 1.
+    """
     return sqrt(var(x, axis, keepdims))
 
 
 @op
 def logsumexp(x, axis=None, keepdims=False):
-    """``log(sum(exp(x)))`` over ``axis``, without overflow."""
+    """``log(sum(exp(x)))`` over ``axis``, without overflow.
+
+    Args:
+        x: tensor of any shape and dtype.
+        axis: int, or several of them, or None for all.
+        keepdims: bool; leave the axes, of size 1.
+    """
     x = as_tensor(x)
     x = as_tensor(x, float_dtype(x.dtype))
     axes = _axes("logsumexp", x, axis)
@@ -269,7 +327,13 @@ def logsumexp(x, axis=None, keepdims=False):
 
 @op
 def any(x, axis=None, keepdims=False):
-    """Whether any value over ``axis`` is not zero, as bool."""
+    """Whether any value over ``axis`` is not zero, as bool.
+
+    Args:
+        x: tensor of any shape and dtype.
+        axis: int, or several of them, or None for all.
+        keepdims: bool; leave the axes, of size 1.
+    """
     x = as_tensor(x)
     axes = tuple(_axes("any", x, axis))
     return numpy_op(lambda a: np.any(a, axes, keepdims=keepdims), x, dtype="bool")
@@ -277,7 +341,13 @@ def any(x, axis=None, keepdims=False):
 
 @op
 def all(x, axis=None, keepdims=False):
-    """Whether every value over ``axis`` is not zero, as bool."""
+    """Whether every value over ``axis`` is not zero, as bool.
+
+    Args:
+        x: tensor of any shape and dtype.
+        axis: int, or several of them, or None for all.
+        keepdims: bool; leave the axes, of size 1.
+    """
     x = as_tensor(x)
     axes = tuple(_axes("all", x, axis))
     return numpy_op(lambda a: np.all(a, axes, keepdims=keepdims), x, dtype="bool")
@@ -285,7 +355,12 @@ def all(x, axis=None, keepdims=False):
 
 @op
 def count_nonzero(x, axis=None):
-    """The number of values over ``axis`` that are not zero, as int32."""
+    """The number of values over ``axis`` that are not zero, as int32.
+
+    Args:
+        x: tensor of any shape and dtype.
+        axis: int, or several of them, or None for all.
+    """
     x = as_tensor(x)
     axes = tuple(_axes("count_nonzero", x, axis))
     return numpy_op(lambda a: np.count_nonzero(a, axes), x, dtype="int32")
@@ -293,13 +368,25 @@ def count_nonzero(x, axis=None):
 
 @op
 def ptp(x, axis=None, keepdims=False):
-    """The largest minus the smallest value over ``axis``."""
+    """The largest minus the smallest value over ``axis``.
+
+    Args:
+        x: tensor of any shape and dtype.
+        axis: int, or several of them, or None for all.
+        keepdims: bool; leave the axes, of size 1.
+    """
     return subtract(max(x, axis, keepdims), min(x, axis, keepdims))
 
 
 @op
 def average(x, axis=None, weights=None):
-    """The mean over ``axis`` weighted by ``weights``, of the shape of ``x`` or of that axis."""
+    """The mean over ``axis`` weighted by ``weights``, of the shape of ``x`` or of that axis.
+
+    Args:
+        x: tensor of any shape and dtype.
+        axis: int, or several of them, or None for all.
+        weights: tensor, or None for the plain mean.
+    """
     if weights is None:
         return mean(x, axis)
     x, weights = as_tensor(x), as_tensor(weights)
@@ -321,6 +408,8 @@ def norm(x, ord=None, axis=None, keepdims=False):
     Args:
         ord: None (Euclidean or Frobenius), a number p, inf, -inf, "fro" or "nuc", as in ``numpy.linalg.norm``.
         axis: an int, two ints, or None for all axes.
+        x: tensor of any shape.
+        keepdims: bool; leave the axes, of size 1.
     """
     x = as_tensor(x)
     x = as_tensor(x, float_dtype(x.dtype))
@@ -387,7 +476,13 @@ def _scan_argument(name, x, axis, dtype):
 
 @op
 def cumsum(x, axis=None, dtype=None):
-    """The running sum along ``axis``; None: of the flat array."""
+    """The running sum along ``axis``; None: of the flat array.
+
+    Args:
+        x: tensor of any shape and dtype.
+        axis: int; None: of the flat array.
+        dtype: string; the dtype of the result, by default that of the values.
+    """
     x, axis = _scan_argument("cumsum", x, axis, dtype)
     return _cumsum(x, axis, False)
 
@@ -402,7 +497,13 @@ def _cumsum(x, axis, reverse):
 
 @op
 def cumprod(x, axis=None, dtype=None):
-    """The running product along ``axis``; None: of the flat array."""
+    """The running product along ``axis``; None: of the flat array.
+
+    Args:
+        x: tensor of any shape and dtype.
+        axis: int; None: of the flat array.
+        dtype: string; the dtype of the result, by default that of the values.
+    """
     x, axis = _scan_argument("cumprod", x, axis, dtype)
     y = numpy_op(lambda a: np.cumprod(a, axis), x, dtype=x.dtype)
 

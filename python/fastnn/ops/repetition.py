@@ -51,7 +51,12 @@ def _spread(x, shape):
 
 @op
 def tile(x, repeats):
-    """``x`` laid side by side ``repeats`` times along each axis, from the last ones if fewer are given."""
+    """``x`` laid side by side ``repeats`` times along each axis, from the last ones if fewer are given.
+
+    Args:
+        x: tensor of any shape and dtype.
+        repeats: int or tuple of ints.
+    """
     x = as_tensor(x)
     repeats = integers("tile", "repeats", repeats)
     if any(r < 0 for r in repeats):
@@ -143,7 +148,13 @@ def _blocks(name, x, block_size, data_format):
 
 @op
 def space_to_depth(x, block_size, data_format="channels_last"):
-    """Blocks of pixels as channels: (n, h b, w b, c) -> (n, h, w, b b c)."""
+    """Blocks of pixels as channels: (n, h b, w b, c) -> (n, h, w, b b c).
+
+    Args:
+        x: (n, h b, w b, c), or with the channels first.
+        block_size: int b.
+        data_format: "channels_last", "channels_first", or None for the default of `config.image_data_format`.
+    """
     x, b, first = _blocks("space_to_depth", x, block_size, data_format)
     n, h, w, c = x.shape
     if h % b or w % b:
@@ -156,7 +167,13 @@ def space_to_depth(x, block_size, data_format="channels_last"):
 
 @op
 def depth_to_space(x, block_size, data_format="channels_last"):
-    """Channels as blocks of pixels: (n, h, w, b b c) -> (n, h b, w b, c); undoes ``space_to_depth``."""
+    """Channels as blocks of pixels: (n, h, w, b b c) -> (n, h b, w b, c); undoes ``space_to_depth``.
+
+    Args:
+        x: (n, h, w, b b c), or with the channels first.
+        block_size: int b.
+        data_format: "channels_last", "channels_first", or None for the default of `config.image_data_format`.
+    """
     x, b, first = _blocks("depth_to_space", x, block_size, data_format)
     n, h, w, c = x.shape
     if c % (b * b):

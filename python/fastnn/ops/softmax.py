@@ -104,13 +104,22 @@ def softmax(x, axis=-1):
     """exp(x) / sum(exp(x)) along ``axis``, one or several, or all for None.
 
     A row with NaN or +inf, or of -inf only, is NaN throughout.
+
+    Args:
+        x: tensor of any shape, floats; integers are converted to floatx.
+        axis: int, or several of them, or None for all.
     """
     return _last_axis("softmax", _softmax, x, axis)
 
 
 @op
 def log_softmax(x, axis=-1):
-    """x - log(sum(exp(x))) along ``axis``, one or several, or all for None."""
+    """x - log(sum(exp(x))) along ``axis``, one or several, or all for None.
+
+    Args:
+        x: tensor of any shape, floats; integers are converted to floatx.
+        axis: int, or several of them, or None for all.
+    """
     return _last_axis("log_softmax", _log_softmax, x, axis)
 
 
@@ -240,6 +249,11 @@ def _binary_gradient(target, output, gy, from_logits):
 def binary_crossentropy(target, output, from_logits=False):
     """-target * log(p) - (1 - target) * log(1 - p), elementwise, with p = sigmoid(output), or with output
     clipped to [1e-7, 1 - 1e-7].
+
+    Args:
+        target: tensor of values from 0 to 1.
+        output: tensor of the same shape.
+        from_logits: bool; `output` is a logit, not a probability.
 
     Raises:
         ValueError: the shapes differ.

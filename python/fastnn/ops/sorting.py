@@ -55,7 +55,15 @@ def one_hot(x, num_classes, axis=-1, dtype=None, sparse=False):
 
 @op
 def multi_hot(inputs, num_classes=None, axis=-1, dtype=None, sparse=False, **kwargs):
-    """1 at every class that occurs along the last axis of ``inputs`` (n, k) -> (n, num_classes)."""
+    """1 at every class that occurs along the last axis of ``inputs`` (n, k) -> (n, num_classes).
+
+    Args:
+        inputs: (..., k) integers; negative ones are left out.
+        num_classes: int.
+        axis: int; where the classes lie in the result.
+        dtype: string; the dtype of the result, floatx by default.
+        sparse: must be False.
+    """
     if num_classes is None:
         num_classes = kwargs.pop("num_tokens", None)
     if kwargs:
@@ -73,7 +81,12 @@ def multi_hot(inputs, num_classes=None, axis=-1, dtype=None, sparse=False, **kwa
 
 @op
 def argsort(x, axis=-1):
-    """The positions that sort ``x`` along an axis (flat when None), equal elements in their order; int32."""
+    """The positions that sort ``x`` along an axis (flat when None), equal elements in their order; int32.
+
+    Args:
+        x: tensor of any shape and dtype.
+        axis: int, or None.
+    """
     x = as_tensor(x)
     if axis is None:
         x, axis = ravel(x), 0
@@ -84,7 +97,12 @@ def argsort(x, axis=-1):
 
 @op
 def sort(x, axis=-1):
-    """``x`` in rising order along an axis (flat when None), NaN last."""
+    """``x`` in rising order along an axis (flat when None), NaN last.
+
+    Args:
+        x: tensor of any shape and dtype.
+        axis: int, or None.
+    """
     x = as_tensor(x)
     if axis is None:
         x, axis = ravel(x), 0
@@ -93,7 +111,13 @@ def sort(x, axis=-1):
 
 @op
 def argpartition(x, kth, axis=-1):
-    """Positions that bring the ``kth`` smallest element to its place, smaller ones before it; int32."""
+    """Positions that bring the ``kth`` smallest element to its place, smaller ones before it; int32.
+
+    Args:
+        x: tensor of any shape and dtype.
+        kth: int.
+        axis: int.
+    """
     return numpy_op(lambda a: np.argpartition(a, kth, axis), as_tensor(x), dtype="int32")
 
 
@@ -101,6 +125,11 @@ def argpartition(x, kth, axis=-1):
 def top_k(x, k, sorted=True):
     """The ``k`` largest elements along the last axis, falling, and their positions (int32); the first of
     equal ones comes first.
+
+    Args:
+        x: tensor (..., n).
+        k: int.
+        sorted: bool; makes no difference, the result is always sorted.
 
     Raises:
         ValueError: the axis has fewer than ``k`` elements.
@@ -127,6 +156,11 @@ def in_top_k(targets, predictions, k):
     """Whether the score of class ``targets[i]`` is among the ``k`` largest of ``predictions[i]``; bool.
 
     Ties with the k-th largest count; a target out of range, or scores that are not finite, do not.
+
+    Args:
+        targets: (n,) integers.
+        predictions: (n, c) floats.
+        k: int.
     """
     targets, predictions = as_tensor(targets), as_tensor(predictions)
 
@@ -142,7 +176,13 @@ def in_top_k(targets, predictions, k):
 
 @op
 def searchsorted(sorted_sequence, values, side="left"):
-    """The position at which each value would have to be inserted to keep a sequence sorted; int32."""
+    """The position at which each value would have to be inserted to keep a sequence sorted; int32.
+
+    Args:
+        sorted_sequence: (n,), rising.
+        values: tensor of any shape and dtype.
+        side: "left": before equal elements, or "right": after them.
+    """
     s, v = as_tensor(sorted_sequence), as_tensor(values)
     if s.ndim != 1:
         raise ValueError(f"[searchsorted] sorted_sequence must have 1 dimension. Received: shape={s.shape}")
@@ -153,7 +193,11 @@ def searchsorted(sorted_sequence, values, side="left"):
 
 @op
 def nonzero(x):
-    """The positions of the elements that are not zero: one int32 tensor per axis."""
+    """The positions of the elements that are not zero: one int32 tensor per axis.
+
+    Args:
+        x: tensor of any shape and dtype.
+    """
     return numpy_op(lambda a: tuple(np.nonzero(a)), as_tensor(x), dtype="int32")
 
 
@@ -203,7 +247,12 @@ def unique(x, sorted=True, return_index=False, return_inverse=False, return_coun
 
 @op
 def unravel_index(indices, shape):
-    """Flat positions in an array of ``shape`` as one tensor per axis."""
+    """Flat positions in an array of ``shape`` as one tensor per axis.
+
+    Args:
+        indices: tensor of integers.
+        shape: tuple or list of ints.
+    """
     x = as_tensor(indices)
     shape = integers("unravel_index", "shape", shape)
     limit = 1

@@ -70,14 +70,22 @@ def fft(x):
 
 @op
 def fft2(x):
-    """The discrete Fourier transform along the last two axes of (real part, imaginary part)."""
+    """The discrete Fourier transform along the last two axes of (real part, imaginary part).
+
+    Args:
+        x: (real part, imaginary part), two tensors (..., m, n).
+    """
     real, imag = _pair("fft2", x)
     return _transform(real, imag, _axes("fft2", real, 2), False)
 
 
 @op
 def ifft2(x):
-    """The inverse of ``fft2``."""
+    """The inverse of ``fft2``.
+
+    Args:
+        x: (real part, imaginary part), two tensors (..., m, n).
+    """
     real, imag = _pair("ifft2", x)
     y = _transform(real, imag, _axes("ifft2", real, 2), True)
     n = real.shape[-1] * real.shape[-2]
@@ -111,7 +119,12 @@ def rfft(x, fft_length=None):
 
 @op
 def irfft(x, fft_length=None):
-    """The real numbers whose ``rfft`` is x: (..., fft_length), by default 2 (n - 1) for n values."""
+    """The real numbers whose ``rfft`` is x: (..., fft_length), by default 2 (n - 1) for n values.
+
+    Args:
+        x: (real part, imaginary part), two tensors (..., n).
+        fft_length: int or None.
+    """
     real, imag = _pair("irfft", x)
     n = 2 * (real.shape[-1] - 1) if fft_length is None else fft_length
     half = n // 2 + 1
@@ -126,7 +139,13 @@ def irfft(x, fft_length=None):
 
 @op
 def extract_sequences(x, sequence_length, sequence_stride):
-    """All runs of ``sequence_length`` values of the last axis, ``sequence_stride`` apart: (..., runs, sequence_length)."""
+    """All runs of ``sequence_length`` values of the last axis, ``sequence_stride`` apart: (..., runs, sequence_length).
+
+    Args:
+        x: tensor (..., n).
+        sequence_length: int.
+        sequence_stride: int.
+    """
     x = as_tensor(x)
     _check_stride("extract_sequences", sequence_stride)
     count = (x.shape[-1] - sequence_length) // sequence_stride + 1
@@ -208,6 +227,7 @@ def istft(x, sequence_length, sequence_stride, fft_length, length=None, window="
         x: (real part, imaginary part), each (..., windows, fft_length // 2 + 1).
         length: of the signal; all that the windows cover by default.
         others: those of ``stft``.
+        sequence_length, sequence_stride, fft_length, window, center: those of `stft`.
     """
     real, imag = _pair("istft", x)
     if real.ndim < 2:

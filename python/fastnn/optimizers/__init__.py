@@ -27,17 +27,29 @@ _OBJECTS.update({cls.__name__.lower(): cls for cls in _CLASSES})
 
 
 def serialize(optimizer):
-    """Return the config of an optimizer."""
+    """Return the config of an optimizer.
+
+    Args:
+        optimizer: what is to be described.
+    """
     return serialize_keras_object(optimizer)
 
 
 def deserialize(config, custom_objects=None):
-    """Return the optimizer of a config; the class name may be written in lower case."""
+    """Return the optimizer of a config; the class name may be written in lower case.
+
+    Args:
+        config: dict, as `serialize` gives it, or a name.
+        custom_objects: dict from names to classes or functions of one's own, or None.
+    """
     return _resolve(config, custom_objects)
 
 
 def get(identifier):
     """Return an optimizer from a name ("adam", in any case), a config, a class or an object.
+
+    Args:
+        identifier: any of the above.
 
     Raises:
         ValueError: the identifier is none of these.

@@ -121,10 +121,12 @@ class MultiOptimizer(Optimizer):
 
     @property
     def optimizers(self):
+        """The optimizers, each once."""
         return list(self._inner_optimizers)
 
     @property
     def loss_scale_factor(self):
+        """The factor that the loss is multiplied by, or None."""
         return self.__dict__.get("_loss_scale_factor")
 
     @loss_scale_factor.setter

@@ -25,6 +25,9 @@ _OBJECTS = {cls.__name__: cls for cls in _CLASSES} | {to_snake_case(cls.__name__
 def get(identifier):
     """Return a quantizer or a config from None, a name, a config dict, a class or the object itself.
 
+    Args:
+        identifier: any of the above.
+
     Raises:
         ValueError: the identifier is none of these.
     """
@@ -41,10 +44,19 @@ def get(identifier):
 
 
 def serialize(quantizer):
-    """Return the config dict of a quantizer."""
+    """Return the config dict of a quantizer.
+
+    Args:
+        quantizer: what is to be described.
+    """
     return serialize_keras_object(quantizer)
 
 
 def deserialize(config, custom_objects=None):
-    """Return the quantizer of a config dict."""
+    """Return the quantizer of a config dict.
+
+    Args:
+        config: dict, as `serialize` gives it, or a name.
+        custom_objects: dict from names to classes or functions of one's own, or None.
+    """
     return deserialize_keras_object(config, custom_objects, module_objects=_OBJECTS)

@@ -17,6 +17,12 @@ def compute_float8_scale(amax, scale, dtype_max, margin=0):
     """The scale that takes values of at most `amax` into the range of the 8-bit type, with `margin` bits to spare.
 
     Where amax is 0 or not finite, the scale stays.
+
+    Args:
+        amax: number or tensor.
+        scale: tensor; the scale so far.
+        dtype_max: number; the largest of the 8-bit type.
+        margin: int; bits.
     """
     amax, scale = as_tensor(amax), as_tensor(scale)
     inverse = ops.reciprocal(scale)
@@ -27,7 +33,12 @@ def compute_float8_scale(amax, scale, dtype_max, margin=0):
 
 
 def compute_float8_amax_history(x, amax_history):
-    """The history, one step older, with max(|x|) at its front."""
+    """The history, one step older, with max(|x|) at its front.
+
+    Args:
+        x: tensor.
+        amax_history: (k,), the newest first.
+    """
     amax_history = as_tensor(amax_history)
     newest = ops.cast(ops.max(ops.absolute(x)), amax_history.dtype)
     older = ops.roll(amax_history, shift=-1)

@@ -82,7 +82,16 @@ def _levels(x, axis, value_range, epsilon):
 
 
 def abs_max_quantize(inputs, axis, value_range=(-127, 127), dtype="int8", epsilon=1e-7, to_numpy=False):
-    """Integers in `value_range` for floats, and the scales they were multiplied by; see `AbsMaxQuantizer`."""
+    """Integers in `value_range` for floats, and the scales they were multiplied by; see `AbsMaxQuantizer`.
+
+    Args:
+        inputs: tensor of floats.
+        axis: int or several; the axes that share a scale.
+        value_range: two ints.
+        dtype: string; an integer dtype.
+        epsilon: number; added to the largest absolute value.
+        to_numpy: bool; compute in the order of operations that Keras has for NumPy.
+    """
     if not to_numpy:
         levels, scale = _levels(as_tensor(inputs), axis, value_range, epsilon)
         return ops.cast(levels, dtype), scale

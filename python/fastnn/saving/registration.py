@@ -15,6 +15,9 @@ class CustomObjectScope:
     """Context in which `custom_objects` ({name: class or function}) can be named in strings and configs.
 
     Scopes nest; the inner one wins.
+
+    Args:
+        custom_objects: dict from names to classes or functions.
     """
 
     def __init__(self, custom_objects):
@@ -39,6 +42,10 @@ def get_custom_objects():
 def register_keras_serializable(package="Custom", name=None):
     """Decorator: register a class or function under "package>name", for saving and loading.
 
+    Args:
+        package: string.
+        name: string; by default that of the class or function.
+
     Raises:
         ValueError: a class has no `get_config` method.
     """
@@ -58,7 +65,11 @@ def register_keras_serializable(package="Custom", name=None):
 
 
 def get_registered_name(obj):
-    """Return the name `obj` was registered under, or its own name."""
+    """Return the name `obj` was registered under, or its own name.
+
+    Args:
+        obj: class or function.
+    """
     try:
         return _names.get(obj, obj.__name__)
     except TypeError:  # not hashable
@@ -66,7 +77,13 @@ def get_registered_name(obj):
 
 
 def get_registered_object(name, custom_objects=None, module_objects=None):
-    """Return the class or function called `name`, or None when there is none."""
+    """Return the class or function called `name`, or None when there is none.
+
+    Args:
+        name: string.
+        custom_objects: dict from names to classes or functions of one's own, or None.
+        module_objects: dict that is looked at last, or None.
+    """
     for objects in (_scope.get(), _registered, custom_objects, module_objects):
         if objects and name in objects:
             return objects[name]

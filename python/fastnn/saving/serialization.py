@@ -88,6 +88,9 @@ def public_module(obj):
 def serialize_keras_object(obj):
     """Return the config of `obj`: plain values stay, containers are walked, objects become dictionaries.
 
+    Args:
+        obj: number, string, container, class, function, or an object with `get_config`.
+
     Raises:
         TypeError: an object inside has no `get_config` method.
     """
@@ -311,6 +314,7 @@ def resolve(identifier, kind, objects, custom_objects=None):
         identifier: None, a name, a config dictionary, a class (instantiated), or an object (returned).
         kind: "loss", "optimizer" ...: the word for error messages.
         objects: {name: class or function}.
+        custom_objects: dict from names to classes or functions, or None.
 
     Raises:
         ValueError: a name is unknown (the message proposes near ones), or the object is not usable.

@@ -15,7 +15,13 @@ from ..utils.py_dataset import PyDataset
 
 
 def pack_x_y_sample_weight(x, y=None, sample_weight=None):
-    """(x,), (x, y) or (x, y, sample_weight), leaving out what is None at the end."""
+    """(x,), (x, y) or (x, y, sample_weight), leaving out what is None at the end.
+
+    Args:
+        x: inputs.
+        y: targets, or None.
+        sample_weight: weights, or None.
+    """
     if y is None:
         return x if not isinstance(x, (tuple, list)) else (x,)
     return (x, y) if sample_weight is None else (x, y, sample_weight)
@@ -23,6 +29,9 @@ def pack_x_y_sample_weight(x, y=None, sample_weight=None):
 
 def unpack_x_y_sample_weight(data):
     """The (x, y, sample_weight) of what a batch, generator or ``validation_data`` gives.
+
+    Args:
+        data: inputs, or a tuple of inputs, targets and weights.
 
     Raises:
         ValueError: a tuple of more than three parts.

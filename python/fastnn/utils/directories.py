@@ -200,6 +200,10 @@ def text_dataset_from_directory(directory, labels="inferred", label_mode="int", 
     Args:
         max_length: int; longer texts are cut to as many characters.
         others: see `image_dataset_from_directory`.
+        directory: path; with labels, one folder per class in it.
+        labels, label_mode, class_names, batch_size, shuffle, seed, validation_split, subset, follow_links, verbose:
+            see `image_dataset_from_directory`.
+        format: accepted for Keras's sake.
     """
     def read(paths):
         found = []
@@ -222,6 +226,9 @@ def audio_dataset_from_directory(directory, labels="inferred", label_mode="int",
         output_sequence_length: int, samples; files are cut or filled with zeros. The longest of a batch by default.
         ragged: False; there are no ragged tensors.
         others: see `image_dataset_from_directory`.
+        directory: path; with labels, one folder per class in it.
+        labels, label_mode, class_names, batch_size, shuffle, seed, validation_split, subset, follow_links, verbose:
+            see `image_dataset_from_directory`.
     """
     import wave
 

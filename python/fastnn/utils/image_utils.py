@@ -35,6 +35,7 @@ def array_to_img(x, data_format=None, scale=True, dtype=None):
         scale: move the values to 0 ... 255.
         data_format: "channels_last", "channels_first" or None, the global setting.
         dtype: of the computation, floatx by default.
+        x: array (h, w, c), or (c, h, w) with the channels first.
     """
     Image = _pillow("array_to_img")
     x = np.asarray(x, dtype=dtype or floatx())
@@ -54,7 +55,13 @@ def array_to_img(x, data_format=None, scale=True, dtype=None):
 
 
 def img_to_array(img, data_format=None, dtype=None):
-    """An array (h, w, c) of a Pillow image."""
+    """An array (h, w, c) of a Pillow image.
+
+    Args:
+        img: Pillow image.
+        data_format: "channels_last", "channels_first", or None for the default of `config.image_data_format`.
+        dtype: string; dtype of floats, floatx by default.
+    """
     x = np.asarray(img, dtype=dtype or floatx())
     if x.ndim == 2:
         x = x[:, :, None]
@@ -64,7 +71,15 @@ def img_to_array(img, data_format=None, dtype=None):
 
 
 def save_img(path, x, data_format=None, file_format=None, scale=True, **kwargs):
-    """Write an array as an image file; the format is that of the name's ending, or file_format."""
+    """Write an array as an image file; the format is that of the name's ending, or file_format.
+
+    Args:
+        path: path of the file.
+        x: array (h, w, c).
+        data_format: "channels_last", "channels_first", or None for the default of `config.image_data_format`.
+        file_format: string such as "png", or None.
+        scale: bool; bring the values to [0, 255].
+    """
     img = array_to_img(x, data_format=data_format, scale=scale)
     file_format = "jpeg" if str(file_format).lower() == "jpg" else file_format
     if img.mode == "RGBA" and (file_format or str(path).rsplit(".", 1)[-1]).lower() in ("jpeg", "jpg"):
@@ -115,6 +130,8 @@ def smart_resize(x, size, interpolation="bilinear", data_format="channels_last",
 
     Args:
         x: (h, w, c) or (n, h, w, c). size: (height, width). interpolation: see `ops.image.resize`.
+        data_format: "channels_last", "channels_first", or None for the default of `config.image_data_format`.
+        backend_module: accepted for Keras's sake.
     """
     from ..ops import image
     from ..tensor import Tensor

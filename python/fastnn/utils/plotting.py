@@ -62,7 +62,7 @@ def model_to_svg(model, show_shapes=False, show_dtype=False, show_layer_names=Tr
                  show_layer_activations=False, show_trainable=False):
     """The SVG text of a model's graph; layers in rows (or columns) by their distance from the inputs.
 
-    Args: those of `plot_model`.
+    Arguments are those of `plot_model`.
     """
     layers, edges = _parts(model, expand_nested)
     row = {name: 0 for name, _ in layers}

@@ -9,6 +9,9 @@ from .naming import reset_names
 def set_random_seed(seed):
     """Seeds Python's `random`, NumPy and fastnn: a program that sets it first gives the same numbers each time.
 
+    Args:
+        seed: int.
+
     Raises:
         ValueError: `seed` is not an integer from 0 to 2**32 - 1.
     """

@@ -40,15 +40,19 @@ class Config:
             self._put(name, value)
 
     def keys(self):
+        """The names, as of a dict."""
         return self._config.keys()
 
     def values(self):
+        """The values, as of a dict."""
         return self._config.values()
 
     def items(self):
+        """(name, value) pairs, as of a dict."""
         return self._config.items()
 
     def get(self, name, default=None):
+        """The value of a name, or the default."""
         return self._config.get(name, default)
 
     def pop(self, name, *default):

@@ -5,6 +5,9 @@ from ..symbolic import KerasTensor
 def get_source_inputs(tensor):
     """The symbolic inputs that a symbolic tensor was computed from, as a list.
 
+    Args:
+        tensor: symbolic tensor.
+
     Raises:
         TypeError: it is no symbolic tensor.
     """

@@ -20,7 +20,12 @@ _OBJECTS = {
 
 
 def deserialize(config, custom_objects=None):
-    """Return the schedule of a config."""
+    """Return the schedule of a config.
+
+    Args:
+        config: dict, as `serialize` gives it, or a name.
+        custom_objects: dict from names to classes or functions of one's own, or None.
+    """
     return resolve_schedule(config, _OBJECTS, custom_objects)
 
 

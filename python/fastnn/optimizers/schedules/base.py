@@ -43,5 +43,9 @@ def resolve_schedule(identifier, objects, custom_objects=None):
 
 
 def serialize(learning_rate_schedule):
-    """Return the config of a schedule."""
+    """Return the config of a schedule.
+
+    Args:
+        learning_rate_schedule: a schedule.
+    """
     return serialize_keras_object(learning_rate_schedule)

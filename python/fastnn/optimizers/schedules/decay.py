@@ -44,7 +44,15 @@ class ExponentialDecay(LearningRateSchedule):
 
 
 class InverseTimeDecay(LearningRateSchedule):
-    """initial_learning_rate / (1 + decay_rate * step / decay_steps); arguments as `ExponentialDecay`."""
+    """initial_learning_rate / (1 + decay_rate * step / decay_steps); arguments as `ExponentialDecay`.
+
+    Args:
+        initial_learning_rate: number.
+        decay_steps: int.
+        decay_rate: number.
+        staircase: bool; decay at whole multiples of `decay_steps` only.
+        name: string.
+    """
 
     def __init__(
         self, initial_learning_rate, decay_steps, decay_rate, staircase=False, name="InverseTimeDecay"
