@@ -17,6 +17,8 @@ class IndexLookup(HostLayer):
 
     Args:
         vocabulary_dtype: "string" or "int64".
+
+    The other arguments are those of StringLookup.
     """
 
     def __init__(self, max_tokens, num_oov_indices, mask_token, oov_token, vocabulary_dtype, vocabulary=None,

@@ -37,14 +37,17 @@ class Function(Operation):
 
     @property
     def operations(self):
+        """What runs, in its order."""
         return [operation for operation in self._graph.operations if not isinstance(operation, _Source)]
 
     @property
     def inputs(self):
+        """The symbolic inputs, as a list."""
         return list(self._graph.inputs)
 
     @property
     def outputs(self):
+        """The symbolic outputs, as a list."""
         return list(self._graph.outputs)
 
     def call(self, inputs):
