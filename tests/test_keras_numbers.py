@@ -10,9 +10,15 @@ import numpy as np
 import pytest
 
 import fastnn as keras
-from fixtures import Fixtures, make, number_cases, several
+from fixtures import Fixtures, make, make_optimizer, number_cases, several, step_cases
 
-FORWARD, GRADIENT = 1e-5, 1e-4
+FORWARD, GRADIENT = 1e-5, 1e-5
+# Gradients that float32 does not give to 1e-5: of the first, four times the distance of torch's float32 from its float64
+# (7.6e-6); of the second, what the backends of Keras differ by.
+ROUNDING = {
+    "Circle-sparse": 3e-5,
+    "MelSpectrogram-fft_length=32-sequence_stride=16-sampling_rate=800-num_mel_bins=6-min_freq=10.0": 5e-5,
+}
 
 
 def cases(fixtures):
@@ -63,7 +69,7 @@ def test_layer(name):
         close(w, n, FORWARD, f"{w.name} after the call")
     assert len(sources) == len(expected)
     for i, (g, e) in enumerate(zip(tape.gradient(total, sources), expected)):
-        close(np.zeros_like(e) if g is None else g, e, GRADIENT, f"gradient {i} of {len(expected)}")
+        close(np.zeros_like(e) if g is None else g, e, ROUNDING.get(name, GRADIENT), f"gradient {i} of {len(expected)}")
     if "out_mask" in a:
         np.testing.assert_array_equal(np.asarray(layer.compute_mask(x, None)), a["out_mask"])
 
@@ -77,10 +83,13 @@ def test_layer_shape_without_data(name):
     x = xs if len(xs) > 1 else xs[0]
     spread = "spread" in spec["call"]
     scores = {"return_attention_scores": True} if "return_attention_scores" in spec["call"] else {}
-    y = layer(*(xs if spread else [x]), **scores)
+    reverse = {"reverse": True} if "reverse" in spec["call"] else {}
+    y = layer(*(xs if spread else [x]), **scores, **reverse)
     ys = list(y) if isinstance(y, (list, tuple)) else [y]
     shapes = [(None, *v.shape[1:]) for v in several(a, "y")]
     assert [tuple(v.shape) for v in ys] == shapes
+    if reverse:  # compute_output_shape is about the lookup
+        return
     inputs = [v.shape for v in xs]
     computed = layer.compute_output_shape(*(inputs if spread else [inputs if len(xs) > 1 else inputs[0]]))
     if scores:  # compute_output_shape is about the result alone
@@ -147,16 +156,19 @@ def test_loss(name):
                 y = loss(a["y_true"], y_pred, sample_weight=weights)
                 total = keras.ops.sum(y * a[f"{key}:v"])
             close(y, a[key], FORWARD, key)
-            close(tape.gradient(total, y_pred), a[f"{key}:g"], GRADIENT, f"gradient, {key}")
+            close(tape.gradient(total, y_pred), a[f"{key}:g"], ROUNDING.get(name, GRADIENT), f"gradient, {key}")
 
 
-LOSS_FUNCTIONS = Fixtures("loss_functions")
+FUNCTIONS = Fixtures("functions")
 
 
-@cases(LOSS_FUNCTIONS)
-def test_loss_function(name):
-    a = LOSS_FUNCTIONS.arrays(name)
-    close(getattr(keras.losses, name)(a["y_true"], a["y_pred"]), a["y"], FORWARD, "value")
+@cases(FUNCTIONS)
+def test_function(name):
+    spec, a = FUNCTIONS.spec(name), FUNCTIONS.arrays(name)
+    args = as_tensors((a["y_true"], a["y_pred"]))
+    args = [args] if spec["module"] == "layers" else args
+    y = getattr(getattr(keras, spec["module"]), spec["function"])(*args, **spec["config"])
+    close(y, a["y"], FORWARD, "value")
 
 
 METRICS = Fixtures("metrics")
@@ -181,10 +193,7 @@ OPTIMIZERS = Fixtures("optimizers")
 @cases(OPTIMIZERS)
 def test_optimizer(name):
     spec, a = OPTIMIZERS.spec(name), OPTIMIZERS.arrays(name)
-    config = dict(spec["config"])
-    if isinstance(config.get("learning_rate"), dict):
-        config["learning_rate"] = make(keras.optimizers.schedules, config["learning_rate"])
-    optimizer = getattr(keras.optimizers, spec["class"])(**config)
+    optimizer = make_optimizer(keras, spec)
     variables = [keras.Variable(w) for w in several(a, "w")]
     optimizer.build(variables)
     for t in range(len(a["g0"])):
@@ -242,6 +251,9 @@ def test_initializer(name):
     spec, a = INITIALIZERS.spec(name), INITIALIZERS.arrays(name)
     x = np.asarray(make(keras.initializers, spec)(tuple(spec["shape"])))
     assert x.shape == tuple(spec["shape"]) and x.dtype == np.float32
+    if "exact" in a:
+        np.testing.assert_allclose(x, a["exact"], atol=5e-6)
+        return
     if "gram" in a:
         flat = x.reshape(-1, x.shape[-1])
         flat = flat if flat.shape[0] >= flat.shape[1] else flat.T
@@ -290,3 +302,17 @@ def test_first_weights_of_layers():
     assert 0.049 < np.abs(embeddings).max() <= 0.05
     for w, value in zip(weights(keras.layers.BatchNormalization(), (None, 8)), (1, 0, 0, 1)):
         np.testing.assert_array_equal(w, np.full(8, value))
+
+
+STEP = Fixtures("steps")
+# Rounding grows with the steps; these agree as far as two backends of Keras do.
+
+
+@cases(STEP)
+def test_ten_steps(name):
+    """A small model around a layer or under a loss: the loss of every step, the weights after one and after ten."""
+    a = STEP.arrays(name)
+    found = step_cases.run(keras, name, STEP.spec(name))
+    assert list(found) == list(a)
+    for key, value in a.items():
+        close(found[key], value, 1e-5 if key.startswith("after1:") else 1e-4, key)
