@@ -17,6 +17,7 @@
 #pragma once
 #include <stdexcept>
 
+#include "functions.h"
 #include "ptx.h"
 
 namespace fastnn::cuda {
@@ -27,8 +28,8 @@ constexpr int64_t kBlocksWanted = 256;
 
 __device__ __forceinline__ float activate(float x, int64_t activation) {
   switch (activation) {
-    case kActivationRelu: return x > 0 || x != x ? x : 0.0f;
-    case kActivationSigmoid: return 1.0f / (1.0f + expf(-x));
+    case kActivationRelu: return relu(x);
+    case kActivationSigmoid: return sigmoid(x);
     case kActivationTanh: return tanhf(x);
     default: return x;
   }
@@ -110,7 +111,7 @@ struct SliceCopier {
 // ---- float32 without tensor cores ----
 
 // Each thread has TM x TN sums. Of an operand that is contiguous along x it reads quads of neighbours, of one
-// contiguous along k quads of k, for elements BX / TX apart: no two threads of a warp meet in a bank.
+// contiguous along k pairs of k, for elements BX / TX apart: no two threads of a warp meet in a bank.
 template <int BM_, int BN_, int TM, int TN, int stages>
 struct SimtCore {
   using T = float;
@@ -138,17 +139,17 @@ struct SimtCore {
   }
 
   template <bool along_k, int BX, int TX>
-  static __device__ __forceinline__ void load_k_quads(const float* s, int t, int k, float (&v)[TX][4]) {
+  static __device__ __forceinline__ void load_k_pairs(const float* s, int t, int k, float (&v)[TX][2]) {
     if constexpr (along_k)
       FASTNN_UNROLL for (int i = 0; i < TX; ++i) {
-        const float4 q = *reinterpret_cast<const float4*>(s + index<true, BX / TX>(t, i) * ld<true, BX> + k);
-        v[i][0] = q.x, v[i][1] = q.y, v[i][2] = q.z, v[i][3] = q.w;
+        const float2 q = *reinterpret_cast<const float2*>(s + index<true, BX / TX>(t, i) * ld<true, BX> + k);
+        v[i][0] = q.x, v[i][1] = q.y;
       }
   }
   template <bool along_k, int BX, int TX>
-  static __device__ __forceinline__ void load_x(const float* s, int t, int k, const float (&quads)[TX][4], float (&v)[TX]) {
+  static __device__ __forceinline__ void load_x(const float* s, int t, int k, const float (&pairs)[TX][2], float (&v)[TX]) {
     if constexpr (along_k) {
-      FASTNN_UNROLL for (int i = 0; i < TX; ++i) v[i] = quads[i][k % 4];
+      FASTNN_UNROLL for (int i = 0; i < TX; ++i) v[i] = pairs[i][k % 2];
     } else {
       FASTNN_UNROLL for (int i = 0; i < TX; i += 4) {
         const float4 q = *reinterpret_cast<const float4*>(s + k * ld<false, BX> + index<false, BX / TX>(t, i));
@@ -159,11 +160,11 @@ struct SimtCore {
 
   template <bool a_along_k, bool b_along_k>
   __device__ __forceinline__ void multiply(const float* as, const float* bs) {
-    FASTNN_UNROLL for (int k0 = 0; k0 < BK; k0 += 4) {
-      float aq[TM][4], bq[TN][4];
-      load_k_quads<a_along_k, BM, TM>(as, ty, k0, aq);
-      load_k_quads<b_along_k, BN, TN>(bs, tx, k0, bq);
-      FASTNN_UNROLL for (int k = k0; k < k0 + 4; ++k) {
+    FASTNN_UNROLL for (int k0 = 0; k0 < BK; k0 += 2) {
+      float aq[TM][2], bq[TN][2];  // 8 bytes: quads would take 32 more registers
+      load_k_pairs<a_along_k, BM, TM>(as, ty, k0, aq);
+      load_k_pairs<b_along_k, BN, TN>(bs, tx, k0, bq);
+      FASTNN_UNROLL for (int k = k0; k < k0 + 2; ++k) {
         float a[TM], b[TN];
         load_x<a_along_k, BM, TM>(as, ty, k, aq, a);
         load_x<b_along_k, BN, TN>(bs, tx, k, bq, b);
@@ -227,7 +228,7 @@ __device__ __forceinline__ void store(float* to, const float (&v)[width], int64_
 
 // One block per tile, part and product. partial: (products, parts, m, n), used when there are several parts.
 template <class Core, int V, class Problem>
-__global__ void __launch_bounds__(Core::threads) gemm_kernel(Problem problem, Cut cut, float* __restrict__ partial) {
+__global__ void __launch_bounds__(Core::threads, 1) gemm_kernel(Problem problem, Cut cut, float* __restrict__ partial) {
   using T = typename Core::T;
   FASTNN_DYNAMIC_SHARED(T, shared);
   const Place place(cut, blockIdx.x);

@@ -64,7 +64,7 @@ __host__ __device__ __forceinline__ auto thin_of(const Problem& p, int64_t z) {
 
 // The large operand is contiguous along k: one warp per row of it and part of k, V elements per lane and step.
 template <int T, int V, bool large_is_b, class Problem>
-__global__ void __launch_bounds__(kThreads) dots_kernel(Problem problem, int64_t parts, int64_t part_k, float* __restrict__ partial) {
+__global__ void __launch_bounds__(kThreads, 2) dots_kernel(Problem problem, int64_t parts, int64_t part_k, float* __restrict__ partial) {
   const int lane = threadIdx.x % 32;
   const int64_t rows = large_is_b ? problem.n : problem.m, count = large_is_b ? problem.m : problem.n;
   const int64_t warp = (int64_t(blockIdx.x) * kThreads + threadIdx.x) / 32;
@@ -100,7 +100,7 @@ __global__ void __launch_bounds__(kThreads) dots_kernel(Problem problem, int64_t
 // The large operand is contiguous along its other side: V columns of it per lane, every eighth k per warp; the
 // eight sums are added in order.
 template <int T, int V, bool large_is_b, class Problem>
-__global__ void __launch_bounds__(kThreads) columns_kernel(Problem problem, int64_t parts, int64_t part_k, float* __restrict__ partial) {
+__global__ void __launch_bounds__(kThreads, 2) columns_kernel(Problem problem, int64_t parts, int64_t part_k, float* __restrict__ partial) {
   FASTNN_SHARED(float, sums, [8][32 * V]);
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int64_t rows = large_is_b ? problem.n : problem.m, count = large_is_b ? problem.m : problem.n;
@@ -211,7 +211,7 @@ __global__ void __launch_bounds__(kThreads) epilogue_backward_kernel(const float
     for (int64_t i = part * group + warp; i < end; i += 8) {
       float g = gy[i * cols + j];
       if constexpr (activation != kActivationLinear) {
-        g = Slope<activation>()(y[i * cols + j], g);
+        g = Through<activation>()(y[i * cols + j], g);
         gz[i * cols + j] = g;
       }
       sum += g;
@@ -236,7 +236,7 @@ __global__ void add_groups_kernel(const float* __restrict__ partial, float* __re
 template <int64_t activation>
 void run_backward(const float* y, const float* gy, float* gz, float* gb, int64_t rows, int64_t cols) {
   if (!gb) {
-    if (activation != kActivationLinear && rows > 0) map<2>(Slope<activation>(), {{y, gy}}, gz, rows * cols);
+    if (activation != kActivationLinear && rows > 0) map<2>(Through<activation>(), {{y, gy}}, gz, rows * cols);
     return;
   }
   const int64_t strips = ceil_div(cols, 32), wanted = max(int64_t(1), 4 * kBlocksWanted / strips);
