@@ -186,9 +186,9 @@ void run(const float* a, const float* b, const float* bias, float* c, const Matm
 
 // ---- backward of the epilogue ----
 
-// gz = gy * slope, from y = activation(z); 0 where relu is closed, whatever gy.
+// gy * (d activation / d z), from y = activation(z); 0 where relu is closed, whatever gy.
 template <int64_t activation>
-struct Slope {
+struct Through {
   __device__ float operator()(float y, float gy) const {
     if constexpr (activation == kActivationRelu) return y > 0 ? gy : 0.0f;
     else if constexpr (activation == kActivationSigmoid) return gy * (y * (1 - y));
