@@ -2,8 +2,8 @@
 
     python benchmarks/models.py [--peer PYTHON] [--threads 1,2] [--filter mlp,cnn] [--quick] [--busy] [--readme]
 
-Every implementation of a workload runs in a process of its own; they take turns, in rounds. Times are
-medians. --peer names a Python that has the peers. --busy measures the training step again while another
+Every implementation of a workload runs in a process of its own; they take turns, in rounds, the others
+stopped meanwhile. Times are medians. --peer names a Python that has the peers. --busy measures the training step again while another
 process keeps one core busy. Writes models.json (not with --filter or --quick); --readme writes the
 table of what was measured to README.md and the chart models.svg.
 
@@ -17,50 +17,26 @@ import argparse
 import json
 import math
 import os
-import pathlib
 import statistics
 import subprocess
 import sys
 import time
 
-from run import PEER_ENVIRONMENT, machine_name, replace_between
+from process import HERE, Process
+from run import machine_name, replace_between
 from workloads import GOALS, WORKLOADS
 
-HERE = pathlib.Path(__file__).resolve().parent
 PEERS = ("keras-tensorflow", "keras-jax", "torch", "torch-compiled")
 HEAVY = ("xception", "resnet50", "mobilenetv2")  # minutes of compilation on a small machine: torch-compiled only with --all
 
 
-class Process:
-    """A worker: see model_worker.py."""
-
-    def __init__(self, name, workload, python, threads):
-        self.name = name
-        # Peers keep freed memory, which is faster for them; XLA and TensorFlow get the threads they are allowed.
-        cores = ",".join(str(c) for c in sorted(os.sched_getaffinity(0))[:threads]) if hasattr(os, "sched_getaffinity") else ""
-        env = {**os.environ, "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), **(PEER_ENVIRONMENT if name != "fastnn" else {})}
-        env.update({"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"} if name == "keras-jax" and threads == 1 else {})
-        command = [python, str(HERE / "model_worker.py"), name, workload, str(threads)]
-        if threads == 1 and cores and name.startswith("keras"):
-            command = ["taskset", "-c", cores, *command]
-        self.process = subprocess.Popen(command, env=env, cwd=HERE, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=subprocess.DEVNULL)
-
-    def ask(self, *command):
-        """The answer, or None where the worker failed."""
-        try:
-            self.process.stdin.write(json.dumps(command) + "\n")
-            self.process.stdin.flush()
-            answer = json.loads(self.process.stdout.readline() or '{"error": "the process ended"}')
-        except (BrokenPipeError, ValueError) as e:
-            answer = {"error": str(e)}
-        if "error" in answer:
-            print(f"  {self.name}: {answer['error']}", file=sys.stderr)
-        return answer.get("ok")
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
+def start(name, workload, python, threads):
+    """The worker of an implementation: see model_worker.py. XLA and TensorFlow get the cores that they are allowed."""
+    cores = ",".join(str(c) for c in sorted(os.sched_getaffinity(0))[:threads]) if hasattr(os, "sched_getaffinity") else ""
+    command = [python, str(HERE / "model_worker.py"), name, workload, str(threads)]
+    if threads == 1 and cores and name.startswith("keras"):
+        command = ["taskset", "-c", cores, *command]
+    return Process(name, command, threads, {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"} if name == "keras-jax" and threads == 1 else None)
 
 
 def measure(workload, threads, arguments):
@@ -71,31 +47,31 @@ def measure(workload, threads, arguments):
             continue
         if arguments.only and name != "fastnn" and name not in arguments.only.split(","):
             continue
-        w = Process(name, workload, sys.executable if name == "fastnn" else arguments.peer, threads)
+        w = start(name, workload, sys.executable if name == "fastnn" else arguments.peer, threads)
         described = w.ask("describe")
-        if described is None:
+        first = None if described is None else w.ask("first")
+        if first is None or w.ask("step", 0.0) is None:  # a warm-up: recording and compilation happen here
+            w.close()
             if name == "fastnn":
                 raise SystemExit(f"fastnn does not run {workload}")
             continue
-        first = w.ask("first")
-        if first is None or w.ask("step", 0.0) is None:  # a warm-up: recording and compilation happen here
-            continue
+        w.pause()
         workers.append(w)
         found[name] = {"version": described["version"], "import": described["import"] * 1e3, "first": first * 1e3}
     samples = {w.name: {"step": [], "predict": [], "predict_one": [], "call_one": []} for w in workers}
     for _ in range(1 if arguments.quick else 3):
         for w in workers:
-            samples[w.name]["step"] += w.ask("step", arguments.seconds / 3) or []
+            samples[w.name]["step"] += w.turn("step", arguments.seconds / 3) or []
         for what, share in (("predict", 6), ("predict_one", 12), ("call_one", 12)):
             for w in workers:
-                samples[w.name][what] += w.ask("repeat", what, arguments.seconds / share) or []
+                samples[w.name][what] += w.turn("repeat", what, arguments.seconds / share) or []
     busy = {w.name: [] for w in workers}
     if arguments.busy:
         neighbour = subprocess.Popen([sys.executable, "-c", "while True: pass"])
         try:
             time.sleep(0.3)
             for w in workers:
-                busy[w.name] = w.ask("step", arguments.seconds / 2) or []
+                busy[w.name] = w.turn("step", arguments.seconds / 2) or []
         finally:
             neighbour.kill()
             neighbour.wait()
@@ -104,7 +80,7 @@ def measure(workload, threads, arguments):
         f.update({k: statistics.median(v) * 1e3 for k, v in samples[w.name].items() if v})
         if busy[w.name]:
             f["busy"] = statistics.median(busy[w.name]) * 1e3
-        f["memory"] = w.ask("memory")
+        f["memory"] = w.turn("memory") or 0.0
         w.close()
     return found
 

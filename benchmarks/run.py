@@ -19,10 +19,7 @@ import argparse
 import json
 import math
 import os
-import pathlib
-import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -30,53 +27,12 @@ import time
 import ceilings
 import numpy as np
 from problems import GOALS, problems
+from process import HERE, Process
 
-HERE = pathlib.Path(__file__).resolve().parent
 PEERS = ("torch", "numpy", "onnxruntime")
-# Without these each large result of a peer would be fresh memory, and its page faults its time.
-PEER_ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": str(1 << 34), "MALLOC_TRIM_THRESHOLD_": str(1 << 34), "MALLOC_TOP_PAD_": str(1 << 26)}
 HELD_TO = {"avx2": {"FASTNN_ISA": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "ATEN_CPU_CAPABILITY": "avx2",
                     "OPENBLAS_CORETYPE": "Haswell"}}
 NO_REFERENCE = ("dropout", "optimizer")
-
-
-class Process:
-    """A worker: see worker.py."""
-
-    def __init__(self, name, python, threads, environment):
-        self.name = name
-        env = {**os.environ, "OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads),
-               **(PEER_ENVIRONMENT if name != "fastnn" else {}), **environment}
-        if name != "fastnn" and "OPENBLAS_CORETYPE" not in environment:
-            env.pop("OPENBLAS_CORETYPE", None)  # OpenBLAS chooses its kernels itself
-            env.pop("OPENBLAS_L2_SIZE", None)
-        self.process = subprocess.Popen([python, str(HERE / "worker.py"), name, str(threads)], env=env, cwd=HERE, text=True,
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-
-    def ask(self, *command):
-        """The worker's answer; None where it has no such problem, failed or is gone."""
-        try:
-            self.process.stdin.write(json.dumps(command) + "\n")
-            self.process.stdin.flush()
-            answer = json.loads(self.process.stdout.readline() or '{"error": "the process ended"}')
-        except (BrokenPipeError, ValueError) as e:
-            answer = {"error": str(e)}
-        if "error" in answer and self.process.poll() is None:
-            print(f"  {self.name}: {answer['error']}", file=sys.stderr)
-        return answer.get("ok")
-
-    # Threads of some libraries spin for a while after their work is done: they would take a core from the next one.
-    def pause(self):
-        if hasattr(signal, "SIGSTOP"):
-            self.process.send_signal(signal.SIGSTOP)
-
-    def resume(self):
-        if hasattr(signal, "SIGCONT"):
-            self.process.send_signal(signal.SIGCONT)
-
-    def close(self):
-        self.process.stdin.close()
-        self.process.wait()
 
 
 def start(names, arguments, threads):
@@ -84,7 +40,7 @@ def start(names, arguments, threads):
     started = []
     for name in names:
         python = arguments.peer if name in ("torch", "onnxruntime", "reference") else sys.executable
-        worker = Process(name, python, threads, HELD_TO.get(arguments.isa, {}))
+        worker = Process(name, [python, str(HERE / "worker.py"), name, str(threads)], threads, HELD_TO.get(arguments.isa))
         description = worker.ask("describe")
         if description:
             worker.description = description
@@ -102,9 +58,7 @@ def measure(problem, workers, seconds, rounds=3):
         w.pause()
     for _ in range(rounds):
         for w in have:
-            w.resume()
-            times[w.name] += w.ask("run", seconds / rounds) or []
-            w.pause()
+            times[w.name] += w.turn("run", seconds / rounds) or []
     for w in have:
         w.resume()
     return {name: statistics.median(t) for name, t in times.items() if t}

@@ -1,0 +1,67 @@
+"""A worker in a process of its own, which answers commands, lines of JSON, one at a time."""
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+# Without these each large result of a peer would be fresh memory, and its page faults its time.
+PEER_ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": str(1 << 34), "MALLOC_TRIM_THRESHOLD_": str(1 << 34), "MALLOC_TOP_PAD_": str(1 << 26)}
+
+
+class Process:
+    """A worker that is running.
+
+    Args:
+        name: of the implementation; "fastnn" is not a peer.
+        command: the program and its arguments, run in this folder.
+        threads: how many it may use.
+        environment: variables to set; they come last.
+    """
+
+    def __init__(self, name, command, threads, environment=None):
+        self.name = name
+        environment = environment or {}
+        env = {**os.environ, **{f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "OPENBLAS", "MKL")},
+               **(PEER_ENVIRONMENT if name != "fastnn" else {}), **environment}
+        if name != "fastnn" and "OPENBLAS_CORETYPE" not in environment:
+            env.pop("OPENBLAS_CORETYPE", None)  # OpenBLAS chooses its kernels itself
+            env.pop("OPENBLAS_L2_SIZE", None)
+        self.process = subprocess.Popen(command, env=env, cwd=HERE, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.DEVNULL)
+
+    def ask(self, *command):
+        """The worker's answer; None where it cannot do this, failed or is gone."""
+        try:
+            self.process.stdin.write(json.dumps(command) + "\n")
+            self.process.stdin.flush()
+            answer = json.loads(self.process.stdout.readline() or '{"error": "the process ended"}')
+        except (BrokenPipeError, ValueError) as e:
+            answer = {"error": str(e)}
+        if "error" in answer:
+            print(f"  {self.name}: {answer['error']}", file=sys.stderr)
+        return answer.get("ok")
+
+    # Threads of some libraries spin for a while after their work is done: they would take a core from the next one.
+    def pause(self):
+        if hasattr(signal, "SIGSTOP"):
+            self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        if hasattr(signal, "SIGCONT"):
+            self.process.send_signal(signal.SIGCONT)
+
+    def turn(self, *command):
+        """The answer of a paused worker, which is paused again."""
+        self.resume()
+        try:
+            return self.ask(*command)
+        finally:
+            self.pause()
+
+    def close(self):
+        self.resume()
+        self.process.stdin.close()
+        self.process.wait()
