@@ -95,17 +95,30 @@ _CONV_ARGUMENTS = ("kernel_size", "strides", "padding", "data_format", "dilation
 
 
 class ConvLSTM(FusedRNN):
-    """What the convolutional LSTMs share. ``rank``: the number of axes of space."""
+    """What the convolutional LSTMs share. ``_rank``: the number of axes of space."""
 
     _cell_arguments = ("filters",) + _CONV_ARGUMENTS + tuple(name for name in LSTM._cell_arguments if name != "units")
 
-    def __init__(self, rank, filters, kernel_size, strides, padding, data_format, dilation_rate, cell_arguments,
-                 **kwargs):
-        self._ndim = rank + 3
-        cell = ConvLSTMCell(rank, filters, kernel_size, strides, padding, data_format, dilation_rate, **cell_arguments,
-                            dtype=kwargs.get("dtype"), trainable=kwargs.get("trainable", True), name="conv_lstm_cell")
+    def __init__(self, filters, kernel_size, strides=1, padding="valid", data_format=None, dilation_rate=1,
+                 activation="tanh", recurrent_activation="sigmoid", use_bias=True,
+                 kernel_initializer="glorot_uniform", recurrent_initializer="orthogonal", bias_initializer="zeros",
+                 unit_forget_bias=True, kernel_regularizer=None, recurrent_regularizer=None, bias_regularizer=None,
+                 activity_regularizer=None, kernel_constraint=None, recurrent_constraint=None, bias_constraint=None,
+                 dropout=0.0, recurrent_dropout=0.0, seed=None, return_sequences=False, return_state=False,
+                 go_backwards=False, stateful=False, **kwargs):
+        self._ndim = self._rank + 3
+        cell = ConvLSTMCell(
+            self._rank, filters, kernel_size, strides, padding, data_format, dilation_rate, activation=activation,
+            recurrent_activation=recurrent_activation, use_bias=use_bias, kernel_initializer=kernel_initializer,
+            recurrent_initializer=recurrent_initializer, bias_initializer=bias_initializer,
+            unit_forget_bias=unit_forget_bias, kernel_regularizer=kernel_regularizer,
+            recurrent_regularizer=recurrent_regularizer, bias_regularizer=bias_regularizer,
+            kernel_constraint=kernel_constraint, recurrent_constraint=recurrent_constraint,
+            bias_constraint=bias_constraint, dropout=dropout, recurrent_dropout=recurrent_dropout, seed=seed,
+            dtype=kwargs.get("dtype"), trainable=kwargs.get("trainable", True), name="conv_lstm_cell")
         self._channel_axis = -1 if cell.channel_axis == -1 else 2
-        super().__init__(cell, **kwargs)
+        super().__init__(cell, activity_regularizer=activity_regularizer, return_sequences=return_sequences,
+                         return_state=return_state, go_backwards=go_backwards, stateful=stateful, **kwargs)
 
     def compute_output_shape(self, sequences_shape, initial_state_shape=None):
         self._check_timesteps(sequences_shape)
@@ -119,26 +132,25 @@ class ConvLSTM(FusedRNN):
         return {name: value for name, value in config.items() if name != "use_cudnn"}
 
 
-class ConvLSTM1D(ConvLSTM):
-    """LSTM over sequences of sequences, whose products are convolutions.
+_DOC = """LSTM over sequences of {things}, whose products are convolutions.
 
     Args:
         filters: channels of the output and of both states.
-        kernel_size: taps, int; of both convolutions.
-        strides: int, of the convolution of the inputs.
+        kernel_size: taps, {ints}; of both convolutions.
+        strides: {ints}, of the convolution of the inputs.
         padding: "valid" or "same", of the convolution of the inputs; that of the state is always "same".
-        data_format: "channels_last" (batch, time, length, channels), the default, or "channels_first".
-        dilation_rate: int, of the convolution of the inputs.
+        data_format: "channels_last" (batch, time, {space}, channels), the default, or "channels_first".
+        dilation_rate: {ints}, of the convolution of the inputs.
         activation ... stateful: see LSTM.
 
     Call arguments:
-        sequences: (batch, time, length, channels) tensor; all sizes but batch and time must be known.
-        initial_state: [h, c], each (batch, new length, filters); zeros by default.
+        sequences: (batch, time, {space}, channels) tensor; all sizes but batch and time must be known.
+        initial_state: [h, c], each (batch, {new}, filters); zeros by default.
         mask: (batch, time) bool. A step where it is False keeps the states.
         training: bool; whether dropout is active.
 
     Returns:
-        The last h (batch, new length, filters), or all of them (batch, time, new length, filters) with
+        The last h (batch, {new}, filters), or all of them (batch, time, {new}, filters) with
         `return_sequences`; with `return_state` the tuple (output, h, c).
 
     Weights:
@@ -148,116 +160,18 @@ class ConvLSTM1D(ConvLSTM):
     Source: Shi et al. 2015.
     """
 
-    def __init__(self, filters, kernel_size, strides=1, padding="valid", data_format=None, dilation_rate=1,
-                 activation="tanh", recurrent_activation="sigmoid", use_bias=True,
-                 kernel_initializer="glorot_uniform", recurrent_initializer="orthogonal", bias_initializer="zeros",
-                 unit_forget_bias=True, kernel_regularizer=None, recurrent_regularizer=None, bias_regularizer=None,
-                 activity_regularizer=None, kernel_constraint=None, recurrent_constraint=None, bias_constraint=None,
-                 dropout=0.0, recurrent_dropout=0.0, seed=None, return_sequences=False, return_state=False,
-                 go_backwards=False, stateful=False, **kwargs):
-        cell_arguments = dict(
-            activation=activation, recurrent_activation=recurrent_activation, use_bias=use_bias,
-            kernel_initializer=kernel_initializer, recurrent_initializer=recurrent_initializer,
-            bias_initializer=bias_initializer, unit_forget_bias=unit_forget_bias, kernel_regularizer=kernel_regularizer,
-            recurrent_regularizer=recurrent_regularizer, bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint, recurrent_constraint=recurrent_constraint,
-            bias_constraint=bias_constraint, dropout=dropout, recurrent_dropout=recurrent_dropout, seed=seed)
-        super().__init__(1, filters, kernel_size, strides, padding, data_format, dilation_rate, cell_arguments,
-                         activity_regularizer=activity_regularizer, return_sequences=return_sequences,
-                         return_state=return_state, go_backwards=go_backwards, stateful=stateful, **kwargs)
+
+class ConvLSTM1D(ConvLSTM):
+    __doc__ = _DOC.format(things="sequences", ints="int", space="length", new="new length")
+    _rank = 1
 
 
 class ConvLSTM2D(ConvLSTM):
-    """LSTM over sequences of images, whose products are convolutions.
-
-    Args:
-        filters: channels of the output and of both states.
-        kernel_size: taps, int or 2 ints; of both convolutions.
-        strides: int or 2 ints, of the convolution of the inputs.
-        padding: "valid" or "same", of the convolution of the inputs; that of the state is always "same".
-        data_format: "channels_last" (batch, time, height, width, channels), the default, or "channels_first".
-        dilation_rate: int or 2 ints, of the convolution of the inputs.
-        activation ... stateful: see LSTM.
-
-    Call arguments:
-        sequences: (batch, time, height, width, channels) tensor; all sizes but batch and time must be known.
-        initial_state: [h, c], each (batch, new height, new width, filters); zeros by default.
-        mask: (batch, time) bool. A step where it is False keeps the states.
-        training: bool; whether dropout is active.
-
-    Returns:
-        The last h (batch, new height, new width, filters), or all of them (batch, time, new height, new width, filters) with
-        `return_sequences`; with `return_state` the tuple (output, h, c).
-
-    Weights:
-        kernel kernel_size + (channels, 4 * filters), glorot_uniform; recurrent_kernel kernel_size +
-        (filters, 4 * filters), orthogonal; bias (4 * filters,), zeros and ones. Gates in order i f c o.
-
-    Source: Shi et al. 2015.
-    """
-
-    def __init__(self, filters, kernel_size, strides=1, padding="valid", data_format=None, dilation_rate=1,
-                 activation="tanh", recurrent_activation="sigmoid", use_bias=True,
-                 kernel_initializer="glorot_uniform", recurrent_initializer="orthogonal", bias_initializer="zeros",
-                 unit_forget_bias=True, kernel_regularizer=None, recurrent_regularizer=None, bias_regularizer=None,
-                 activity_regularizer=None, kernel_constraint=None, recurrent_constraint=None, bias_constraint=None,
-                 dropout=0.0, recurrent_dropout=0.0, seed=None, return_sequences=False, return_state=False,
-                 go_backwards=False, stateful=False, **kwargs):
-        cell_arguments = dict(
-            activation=activation, recurrent_activation=recurrent_activation, use_bias=use_bias,
-            kernel_initializer=kernel_initializer, recurrent_initializer=recurrent_initializer,
-            bias_initializer=bias_initializer, unit_forget_bias=unit_forget_bias, kernel_regularizer=kernel_regularizer,
-            recurrent_regularizer=recurrent_regularizer, bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint, recurrent_constraint=recurrent_constraint,
-            bias_constraint=bias_constraint, dropout=dropout, recurrent_dropout=recurrent_dropout, seed=seed)
-        super().__init__(2, filters, kernel_size, strides, padding, data_format, dilation_rate, cell_arguments,
-                         activity_regularizer=activity_regularizer, return_sequences=return_sequences,
-                         return_state=return_state, go_backwards=go_backwards, stateful=stateful, **kwargs)
+    __doc__ = _DOC.format(things="images", ints="int or 2 ints", space="height, width", new="new height, new width")
+    _rank = 2
 
 
 class ConvLSTM3D(ConvLSTM):
-    """LSTM over sequences of volumes, whose products are convolutions.
-
-    Args:
-        filters: channels of the output and of both states.
-        kernel_size: taps, int or 3 ints; of both convolutions.
-        strides: int or 3 ints, of the convolution of the inputs.
-        padding: "valid" or "same", of the convolution of the inputs; that of the state is always "same".
-        data_format: "channels_last" (batch, time, depth, height, width, channels), the default, or "channels_first".
-        dilation_rate: int or 3 ints, of the convolution of the inputs.
-        activation ... stateful: see LSTM.
-
-    Call arguments:
-        sequences: (batch, time, depth, height, width, channels) tensor; all sizes but batch and time must be known.
-        initial_state: [h, c], each (batch, new depth, new height, new width, filters); zeros by default.
-        mask: (batch, time) bool. A step where it is False keeps the states.
-        training: bool; whether dropout is active.
-
-    Returns:
-        The last h (batch, new depth, new height, new width, filters), or all of them (batch, time, new depth,
-        new height, new width, filters) with `return_sequences`; with `return_state` the tuple (output, h, c).
-
-    Weights:
-        kernel kernel_size + (channels, 4 * filters), glorot_uniform; recurrent_kernel kernel_size +
-        (filters, 4 * filters), orthogonal; bias (4 * filters,), zeros and ones. Gates in order i f c o.
-
-    Source: Shi et al. 2015.
-    """
-
-    def __init__(self, filters, kernel_size, strides=1, padding="valid", data_format=None, dilation_rate=1,
-                 activation="tanh", recurrent_activation="sigmoid", use_bias=True,
-                 kernel_initializer="glorot_uniform", recurrent_initializer="orthogonal", bias_initializer="zeros",
-                 unit_forget_bias=True, kernel_regularizer=None, recurrent_regularizer=None, bias_regularizer=None,
-                 activity_regularizer=None, kernel_constraint=None, recurrent_constraint=None, bias_constraint=None,
-                 dropout=0.0, recurrent_dropout=0.0, seed=None, return_sequences=False, return_state=False,
-                 go_backwards=False, stateful=False, **kwargs):
-        cell_arguments = dict(
-            activation=activation, recurrent_activation=recurrent_activation, use_bias=use_bias,
-            kernel_initializer=kernel_initializer, recurrent_initializer=recurrent_initializer,
-            bias_initializer=bias_initializer, unit_forget_bias=unit_forget_bias, kernel_regularizer=kernel_regularizer,
-            recurrent_regularizer=recurrent_regularizer, bias_regularizer=bias_regularizer,
-            kernel_constraint=kernel_constraint, recurrent_constraint=recurrent_constraint,
-            bias_constraint=bias_constraint, dropout=dropout, recurrent_dropout=recurrent_dropout, seed=seed)
-        super().__init__(3, filters, kernel_size, strides, padding, data_format, dilation_rate, cell_arguments,
-                         activity_regularizer=activity_regularizer, return_sequences=return_sequences,
-                         return_state=return_state, go_backwards=go_backwards, stateful=stateful, **kwargs)
+    __doc__ = _DOC.format(things="volumes", ints="int or 3 ints", space="depth, height, width",
+                          new="new depth, new height, new width")
+    _rank = 3
