@@ -62,3 +62,18 @@ def test_a_function_of_symbolic_tensors():
             keras.Function(*arguments)
     with pytest.raises(ValueError, match="graph disconnected"):
         keras.Function(a, both)
+
+
+@pytest.mark.parametrize("function, shapes, expected", [
+    (lambda x, y: ops.concatenate([x, y], axis=0), [(None, 3), (2, None)], (None, 3)),
+    (lambda x, y: ops.tensordot(x, y, axes=[[1], [1]]), [(None, None), (5, 3)], (None, 5)),
+    (ops.inner, [(None,), (3,)], ()), (ops.dot, [(4, None), (3, 2)], (4, 2)),
+    (ops.matmul, [(None, None), (3, 2)], (None, 2)),
+])
+def test_an_unknown_size_may_meet_a_known_one(function, shapes, expected):
+    assert function(*map(keras.KerasTensor, shapes)).shape == expected
+
+
+def test_sizes_that_cannot_agree_are_refused():
+    with pytest.raises(ValueError, match="inner sizes must be equal"):
+        ops.matmul(keras.KerasTensor((None, 4)), keras.KerasTensor((3, 2)))

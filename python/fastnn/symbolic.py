@@ -6,12 +6,14 @@ None is tried with two different numbers: what differs between the results is No
 """
 
 import functools
+import itertools
 
 from . import _core, dtypes
 from ._core import Tensor
 
 # Both divisible by many numbers, so that reshaping and pooling of unknown sizes work out.
 _SIZES = (720, 1440)
+_MOST_HOLES = 4  # unknown sizes for which known ones are tried: 5 ^ 4 calls at most with four known sizes
 
 
 class SymbolicArgument(TypeError):
@@ -139,10 +141,15 @@ def map_nest(f, nest):
     return f(nest)
 
 
-def _meta(size):
+def _meta(size, chosen=None):
+    """What makes tensors without values: unknown sizes are ``size``, or what ``chosen``, {(id, axis): size}, says."""
     def one(x):
         if isinstance(x, KerasTensor):
-            return _core.meta(tuple(size if s is None else s for s in x.shape), x.dtype)
+            shape = [size if s is None else s for s in x.shape]
+            for (owner, axis), s in (chosen or {}).items():
+                if owner == id(x):
+                    shape[axis] = s
+            return _core.meta(tuple(shape), x.dtype)
         if type(x) is Tensor:
             return _core.meta(x.shape, x.dtype)
         from .tensor import Variable
@@ -164,8 +171,33 @@ def _has_unknown(nest):
     return False
 
 
-def infer(fn, args, kwargs):
+def _symbolic_leaves(nest):
+    if isinstance(nest, KerasTensor):
+        return [nest]
+    values = nest.values() if isinstance(nest, dict) else nest if isinstance(nest, (list, tuple)) else ()
+    return [x for value in values for x in _symbolic_leaves(value)]
+
+
+def _unknown_as_known(fn, args, kwargs, error):
+    """The results where unknown sizes meet known ones: as few of them as possible take a known size. Else the error."""
+    leaves = {id(x): x for x in _symbolic_leaves([args, kwargs])}
+    holes = [(key, axis) for key, x in leaves.items() for axis, s in enumerate(x.shape) if s is None]
+    known = sorted({s for x in leaves.values() for s in x.shape if s is not None})
+    for count in range(1, len(holes) + 1 if len(holes) <= _MOST_HOLES else 1):
+        for places in itertools.combinations(holes, count):
+            for values in itertools.product(known, repeat=count):
+                chosen = dict(zip(places, values))
+                try:
+                    return [fn(*map_nest(one, args), **map_nest(one, kwargs)) for one in (_meta(size, chosen) for size in _SIZES)]
+                except ValueError:
+                    continue
+    raise error
+
+
+def infer(fn, args, kwargs, search=False):
     """The result of ``fn(*args, **kwargs)`` with symbolic tensors in it, as KerasTensors without history.
+
+    ``search``: where ``fn`` refuses unknown sizes, try the known ones in their place.
 
     ``fn`` must run on meta tensors: everything that is built from ops does.
     """
@@ -178,14 +210,20 @@ def infer(fn, args, kwargs):
                 one = _meta(size)
                 results.append(fn(*map_nest(one, args), **map_nest(one, kwargs)))
         except ValueError as error:
-            if len(sizes) == 1 or "broadcast" not in str(error):
+            if len(sizes) == 1 or "broadcast" not in str(error) and not search:
                 raise
-            # An unknown size meets a known one: 1 fits it, and the known one is the result.
-            sizes, one = (1,), _meta(1)
-            try:
-                results = [fn(*map_nest(one, args), **map_nest(one, kwargs))]
-            except ValueError:
-                raise error from None
+            results = []
+            if "broadcast" in str(error):
+                # An unknown size meets a known one: 1 fits it, and the known one is the result.
+                one = _meta(1)
+                try:
+                    results = [fn(*map_nest(one, args), **map_nest(one, kwargs))]
+                    sizes = (1,)
+                except ValueError:
+                    if not search:
+                        raise error from None
+            if not results:
+                results = _unknown_as_known(fn, args, kwargs, error)
     finally:
         _core.set_recording(old[0])
         _core.set_inferring(old[1])
@@ -213,7 +251,7 @@ def _merge_nests(f, nests):
 
 def apply_symbolic(fn, args, kwargs):
     """``fn`` applied to symbolic tensors, noted in the graph so that a functional model can run it."""
-    outputs = infer(fn, args, kwargs)
+    outputs = infer(fn, args, kwargs, search=True)
     from .layers.operation import record_operation
 
     return record_operation(fn, args, kwargs, outputs)
