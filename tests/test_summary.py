@@ -115,3 +115,16 @@ def test_printed_in_a_pipe(capsys):
 @pytest.mark.parametrize("size, expected", [(0, "0.00 B"), (1023, "1023.00 B"), (4868, "4.75 KB"), (3 << 20, "3.00 MB")])
 def test_readable_size(size, expected):
     assert readable_size(size) == expected
+
+
+def test_details_show_the_memory_of_replayed_steps():
+    import numpy as np
+
+    import fastnn
+
+    model = fastnn.Sequential([fastnn.Input((6,)), fastnn.layers.Dense(5, activation="relu"), fastnn.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(np.ones((64, 6), "f"), np.ones((64, 1), "f"), batch_size=8, epochs=1, verbose=0)
+    lines = [line for line in text(model, details=True).splitlines() if "Replayed" in line]
+    assert len(lines) == 1 and "Replayed train (8, 6), (8, 1):" in lines[0] and "live at once (ratio 1." in lines[0]
+    assert "Replayed" not in text(model)

@@ -77,8 +77,9 @@ class Capture:
         return sum(entry.replayed for entry in self._entries.values())
 
     def programs(self):
-        """Statistics of each program: calls, runs, bytes."""
-        return [entry.program.statistics() for entry in self._entries.values() if entry.program is not None]
+        """Statistics of each program: the shapes of its inputs, calls, runs, bytes."""
+        return [{"inputs": ", ".join(str(x[0]) for x in signature[2:]), **entry.program.statistics()}
+                for signature, entry in self._entries.items() if entry.program is not None]
 
     def calls(self):
         """The calls of each program, in order: (kernel, layer)."""

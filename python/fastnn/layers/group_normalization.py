@@ -164,13 +164,13 @@ class SpectralNormalization(Wrapper):
         kernel, u = self.kernel.value, self.vector_u.value
         w = ops.reshape(kernel, (-1, kernel.shape[-1]))
         fixed = ops.stop_gradient(w)
-        if not bool(ops.any(fixed)):
-            return u, kernel
+        # Decided by `where`, not in Python: a step that reads no values can be replayed.
+        anything, start = ops.any(fixed), u
         for _ in range(self.power_iterations):
             v = ops.normalize(ops.matmul(u, ops.transpose(fixed)), axis=None)
             u = ops.normalize(ops.matmul(v, fixed), axis=None)
-        sigma = ops.matmul(ops.matmul(v, w), ops.transpose(u))
-        return u, ops.divide(kernel, ops.reshape(sigma, ()))
+        sigma = ops.reshape(ops.matmul(ops.matmul(v, w), ops.transpose(u)), ())
+        return ops.where(anything, u, start), ops.divide(kernel, ops.where(anything, sigma, 1.0))
 
     def compute_output_shape(self, input_shape):
         return self.layer.compute_output_shape(input_shape)

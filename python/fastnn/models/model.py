@@ -144,7 +144,7 @@ class Model(Trainer, Layer):
     build.by_call = True
 
     def summary(self, line_length=None, positions=None, print_fn=None, expand_nested=False, show_trainable=False,
-                layer_range=None):
+                layer_range=None, details=False):
         """Prints a table of the layers, their output shapes and parameter counts.
 
         Args:
@@ -154,13 +154,14 @@ class Model(Trainer, Layer):
             expand_nested: bool; show the layers of nested models.
             show_trainable: bool; a column that tells which layers are trained.
             layer_range: [first, last] layer names, or patterns of them.
+            details: bool; a line for each step that is replayed, with its calls and memory.
 
         Raises:
             ValueError: the model is not built, or `layer_range` matches nothing.
         """
         from ..utils.summary import print_summary
 
-        print_summary(self, line_length, positions, print_fn, expand_nested, show_trainable, layer_range)
+        print_summary(self, line_length, positions, print_fn, expand_nested, show_trainable, layer_range, details)
 
     @scopes.on_own_device
     def save(self, filepath, overwrite=True, zipped=None, **kwargs):

@@ -1,5 +1,5 @@
 """LossScaleOptimizer: keeps small float16 gradients from vanishing."""
-from .. import initializers, ops
+from .. import _core, initializers, ops
 from ..saving.serialization import deserialize_keras_object, serialize_keras_object
 from .base import Optimizer
 
@@ -78,20 +78,24 @@ class LossScaleOptimizer(Optimizer):
             trainable_variables = list(trainable_variables)
         variables = self._variables_for(grads, trainable_variables)
         grads = [g.to_dense() if getattr(g, "is_indexed_slices", False) else g for g in grads]
-        if not bool(self.check_finite(grads)):
-            self.step_counter.assign(0)
-            self.dynamic_scale.assign(self.dynamic_scale.value * 0.5)
-            return
-        scale = self.dynamic_scale.value
+        # Decided by `where`, not in Python: a step that reads no values can be replayed. An update by gradients
+        # that are not finite is taken back.
+        finite, scale = self.check_finite(grads), _core.clone(self.dynamic_scale.value)
         unscaled = [
             g if g is None or v.overwrite_with_gradient else g / ops.cast(scale, g.dtype)
             for g, v in zip(grads, variables)
         ]
+        if not self.inner_optimizer.built:
+            self.inner_optimizer.build(variables)
+        changing = {id(v): v for v in (*variables, *self.inner_optimizer.variables)}.values()
+        before = [(v, _core.clone(v.value)) for v in changing]
         self.inner_optimizer.apply(unscaled, variables)
-        # A full count doubles the scale and starts again; by `where`, as both live in variables.
+        for variable, value in before:
+            variable.assign(ops.where(finite, variable.value, value))
+        # A full count doubles the scale and starts again.
         full = ops.equal(self.step_counter, self.dynamic_growth_steps - 1)
-        self.dynamic_scale.assign(scale * ops.where(full, 2.0, 1.0))
-        self.step_counter.assign(ops.where(full, 0, self.step_counter + 1))
+        self.dynamic_scale.assign(scale * ops.where(finite, ops.where(full, 2.0, 1.0), 0.5))
+        self.step_counter.assign(ops.where(finite, ops.where(full, 0, self.step_counter + 1), 0))
 
     def check_finite(self, grads):
         """Return a bool scalar: whether all values of all gradients are finite."""

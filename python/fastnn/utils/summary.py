@@ -27,7 +27,7 @@ def readable_size(size):
 
 
 def print_summary(model, line_length=None, positions=None, print_fn=None, expand_nested=False, show_trainable=False,
-                  layer_range=None):
+                  layer_range=None, details=False):
     """Prints the table; see `Model.summary`."""
     from rich import box
     from rich.console import Console
@@ -76,12 +76,24 @@ def print_summary(model, line_length=None, positions=None, print_fn=None, expand
         for name, weights in _totals(model):
             console.print(f" [bold]{name} params:[/] [green]{count_params(weights):,}[/] "
                           f"({readable_size(weight_bytes(weights))})")
+        if details:
+            for line in _replayed_lines(model):
+                console.print(line, soft_wrap=True)
     text = capture.get()
     if print_fn is None:
         sys.stdout.write(text)
         sys.stdout.flush()
     else:
         print_fn(text)
+
+
+def _replayed_lines(model):
+    """A line for each step that is replayed: its calls, and its memory beside what must live at once."""
+    for name, capture in model.captured.items():
+        for s in capture.programs():
+            ratio = s["block_bytes"] / s["live_bytes"] if s["live_bytes"] else 1.0
+            yield (f" [bold]Replayed {name} {s['inputs']}:[/] {s['calls']} calls, {readable_size(s['block_bytes'])} between them, "
+                   f"{readable_size(s['live_bytes'])} live at once (ratio {ratio:.2f}), {s['runs']} runs")
 
 
 def _totals(model):
