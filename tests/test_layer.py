@@ -557,3 +557,35 @@ def test_stateless_call():
 def test_layers_without_variables_are_built_from_the_start():
     assert fastnn.layers.Flatten().built and fastnn.layers.Flatten().count_params() == 0
     assert not fastnn.layers.Dense(3).built and not Flag().built
+
+
+def test_context_arguments():
+    """A registered argument reaches the layers inside that have registered it, and only those."""
+
+    class Inner(Layer):
+        def __init__(self, registers):
+            super().__init__()
+            if registers:
+                self._register_call_context_args("loud")
+
+        def call(self, x, loud=None):
+            return x + (1 if loud else 0)
+
+    class Outer(Layer):
+        def __init__(self, registers=True):
+            super().__init__()
+            self.inner = Inner(registers)
+
+        def call(self, x):
+            return self.inner(x)
+
+    for registers, expected in ((True, 1), (False, 0)):
+        outer = Outer(registers)
+        outer._register_call_context_args("loud")
+        assert int(outer(np.array(0), loud=True)) == expected and int(outer(np.array(0))) == 0
+        with pytest.raises(RuntimeError, match="after the layer has been called"):
+            outer._register_call_context_args("more")
+    model = fastnn.Sequential([fastnn.layers.Identity(), Outer()])
+    model._register_call_context_args("loud")
+    np.testing.assert_array_equal(model(np.zeros((2, 1)), loud=True), np.ones((2, 1)))
+    np.testing.assert_array_equal(model(np.zeros((2, 1))), np.zeros((2, 1)))

@@ -4,9 +4,8 @@ import json
 import numpy as np
 import pytest
 
-import fastnn as keras
-
 import fastnn
+import fastnn as keras
 from fastnn import Input, Model, ops
 from fastnn.layers import Layer
 from fastnn.models import clone_model, model_from_json

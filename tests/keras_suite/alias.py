@@ -72,6 +72,7 @@ WHERE = {
 BACKEND_SUBS = {"backend." + x for x in ("random", "numpy", "nn", "math", "linalg", "core", "image")} | {"ops.random"}
 WHERE.update({k: ["random" if k.endswith("random") else "ops", "ops"] for k in BACKEND_SUBS})
 WHERE["ops.random"] = ["random"]
+WHERE["backend.image"] = ["ops.image", "ops"]
 OPS_TAILS = {"ops.numpy", "ops.core", "ops.nn", "ops.math", "ops.linalg", "ops.image"}
 def lookup(mod, name):
     """mod: path below keras.src ('' = keras.src itself)."""

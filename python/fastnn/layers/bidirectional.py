@@ -44,6 +44,9 @@ class Bidirectional(Layer):
         if backward_layer is None:
             backward_layer = _copy(layer, "backward_", go_backwards=True)
         self.backward_layer = backward_layer
+        for one in (self.forward_layer, self.backward_layer):
+            if hasattr(layer, "use_cudnn"):
+                one.use_cudnn = layer.use_cudnn
         self._check_layers()
         for one in (self.forward_layer, self.backward_layer):
             if hasattr(one, "zero_output_for_mask"):

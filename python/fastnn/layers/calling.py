@@ -18,10 +18,11 @@ class CallState:
 
 
 class CallContext(threading.local):
-    """The CallState of each thread."""
+    """The CallState of each thread, and the values of `Layer._register_call_context_args`."""
 
     def __init__(self):
         self.state = CallState()
+        self.values = {}
 
 
 context = CallContext()

@@ -54,7 +54,7 @@ def layer_from_config(cls, config):
         config = {name: value for name, value in config.items() if value is not None or name in known}
     try:
         return cls(**config)
-    except TypeError as error:
+    except Exception as error:
         raise TypeError(f"[{cls.__name__}.from_config] the constructor must take the config's entries. "
                         f"Received: config={config}. {error}") from error
 

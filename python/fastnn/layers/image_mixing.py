@@ -280,6 +280,8 @@ class Pipeline(Layer):
             kwargs = {}
             if layer._signature.has_training:
                 kwargs["training"] = training
+            if mask is not None and "mask" in layer._signature.parameters:
+                kwargs["mask"] = mask
             inputs = layer(inputs, **kwargs)
         return inputs
 
@@ -289,5 +291,7 @@ class Pipeline(Layer):
     @classmethod
     def from_config(cls, config):
         config = dict(config)
+        if not isinstance(config.get("layers"), (list, tuple)):
+            raise ValueError(f"[Pipeline.from_config] config must have a list of layers. Received: config={config}")
         config["layers"] = [deserialize_keras_object(c) for c in config["layers"]]
         return cls(**config)

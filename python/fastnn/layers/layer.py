@@ -271,6 +271,8 @@ class Layer(Quantizable, LayerState):
         """
         if not self._initialized:
             raise RuntimeError(f"[{type(self).__name__}] super().__init__() must be called in __init__()")
+        if self._context_names and not self._in_context:
+            return self._call_in_context(args, kwargs)
         symbolic = False
         if len(args) == 1 and type(args[0]) in _DIRECT and (not kwargs or kwargs.keys() == _ONLY_TRAINING):
             # The usual call, without a walk through structures.
@@ -345,6 +347,42 @@ class Layer(Quantizable, LayerState):
             Node(self, args, node_kwargs, outputs)
         return outputs
 
+    # Arguments of calls that layers inside get without being given them, beside `training`.
+    _context_names = ()
+    _in_context = False
+
+    @property
+    def _call_context_args(self):
+        return ("training", *self._context_names)
+
+    def _register_call_context_args(self, *names):
+        """Passes the arguments `names` of a call on to all layers called inside of it that have registered them, too.
+
+        Raises:
+            RuntimeError: the layer was called before.
+        """
+        if self._settled or self._inbound_nodes:
+            raise RuntimeError(f"[{self.name}] Cannot add call-context args after the layer has been called. Received: {names}")
+        self._context_names = tuple(dict.fromkeys((*self._context_names, *names)))
+
+    def _call_in_context(self, args, kwargs):
+        """A call with the registered arguments: those given, else those of the layers around."""
+        outer = context.values
+        inside = {**outer, **{name: kwargs[name] for name in self._context_names if kwargs.get(name) is not None}}
+        for name in self._context_names:
+            if name in self._signature.parameters:
+                if inside.get(name) is not None:
+                    kwargs[name] = inside[name]
+            else:
+                kwargs.pop(name, None)
+        context.values = inside
+        self.__dict__["_in_context"] = True
+        try:
+            return self(*args, **kwargs)
+        finally:
+            self.__dict__["_in_context"] = False
+            context.values = outer
+
     def _autocast_call(self, args, kwargs):
         """`call` of a layer with a mixed policy: its variables are read in the compute dtype."""
         with labels.named(self.name), name_scope(self.name, caller=self), AutocastScope(
@@ -356,6 +394,8 @@ class Layer(Quantizable, LayerState):
     def call(self, *args, **kwargs):
         """The computation of the layer; subclasses write it."""
         raise NotImplementedError(f"[{type(self).__name__}] does not have a `call` method implemented.")
+
+    call.is_missing = True
 
     def _convert(self, x):
         """One argument as a tensor; floats in the compute dtype."""

@@ -1,5 +1,6 @@
 """StringLookup and IntegerLookup: categories by their number in a vocabulary."""
 import collections
+import os
 
 import numpy as np
 
@@ -115,6 +116,8 @@ class IndexLookup(HostLayer):
             if self.output_mode == "tf_idf":
                 raise ValueError(f"[{kind}] output_mode `'tf_idf'` does not support loading a vocabulary from file.")
             check_may_open(kind, vocabulary)
+            if not os.path.exists(vocabulary):
+                raise ValueError(f"[{kind}] Vocabulary file {vocabulary} does not exist")
             with open(vocabulary, encoding=self.encoding) as f:
                 vocabulary = f.read().splitlines()
             if not self._strings:

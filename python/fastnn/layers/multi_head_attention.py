@@ -57,7 +57,8 @@ class _Heads(Layer):
             kernel_initializer=again(self.kernel_initializer), bias_initializer=again(self.bias_initializer),
             kernel_regularizer=self.kernel_regularizer, bias_regularizer=self.bias_regularizer,
             activity_regularizer=self.activity_regularizer, kernel_constraint=self.kernel_constraint,
-            bias_constraint=self.bias_constraint, dtype=self.dtype_policy, name=name)
+            bias_constraint=self.bias_constraint, name=name,
+            dtype=self.dtype_policy if self._policy_map is None else self._policy_map)
         dense._quiet_masks = True  # the mask has been used by then
         dense.build(input_shape)
         return dense

@@ -22,6 +22,8 @@ def symbolic_outputs(layer, args, kwargs):
 def output_shape_by_trial(layer, args, kwargs):
     """The output shape of `layer.call`, from shapes of its arguments."""
     signature = call_signature(layer)
+    if getattr(type(layer).call, "is_missing", False):
+        raise layer._not_implemented_error("compute_output_shape")
 
     def tensors(shapes):
         return tree.map_shape_structure(lambda s: KerasTensor(s, dtype=layer.compute_dtype), shapes)
