@@ -80,3 +80,20 @@ def test_when_it_is_refused():
         layer.enable_lora(2)
     with pytest.raises(ValueError, match="rank"):
         layers.Dense(3, lora_rank=0)
+
+
+def test_enabling_after_training_asks_for_compile():
+    """The optimizer has no state for the factors: one error says what to do, without a warning that says otherwise."""
+    import warnings
+
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(3)])
+    model.compile("adam", "mse")
+    x, y = np.random.rand(8, 4), np.random.rand(8, 3)
+    model.fit(x, y, verbose=0)
+    model.layers[0].enable_lora(2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ValueError, match=r"call compile\(\) again.*lora_kernel_a"):
+            model.fit(x, y, verbose=0)
+    model.compile("adam", "mse")
+    model.fit(x, y, verbose=0)

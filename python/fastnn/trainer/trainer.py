@@ -315,9 +315,20 @@ class Trainer(Compiling, Replaying):
     def _warn_if_trainable_changed(self):
         now = self._trainable_ids()
         if self._trained_weights is not None and now != self._trained_weights and self.built:
+            self._check_optimizer_knows()
             warnings.warn("The set of trainable weights has changed since compile(): the new set is trained. "
                           "Call compile() after setting trainable to start the optimizer afresh.", stacklevel=4)
         self._trained_weights = now
+
+    def _check_optimizer_knows(self):
+        """ValueError where weights are trained that were made after the optimizer's state, as `enable_lora` does."""
+        known = getattr(self.optimizer, "_index", None)
+        if known is None or not self.optimizer.built:
+            return
+        new = [v.path for v in self.trainable_variables if id(v) not in known]
+        if new:
+            raise ValueError(f"[fit] call compile() again: the optimizer was built before these weights became trainable, and has "
+                             f"no state for them. Received: {new}")
 
     @on_own_device
     def evaluate(self, x=None, y=None, batch_size=None, verbose="auto", sample_weight=None, steps=None,
