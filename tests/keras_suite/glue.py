@@ -92,7 +92,7 @@ _BACKEND = {
     "standardize_shape": lambda shape: part("tensor").standardize_shape(shape, allow_none=True),
     "floatx": config.floatx, "set_floatx": config.set_floatx, "epsilon": config.epsilon, "set_epsilon": config.set_epsilon,
     "image_data_format": config.image_data_format, "set_image_data_format": config.set_image_data_format,
-    "standardize_data_format": standardize_data_format, "numpy": ops, "nn": ops, "math": ops, "linalg": ops, "image": ops, "core": ops,
+    "standardize_data_format": standardize_data_format, "numpy": ops, "nn": ops, "math": ops, "linalg": ops, "image": ops.image, "core": ops,
     "SUPPORTS_SPARSE_TENSORS": False, "SUPPORTS_RAGGED_TENSORS": False, "SUPPORTS_COMPLEX_DTYPES": False, "IS_THREAD_SAFE": True,
     "random": part("random"), "compute_output_spec": compute_output_spec, "canonicalize_axis": canonicalize_axis,
     "get_keras_mask": lambda x: getattr(x, "_keras_mask", None), "set_keras_mask": lambda x, mask: setattr(x, "_keras_mask", mask),

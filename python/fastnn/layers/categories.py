@@ -59,7 +59,7 @@ def _given(inputs):
 def check_mode(kind, mode, allowed, sparse=False):
     """ValueError unless the output mode is allowed and dense."""
     if mode not in allowed:
-        raise ValueError(f"[{kind}] Invalid value for argument `output_mode`. Unknown arg for output_mode: {mode}. Expected one of "
+        raise ValueError(f"[{kind}] Unknown arg for output_mode: {mode}. Invalid value for argument `output_mode`. Expected one of "
                          f"{allowed}. Received: output_mode={mode!r}")
     if sparse and mode == "int":
         raise ValueError(f"[{kind}] `sparse` may only be true if `output_mode` is `'one_hot'`, `'multi_hot'`, `'count'` or "
