@@ -360,3 +360,11 @@ def test_unknown_sizes():
 def test_errors(f, error, match):
     with pytest.raises(error, match=match):
         f(fastnn.convert_to_tensor(make((3, 5))))
+
+
+def test_positions_to_split_at_may_be_a_tensor():
+    x = np.arange(24).reshape(2, 3, 4)
+    for function, axis in ((ops.split, 0), (ops.hsplit, 1), (ops.dsplit, 2)):
+        parts = function(x, ops.convert_to_tensor([1]))
+        for part, expected in zip(parts, np.split(x, [1], axis)):
+            np.testing.assert_array_equal(part, expected)

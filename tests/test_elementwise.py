@@ -414,3 +414,12 @@ def test_close_to_the_reference_over_a_wide_range():
     x = np.linspace(-30, 30, 4001)
     for name in ("sigmoid", "tanh", "gelu", "silu", "mish", "softplus", "elu", "selu"):
         check_close(getattr(ops, name), ANYWHERE[name], [x])
+
+
+@pytest.mark.parametrize("name, dtype", [("absolute", "bool"), ("trunc", "bool"), ("square", "int32"), ("floor", "float32")])
+def test_what_bool_becomes(name, dtype):
+    x = ops.convert_to_tensor([True, False])
+    y = getattr(ops, name)(x)
+    assert y.dtype == dtype == getattr(ops, name)(KerasTensor((2,), "bool")).dtype
+    np.testing.assert_array_equal(y, [1, 0])
+    assert ops.max(x, initial=False).dtype == "bool"

@@ -130,7 +130,8 @@ def test_wrong_use(make, word):
 
 
 @pytest.mark.parametrize("call, word", [
-    (lambda i: i.resize(X, (3,)), "size"), (lambda i: i.resize(X[0, 0], (3, 3)), "rank"),
+    (lambda i: i.resize(X, (3,)), "size"), (lambda i: i.resize(X, (0, 3)), "positive height and width"),
+    (lambda i: i.resize(X[0, 0], (3, 3)), "rank"),
     (lambda i: i.resize(X, (3, 3), crop_to_aspect_ratio=True, pad_to_aspect_ratio=True), "Only one"),
     (lambda i: i.affine_transform(X, np.zeros(7)), "transform"), (lambda i: i.map_coordinates(X[0, 0], np.zeros((3, 2)), 1), "rank"),
     (lambda i: i.map_coordinates(X[0, 0], np.zeros((2, 2)), 3), "order"), (lambda i: i.rgb_to_hsv(X.astype("int32")), "float"),

@@ -321,6 +321,10 @@ def where(condition, x1=None, x2=None):
 def unary_slow(code, f, keeps_integers, x, p=0.0, q=0.0):
     """What ``_core.unary`` did not serve: x as a tensor of the dtype that f is computed in, and f(x)."""
     x = as_tensor(x)
+    if x.dtype == "bool" and keeps_integers in ("bool", "int32"):
+        if keeps_integers == "bool":
+            return x, x
+        x = cast(x, keeps_integers)
     if x.dtype not in dtypes.FLOAT_DTYPES and not (keeps_integers and x.dtype != "bool"):
         x = cast(x, float_dtype(x.dtype))
     if x.dtype in ("float16", "bfloat16"):  # more exact than NumPy, which rounds every step
@@ -346,7 +350,8 @@ def unary(name, saves, derivative, f, doc, keeps_integers=False):
             a function that is constant almost everywhere, through which no gradient passes.
         derivative: (v, p, q) -> f'(v) in ops.
         f: (array, p, q) -> f(array) in NumPy, for dtypes without a kernel.
-        keeps_integers: integers give integers; otherwise they are converted to float.
+        keeps_integers: integers give integers; otherwise they are converted to float. bool is, too, unless this is "bool",
+            where its values stay as they are, or "int32", what they become.
     """
     code = _core.UNARY_OPS[name]
 
@@ -396,10 +401,10 @@ _LN2 = math.log(2)
 sign = unary("sign", None, None, lambda x, p, q: np.sign(x), "-1, 0 or 1 by the sign of ``x``; NaN stays.", True)
 floor = unary("floor", None, None, lambda x, p, q: np.floor(x), "The largest integer not above ``x``, as a float.")
 ceil = unary("ceil", None, None, lambda x, p, q: np.ceil(x), "The smallest integer not below ``x``, as a float.")
-trunc = unary("trunc", None, None, lambda x, p, q: np.trunc(x), "``x`` without its fraction.", True)
-abs = unary("abs", "x", lambda x, p, q: sign(x), lambda x, p, q: np.abs(x), "The absolute value of ``x``.", True)
+trunc = unary("trunc", None, None, lambda x, p, q: np.trunc(x), "``x`` without its fraction.", "bool")
+abs = unary("abs", "x", lambda x, p, q: sign(x), lambda x, p, q: np.abs(x), "The absolute value of ``x``.", "bool")
 absolute = abs
-square = unary("square", "x", lambda x, p, q: multiply(x, 2), lambda x, p, q: np.square(x), "``x * x``.", True)
+square = unary("square", "x", lambda x, p, q: multiply(x, 2), lambda x, p, q: np.square(x), "``x * x``.", "int32")
 sqrt = unary("sqrt", "y", lambda y, p, q: divide(0.5, y), lambda x, p, q: np.sqrt(x),
              "The square root of ``x``; NaN for negative values.")
 rsqrt = unary("rsqrt", "y", lambda y, p, q: multiply(multiply(y, -0.5), square(y)), lambda x, p, q: 1 / np.sqrt(x),

@@ -155,6 +155,8 @@ def _extremum(name, f, x, axis, keepdims, initial, limit):
         y = broadcast_to(as_tensor(initial, x.dtype), [n for i, n in enumerate(x.shape) if keepdims or i not in axes])
         return y if not keepdims else _reshape(y, _kept_shape(x, axes))
     y = _reduce(name, f, x, axes, keepdims)
+    if initial is not None and x.dtype == "bool":
+        initial = as_tensor(initial, "bool")
     if not recording():
         return y if initial is None else limit(y, initial)
     kept = _kept_shape(x, axes)
