@@ -10,6 +10,7 @@ NAME = "torch"
 FORMATS = {"conv2d": 2, "depthwise": 2, "separable": 2, "pool": 2, "batch_norm": 2}  # both layouts are tried
 dtype = torch.float32
 layout = torch.channels_last
+device = "cpu"
 
 
 def set_threads(n):
@@ -31,7 +32,7 @@ def set_float64():
 
 
 def _tensors(arrays):
-    return {k: torch.from_numpy(v).to(dtype) if v.dtype == np.float32 else torch.from_numpy(v) for k, v in arrays.items()}
+    return {k: torch.from_numpy(v).to(device, dtype if v.dtype == np.float32 else None) for k, v in arrays.items()}
 
 
 def _image(x):
@@ -152,9 +153,9 @@ def embedding(arrays, rows, cols, n, direction):
 
 
 def optimizer(arrays, name, sizes):
-    weights = [torch.nn.Parameter(torch.from_numpy(arrays[f"w{i}"]).clone()) for i in range(len(sizes))]
+    weights = [torch.nn.Parameter(torch.from_numpy(arrays[f"w{i}"]).clone().to(device)) for i in range(len(sizes))]
     for i, w in enumerate(weights):
-        w.grad = torch.from_numpy(arrays[f"g{i}"])
+        w.grad = torch.from_numpy(arrays[f"g{i}"]).to(device)
     o = {"adam": lambda: torch.optim.Adam(weights, 1e-3, fused=True), "rmsprop": lambda: torch.optim.RMSprop(weights, 1e-3, foreach=True),
          "sgd momentum": lambda: torch.optim.SGD(weights, 1e-3, momentum=0.9, fused=True)}[name]()
     return o.step
@@ -163,7 +164,7 @@ def optimizer(arrays, name, sizes):
 def rnn(arrays, kind, n, t, i, u, direction):
     p = _tensors(arrays)
     kinds = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "simple_rnn": torch.nn.RNN}
-    m = kinds[kind](i, u, batch_first=True).to(dtype)
+    m = kinds[kind](i, u, batch_first=True).to(device, dtype)
     w, r, b = p["w"], p["r"], p["b"]
     if kind == "gru":  # Keras orders z r h, torch r z n
         def swap(v):
