@@ -52,7 +52,7 @@ def variant(public, doc, build, defaults):
         return build(**bound.arguments)
 
     make.__name__ = make.__qualname__ = public
-    make.__module__ = build.func.__module__
+    make.__module__ = inspect.currentframe().f_back.f_globals["__name__"]
     make.__doc__, make.__signature__ = doc, signature
     return documented(make)
 

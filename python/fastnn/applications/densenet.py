@@ -1,6 +1,8 @@
 """DenseNet: every layer of a block sees the outputs of all before it."""
+from functools import partial
+
 from .. import layers
-from .common import channel_axis, documented, finish, pooled, standard_image
+from .common import SHARED, channel_axis, finish, pooled, standard_image, variant
 from .imagenet_utils import for_mode
 
 preprocess_input, decode_predictions = for_mode("torch")
@@ -43,22 +45,11 @@ def _densenet(blocks, include_top, weights, input_tensor, input_shape, pooling, 
     return finish(x, start, input_tensor, name, weights, include_top, (f"{stem}.h5", f"{stem}_notop.h5"))
 
 
-@documented
-def DenseNet121(include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None, classes=1000,
-                classifier_activation="softmax", name="densenet121"):  # fmt: skip
-    """DenseNet with 121 layers, of Huang et al. 2016 (arXiv 1608.06993), for images of 224 x 224."""
-    return _densenet((6, 12, 24, 16), include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name)
+def _variant(depth, blocks):
+    return variant(f"DenseNet{depth}", f"DenseNet with {depth} layers, of Huang et al. 2016 (arXiv 1608.06993), for images of 224 x 224.",
+                   partial(_densenet, blocks), {**SHARED, "name": f"densenet{depth}"})
 
 
-@documented
-def DenseNet169(include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None, classes=1000,
-                classifier_activation="softmax", name="densenet169"):  # fmt: skip
-    """DenseNet with 169 layers, of Huang et al. 2016 (arXiv 1608.06993), for images of 224 x 224."""
-    return _densenet((6, 12, 32, 32), include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name)
-
-
-@documented
-def DenseNet201(include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None, classes=1000,
-                classifier_activation="softmax", name="densenet201"):  # fmt: skip
-    """DenseNet with 201 layers, of Huang et al. 2016 (arXiv 1608.06993), for images of 224 x 224."""
-    return _densenet((6, 12, 48, 32), include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name)
+DenseNet121 = _variant(121, (6, 12, 24, 16))
+DenseNet169 = _variant(169, (6, 12, 32, 32))
+DenseNet201 = _variant(201, (6, 12, 48, 32))

@@ -1,27 +1,16 @@
 """ResNetV2-50, 101 and 152."""
+from functools import partial
+
 from ._resnet import resnet
-from .common import documented
+from .common import SHARED, variant
 from .imagenet_utils import for_mode
 
 preprocess_input, decode_predictions = for_mode("tf")
 
 
-@documented
-def ResNet50V2(include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None, classes=1000,
-               classifier_activation="softmax", name="resnet50v2"):  # fmt: skip
-    """ResNetV2 with 50 layers, of He et al. 2016 (arXiv 1603.05027), for images of 224 x 224."""
-    return resnet(2, "50", include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name)
+def _variant(depth):
+    return variant(f"ResNet{depth}V2", f"ResNetV2 with {depth} layers, of He et al. 2016 (arXiv 1603.05027), for images of 224 x 224.",
+                   partial(resnet, 2, depth), {**SHARED, "name": f"resnet{depth}v2"})
 
 
-@documented
-def ResNet101V2(include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None, classes=1000,
-                classifier_activation="softmax", name="resnet101v2"):  # fmt: skip
-    """ResNetV2 with 101 layers, of He et al. 2016 (arXiv 1603.05027), for images of 224 x 224."""
-    return resnet(2, "101", include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name)
-
-
-@documented
-def ResNet152V2(include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None, classes=1000,
-                classifier_activation="softmax", name="resnet152v2"):  # fmt: skip
-    """ResNetV2 with 152 layers, of He et al. 2016 (arXiv 1603.05027), for images of 224 x 224."""
-    return resnet(2, "152", include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name)
+ResNet50V2, ResNet101V2, ResNet152V2 = map(_variant, ("50", "101", "152"))

@@ -1,13 +1,11 @@
 """VGG16: 3 x 3 convolutions and dense layers."""
+from functools import partial
+
 from ._vgg import vgg
-from .common import documented
+from .common import SHARED, variant
 from .imagenet_utils import for_mode
 
 preprocess_input, decode_predictions = for_mode("caffe")
 
-
-@documented
-def VGG16(include_top=True, weights="imagenet", input_tensor=None, input_shape=None, pooling=None, classes=1000,
-          classifier_activation="softmax", name="vgg16"):  # fmt: skip
-    """VGG with 16 layers, of Simonyan and Zisserman 2014 (arXiv 1409.1556), for images of 224 x 224."""
-    return vgg((2, 2, 3, 3, 3), include_top, weights, input_tensor, input_shape, pooling, classes, classifier_activation, name)
+VGG16 = variant("VGG16", "VGG with 16 layers, of Simonyan and Zisserman 2014 (arXiv 1409.1556), for images of 224 x 224.",
+                partial(vgg, (2, 2, 3, 3, 3)), {**SHARED, "name": "vgg16"})
