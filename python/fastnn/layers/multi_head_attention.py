@@ -326,6 +326,9 @@ class GroupedQueryAttention(_Heads):
         if query_shape[-1] != value_shape[-1]:
             raise ValueError("[GroupedQueryAttention] The last dimension of `query_shape` and `value_shape` must be equal. "
                              f"Received: query_shape={query_shape}, value_shape={value_shape}")
+        if key_shape is not None and tuple(key_shape[1:-1]) != tuple(value_shape[1:-1]):
+            raise ValueError("[GroupedQueryAttention] All dimensions of `value` and `key`, except the last one, must be equal. "
+                             f"Received: value_shape={value_shape}, key_shape={key_shape}")
         return tuple(query_shape)
 
     def compute_output_spec(self, query, value, key=None, query_mask=None, value_mask=None, key_mask=None,

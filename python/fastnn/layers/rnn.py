@@ -325,12 +325,13 @@ class FusedRNN(RNN):
     _cell_arguments = ()
     _ndim, _channel_axis = 3, -1  # of sequences
 
-    def __init__(self, cell, use_cudnn="auto", **kwargs):
-        if use_cudnn not in ("auto", True, False):
+    def __init__(self, cell, use_cudnn=None, **kwargs):
+        if use_cudnn not in (None, "auto", True, False):
             raise ValueError(f"[{type(self).__name__}] use_cudnn must be 'auto', True or False. "
                              f"Received: use_cudnn={use_cudnn!r}")
         super().__init__(cell, **kwargs)
-        self.use_cudnn = use_cudnn
+        if use_cudnn is not None:  # of LSTM and GRU
+            self.use_cudnn = use_cudnn
         self.input_spec = InputSpec(ndim=self._ndim)
 
     def build(self, sequences_shape, initial_state_shape=None):
