@@ -18,6 +18,7 @@ EXPECTED = {
     "000_sequential": ["1,217", "33 ", "weights that changed: [False, False, False, False, True, True]"],
     "000_functional": ["1,514", "ensemble: (4, 256, 25, 10)"],
     "000_low_rank": ["rank: 1", "values: 9 as a matrix, 6 as a product of rank 1"],
+    "000_transfer": ["22,910,480", "2,049,000", "weights that changed: 2 of 236"],
     "001_sequential": ["101,770"],
     "001_functional": ["101,770"],
     "001_multi_input_output": ["741,643", "output1_accuracy", "output2_mae"],
@@ -28,6 +29,7 @@ EXPECTED = {
     "002_inception": ["453,002"],
     "002_residual": ["442,752", "151,680"],
     "002_siamese": ["20,673", "fit before compile: ", "compile()"],
+    "002_two_cameras": ["parameters: 20,861,480, of the shared Xception: 20,861,480", "one network for both: True", "23,851,784"],
     "003_two_ways": ["26,176", "metrics"],
     "004_layers": ["101,770", "16,017", keras.__version__],
 }

@@ -23,7 +23,7 @@ MODULES = {
         "Layer": BASE, "Wrapper": BASE, "IndexLookup": BASE, "DropConnectDense": OURS,
         "Input": ARGUMENT, "InputLayer": ARGUMENT, "InputSpec": ARGUMENT,
         "Lambda": "takes a function, which no file can hold; test_small_layers.py",
-        "MaxNumBoundingBoxes": "takes a dict of boxes and fills it up; Keras's own tests cover it",
+        "MaxNumBoundingBoxes": "takes a dict of boxes, and fills it up; test_bounding_boxes.py",
         "deserialize": CODING, "serialize": CODING,
     }),
     "losses": (("losses", "functions"), {
