@@ -1,6 +1,7 @@
 // Products whose operands are read where they lie, or b packed beforehand. A tile of c lives in
 // registers; it multiplies rows of a, by broadcasts, with a panel of NR columns of b.
 #include "cpu/gemm.h"
+#include "cpu/transpose.h"
 
 namespace fastnn::FASTNN_TARGET {
 namespace {
@@ -137,19 +138,6 @@ struct MatrixB {
   bool packed;
 };
 
-// out (4, 4) with rows of length ld = the transpose of four rows.
-inline void transpose_4x4(const float* r0, const float* r1, const float* r2, const float* r3, float* out, int64_t ld) {
-  typedef float F4 __attribute__((vector_size(16)));
-  F4 a, b, c, d;
-  __builtin_memcpy(&a, r0, 16), __builtin_memcpy(&b, r1, 16), __builtin_memcpy(&c, r2, 16), __builtin_memcpy(&d, r3, 16);
-  const F4 ac_low = {a[0], c[0], a[1], c[1]}, ac_high = {a[2], c[2], a[3], c[3]};
-  const F4 bd_low = {b[0], d[0], b[1], d[1]}, bd_high = {b[2], d[2], b[3], d[3]};
-  a = F4{ac_low[0], bd_low[0], ac_low[1], bd_low[1]}, b = F4{ac_low[2], bd_low[2], ac_low[3], bd_low[3]};
-  c = F4{ac_high[0], bd_high[0], ac_high[1], bd_high[1]}, d = F4{ac_high[2], bd_high[2], ac_high[3], bd_high[3]};
-  __builtin_memcpy(out, &a, 16), __builtin_memcpy(out + ld, &b, 16);
-  __builtin_memcpy(out + 2 * ld, &c, 16), __builtin_memcpy(out + 3 * ld, &d, 16);
-}
-
 // Columns [j0, j0 + NR) of b (k, n), or of b^T stored (n, k) when `transposed`, to out (k, columns
 // padded with zeros to whole vectors). The panel's place in the packed matrix is packed + j0 * k.
 inline void pack_panel(bool transposed, int64_t k, int64_t n, const float* b, int64_t ldb, int64_t j0, float* out) {
@@ -159,16 +147,15 @@ inline void pack_panel(bool transposed, int64_t k, int64_t n, const float* b, in
       for_each_vec(cols, [&](int64_t j, int64_t w) { Vec::load(b + p * ldb + j0 + j, w).store(out + p * ld + j); });
     return;
   }
-  for (int64_t j = 0; j < ld; j += 4) {  // ld is a multiple of 4
-    float none[4] = {};
-    for (int64_t p = 0; p + 4 <= k; p += 4) {
-      const float *r0 = j < cols ? b + (j0 + j) * ldb + p : none, *r1 = j + 1 < cols ? b + (j0 + j + 1) * ldb + p : none,
-                  *r2 = j + 2 < cols ? b + (j0 + j + 2) * ldb + p : none,
-                  *r3 = j + 3 < cols ? b + (j0 + j + 3) * ldb + p : none;
-      transpose_4x4(r0, r1, r2, r3, out + p * ld + j, ld);
-    }
-    for (int64_t p = k / 4 * 4; p < k; ++p)
-      for (int64_t i = j; i < j + 4; ++i) out[p * ld + i] = i < cols ? b[(j0 + i) * ldb + p] : 0.0f;
+  for (int64_t j = 0; j < cols; j += Vec::width) {
+    const int64_t w = min(Vec::width, cols - j);
+    const float* from = b + (j0 + j) * ldb;
+    int64_t p = 0;
+    if (w == Vec::width)
+      for (; p + Vec::width <= k; p += Vec::width)
+        transpose_square((const char*)(from + p), ldb * 4, (char*)(out + p * ld + j), ld * 4);
+    for (; p < k; ++p)
+      for (int64_t i = 0; i < Vec::width; ++i) out[p * ld + j + i] = i < w ? from[i * ldb + p] : 0.0f;
   }
 }
 
@@ -206,11 +193,11 @@ const float* panel_of(const MatrixB& b, int64_t j, int64_t p0, int64_t ld) {
 // b and c point at their first column.
 void gemm_block(int64_t i0, int64_t m, int64_t n, int64_t k0, int64_t k1, const MatrixA& a, const MatrixB& b, float* c,
                 int64_t ldc, bool accumulate, const Epilogue& e) {
-  const int64_t slices = max(1, ceil_div(k1 - k0, KC)), kb = max(4, round_up(ceil_div(k1 - k0, slices), 4));
+  const int64_t depth = k1 - k0, kb = max(4, round_up(depth <= KC ? depth : ceil_div(depth, ceil_div(depth, KC)), 4));
   const bool copies = copies_panels(b, m), copies_a = copies_rows(a, n);
   Scratch<float> rows_copy(copies_a ? MC * kCopiedRow : 0), panel_copy(copies ? KC * NR : 0);
   // What the nearest caches do not hold is asked for a panel ahead, rows of a a slice ahead.
-  const bool far_a = !a.transposed && m * (k1 - k0) >= kFar, far_b = n * (k1 - k0) >= kFar;
+  const bool far_a = !a.transposed && m * depth >= kFar, far_b = n * depth >= kFar;
   for (int64_t p0 = k0; p0 == k0 || p0 < k1; p0 += kb) {
     const int64_t kc = min(kb, k1 - p0), next_kc = min(kb, k1 - p0 - kc);
     MatrixA block = a;
@@ -222,22 +209,30 @@ void gemm_block(int64_t i0, int64_t m, int64_t n, int64_t k0, int64_t k1, const 
       int64_t ldb = panel_ld(b, cols);
       const float* panel = panel_of(b, j, p0, ldb);
       Ahead next{};
-      if (far_b && j + cols < n) next = {panel_of(b, j + cols, p0, panel_ld(b, panel_cols(b, n - j - cols))), kc, panel_ld(b, panel_cols(b, n - j - cols))};
-      else if (far_b && next_kc > 0) next = {panel_of(b, 0, p0 + kc, panel_ld(b, panel_cols(b, n))), next_kc, panel_ld(b, panel_cols(b, n))};
+      if (far_b && (j + cols < n || next_kc > 0)) {
+        const bool here = j + cols < n;
+        const int64_t j1 = here ? j + cols : 0, ld1 = panel_ld(b, panel_cols(b, n - j1));
+        next = {panel_of(b, j1, here ? p0 : p0 + kc, ld1), here ? kc : next_kc, ld1};
+      }
       if (copies) {
         pack_panel(false, kc, cols, panel, ldb, 0, panel_copy);
         panel = panel_copy, ldb = nv * Vec::width;
       }
       // Beyond its columns b in place has no zeros: its last vector begins where it ends within them.
       const int64_t last = b.packed || copies ? (nv - 1) * Vec::width : cols - Vec::width;
-      const int64_t tiles = ceil_div(m, tile_rows(int(nv))), height = m / tiles, higher = m % tiles;
+      // Divisions take as long as the tile of a small product.
+      const int64_t tiles = nv == kMaxNV ? ceil_div(m, tile_rows(kMaxNV)) : ceil_div(m, kMaxRows);
+      const int64_t height = tiles == 1 ? m : m / tiles, higher = m - tiles * height;
       const auto choose = block.transposed ? choose_kernel<true> : choose_kernel<false>;
       const MicroKernel kernels[2] = {choose(height, nv), choose(height + (higher > 0), nv)};
       for (int64_t tile = 0, i = 0, rows; tile < tiles; ++tile, i += rows) {
         rows = height + (tile < higher);
         float* to = c + i * ldc + j;
-        const int64_t r0 = tile * next.rows / tiles, r1 = (tile + 1) * next.rows / tiles;
-        Tile t{to, ldc, cols, last, accumulate || p0 > k0, e.alpha, {{next.at + r0 * next.ld, r1 - r0, next.ld}, {}}};
+        Tile t{to, ldc, cols, last, accumulate || p0 > k0, e.alpha, {}};
+        if (next.rows) {
+          const int64_t r0 = tile * next.rows / tiles, r1 = (tile + 1) * next.rows / tiles;
+          t.ahead[0] = {next.at + r0 * next.ld, r1 - r0, next.ld};
+        }
         // Columns of the next slice of this tile's rows.
         if (far_a && j < next_kc) {
           Ahead& free = t.ahead[t.ahead[0].rows > 0];
@@ -254,7 +249,7 @@ void gemm_block(int64_t i0, int64_t m, int64_t n, int64_t k0, int64_t k1, const 
 
 void gemm_rows(int64_t m, int64_t n, int64_t k, const MatrixA& a, const MatrixB& b, float* c, int64_t ldc,
                bool accumulate, const Epilogue& e) {
-  const int64_t blocks = ceil_div(m, MC), mb = blocks ? ceil_div(m, blocks) : 0;
+  const int64_t blocks = ceil_div(m, MC), mb = blocks > 1 ? ceil_div(m, blocks) : m;
   for (int64_t i0 = 0; i0 < m; i0 += mb)
     gemm_block(i0, min(mb, m - i0), n, 0, k, a, b, c + i0 * ldc, ldc, accumulate, e);
 }
@@ -262,25 +257,43 @@ void gemm_rows(int64_t m, int64_t n, int64_t k, const MatrixA& a, const MatrixB&
 // b can be read in place.
 bool reads_in_place(bool trans_b, int64_t n) { return !trans_b && n >= Vec::width; }
 
-// y[i * step] = activation(alpha * <a[i], x> + bias) for rows i of a (rows, k); bias advances by bias_step.
-inline void dots(int64_t rows, int64_t k, const float* a, int64_t lda, const float* x, float* y, int64_t step,
-                 bool accumulate, const Epilogue& e, int64_t bias_step) {
-  for (int64_t i = 0; i < rows; ++i) {
-    Vec sums[4] = {Vec::zero(), Vec::zero(), Vec::zero(), Vec::zero()};
-    int64_t p = 0;
-    for (; p + 4 * Vec::width <= k; p += 4 * Vec::width)
-      FASTNN_UNROLL for (int j = 0; j < 4; ++j) {
-        const int64_t at = p + j * Vec::width;
-        sums[j] = fma(Vec::load(a + i * lda + at), Vec::load(x + at), sums[j]);
-      }
-    for_each_vec(k - p, [&](int64_t at, int64_t w) {
-      sums[0] = fma(Vec::load(a + i * lda + p + at, w), Vec::load(x + p + at, w), sums[0]);
-    });
+// ROWS rows of dots. The order of each sum does not depend on ROWS.
+template <int ROWS>
+void dots_of_rows(int64_t k, const float* a, int64_t lda, const float* x, float* y, int64_t step, bool accumulate,
+                  const Epilogue& e, int64_t bias_step) {
+  constexpr int kSums = 4;
+  Vec sums[ROWS][kSums];
+  FASTNN_UNROLL for (int i = 0; i < ROWS; ++i)
+    FASTNN_UNROLL for (int j = 0; j < kSums; ++j) sums[i][j] = Vec::zero();
+  int64_t p = 0;
+  for (; p + kSums * Vec::width <= k; p += kSums * Vec::width)
+    FASTNN_UNROLL for (int j = 0; j < kSums; ++j) {
+      const Vec v = Vec::load(x + p + j * Vec::width);
+      FASTNN_UNROLL for (int i = 0; i < ROWS; ++i) sums[i][j] = fma(Vec::load(a + i * lda + p + j * Vec::width), v, sums[i][j]);
+    }
+  for (; p < k; p += Vec::width) {
+    const int64_t w = min(Vec::width, k - p);
+    const Vec v = Vec::load(x + p, w);
+    FASTNN_UNROLL for (int i = 0; i < ROWS; ++i) sums[i][0] = fma(Vec::load(a + i * lda + p, w), v, sums[i][0]);
+  }
+  FASTNN_UNROLL for (int i = 0; i < ROWS; ++i) {
     float* to = y + i * step;
-    const float total = e.alpha * sum((sums[0] + sums[1]) + (sums[2] + sums[3]));
+    const float total = e.alpha * sum((sums[i][0] + sums[i][1]) + (sums[i][2] + sums[i][3]));
     *to = accumulate ? *to + total : total;
     apply_epilogue(to, 1, 1, 1, e.bias ? e.bias + i * bias_step : nullptr, e.activation);
   }
+}
+
+// y[i * step] = activation(alpha * <a[i], x> + bias) for rows i of a (rows, k); bias advances by bias_step.
+void dots(int64_t rows, int64_t k, const float* a, int64_t lda, const float* x, float* y, int64_t step, bool accumulate,
+          const Epilogue& e, int64_t bias_step) {
+  // Rows side by side: the prefetcher follows one page of each.
+  constexpr int kTogether = Vec::width == 16 ? 4 : 2;
+  int64_t i = 0;
+  const auto from = [&](int64_t row) { return Epilogue{e.alpha, e.bias ? e.bias + row * bias_step : nullptr, e.activation}; };
+  for (; i + kTogether <= rows; i += kTogether)
+    dots_of_rows<kTogether>(k, a + i * lda, lda, x, y + i * step, step, accumulate, from(i), bias_step);
+  for (; i < rows; ++i) dots_of_rows<1>(k, a + i * lda, lda, x, y + i * step, step, accumulate, from(i), bias_step);
 }
 
 // Products that are dot products of stored rows: c has one row or one column.
@@ -304,7 +317,9 @@ struct Cut {
 };
 Cut cut_problem(int64_t m, int64_t n, int64_t k) {
   int64_t mb = min(round_up(m, 24), MC), nb = min(round_up(n, NR), 8 * NR);
-  while (ceil_div(m, mb) * ceil_div(n, nb) < 8 && mb * nb * k > 2 * kWork) {
+  // Deep sums are cut along k: each cut of c would read the whole of an operand once more.
+  const bool deep = k >= 8 * KC && k >= 8 * max(m, n);
+  while (!deep && ceil_div(m, mb) * ceil_div(n, nb) < 8 && mb * min(nb, n) * k > 2 * kWork) {
     if (nb > NR && (nb >= mb || mb == 24)) nb = round_up(nb / 2, NR);
     else if (mb > 24) mb = round_up(mb / 2, 24);
     else break;
@@ -312,7 +327,7 @@ Cut cut_problem(int64_t m, int64_t n, int64_t k) {
   mb = ceil_div(m, ceil_div(m, mb));  // blocks of like height
   // A last block of less than a vector is left to the one before.
   const int64_t col_blocks = max(1, (n + nb - Vec::width) / nb), tiles = ceil_div(m, mb) * col_blocks;
-  int64_t parts = min(ceil_div(16, tiles), min(k / (2 * KC), mb * nb * k / kWork));
+  int64_t parts = min(ceil_div(16, tiles), min(k / (2 * KC), mb * min(nb, n) * k / kWork));
   if (tiles >= 8 || parts < 2) parts = 1;
   const int64_t part_k = parts == 1 ? k : round_up(ceil_div(k, parts), KC);
   return {mb, nb, ceil_div(m, mb), col_blocks, parts == 1 ? 1 : ceil_div(k, part_k), part_k};

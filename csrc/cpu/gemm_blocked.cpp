@@ -208,13 +208,13 @@ void compute_in_place(const Product& q, int64_t j0, int64_t n, int64_t p0, int64
   }
 }
 
-// Copying always saves transposing all of b. Otherwise it pays when b exceeds half of the second-level
-// cache and meets enough rows, or so few that it is only read. Deep products of few tiles are cut
+// Copying pays when b exceeds half of the second-level cache and meets enough rows, must be transposed
+// as well, or meets so few that it is only read. Deep products of few tiles are cut
 // along k instead, by gemm_tiles.
 bool pays_to_copy(bool trans_b, int64_t m, int64_t n, int64_t k) {
   if (n < Vec::width || k > 16 * max(m, n)) return false;
-  if (trans_b) return m >= 8;
-  return m >= 128 ? n * k >= 250000 : m > 4 && m <= 4 * kRows && n >= 64 && n * k >= 1500000;
+  if (m >= (trans_b ? 8 : 128)) return n * k >= 250000;
+  return !trans_b && m > 4 && m <= 4 * kRows && n >= 64 && n * k >= 1500000;
 }
 
 // y (n) = activation(alpha * x (k) @ b (k, n) + bias), 8 whole rows of b at a time: memory is read in
@@ -222,7 +222,7 @@ bool pays_to_copy(bool trans_b, int64_t m, int64_t n, int64_t k) {
 void multiply_row(int64_t n, int64_t k, const float* x, int64_t step, const float* b, int64_t ldb, float* y,
                   bool accumulate, const Epilogue& e) {
   constexpr int kAtOnce = 8;
-  const int64_t width = min(2048, max(256, round_up(ceil_div(n, 8), 64)));
+  const int64_t width = min(2048, max(256, round_up(ceil_div(n, 4), 64)));
   parallel_for(ceil_div(n, width), 1, [&](int64_t begin, int64_t end) {
     const int64_t j0 = begin * width, cols = min(n, end * width) - j0;
     if (!accumulate) for_each_vec(cols, [&](int64_t j, int64_t w) { Vec::zero().store(y + j0 + j, w); });
