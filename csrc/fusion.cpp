@@ -3,102 +3,10 @@
 // Every rule looks for calls whose result only the next one reads, and gives a kernel that computes both, with
 // the same bits. Calls are moved, at most, over calls that do not touch what they read. What inference may do with
 // other bits (folding a batch normalization into weights) stands at the end.
-#include "check.h"
-#include "dispatch.h"
-#include "program.h"
+#include "fusion.h"
 
 namespace fastnn {
 namespace {
-
-struct Node {
-  Step step;
-  std::vector<std::byte> args;
-  std::vector<Operand> operands;  // at: in args
-  bool dead = false, prologue = false;
-};
-
-template <class... P>
-constexpr auto offsets_of(void (*Kernels::*)(P...)) {
-  return packed_offsets<P...>();
-}
-
-template <auto kernel>
-int index_of() {
-  const Kernels& table = cpu_kernels();
-  static const int index = int(reinterpret_cast<void (*const*)()>(&(table.*kernel)) - reinterpret_cast<void (*const*)()>(&table));
-  return index;
-}
-
-// The arguments of the kernels that the rules know, in the order of kernels.def.
-namespace norm {
-enum { x, gamma, beta, residual, epsilon, clip, y, mean, variance, rstd, rows, c };
-}
-namespace norm_inference {
-enum { x, mean, variance, gamma, beta, residual, epsilon, clip, y, rows, c };
-}
-namespace norm_backward {
-enum { x, gy, gamma, beta, mean, rstd, clip, gx, ggamma, gbeta, rows, c };
-}
-namespace fold {
-enum { w, bias, mean, variance, gamma, beta, epsilon, wa, ba, rows, c };
-}
-namespace unary_args {
-enum { op, x, y, n, p, q };
-}
-namespace unary_backward_args {
-enum { op, gy, v, gx, n, p, q };
-}
-namespace binary_args {
-enum { op, a, b, y, s };
-}
-namespace scalar_args {
-enum { op, a, value, reversed, y, n };
-}
-namespace conv {
-enum { x, w, bias, y, s, activation };
-}
-namespace matmul_args {
-enum { a, b, bias, c, s };
-}
-namespace epilogue {
-enum { activation, y, gy, gz, gb, rows, cols };
-}
-namespace pool {
-enum { x, y, taps, tap_bytes, s };
-}
-namespace pool_backward {
-enum { gy, taps, tap_bytes, gx, s };
-}
-namespace pool_relu {
-enum { gy, y, taps, tap_bytes, gz, gb, s };
-}
-
-// The arguments of kernel K in a node.
-template <auto K>
-struct Args {
-  static constexpr auto at = offsets_of(K);
-  Node& node;
-
-  template <class T>
-  T get(int i) const {
-    T value;
-    std::memcpy(&value, node.args.data() + at[i], sizeof value);
-    return value;
-  }
-  template <class T>
-  void set(int i, T value) const {
-    std::memcpy(node.args.data() + at[i], &value, sizeof value);
-  }
-  Ref ref(int i) const {
-    for (const Operand& o : node.operands)
-      if (o.at == at[i]) return o.ref;
-    return {};
-  }
-  void set_ref(int i, Ref ref, bool written = false) const {
-    std::erase_if(node.operands, [&](const Operand& o) { return o.at == at[i]; });
-    if (ref.place != Place::null) node.operands.push_back({at[i], ref, written});
-  }
-};
 
 class Fusion {
  public:
@@ -137,6 +45,7 @@ class Fusion {
         if (is<&Kernels::conv2d_forward>(i)) fold_norm(i);
     for (int i = 0; i < count(); ++i) make_chain(i);
     drop_dead();
+    share_memory();
     emit();
   }
 
@@ -518,6 +427,46 @@ class Fusion {
     a.set_ref(conv::y, y, true);
     a.set(conv::activation, int64_t(clip == kClipRelu ? kActivationRelu : kActivationLinear));
     remove(j);
+  }
+
+  // ---- results in place of what they are made of ----
+
+  // A result that is written element by element takes the memory of an operand that nobody reads afterwards.
+  void share(int i, Ref y, std::initializer_list<Ref> operands) {
+    if (!made_by(y, i) || is_result_[y.index]) return;
+    for (const Ref& x : operands) {
+      if (x.place != Place::value || x.offset != 0 || x.index == y.index || is_result_[x.index]) continue;
+      const Value& v = program_.values[x.index];
+      if (v.constant || v.kept || v.bytes != program_.values[y.index].bytes) continue;
+      bool last = true;
+      for (const auto& [node, written] : uses_[x.index]) last = last && node <= i;
+      if (!last) continue;
+      program_.in_place.push_back({y.index, x.index});
+      return;
+    }
+  }
+  void share_memory() {
+    for (int i = 0; i < count(); ++i) {
+      if (const Elementwise e = elementwise(i); e.n > 0) share(i, e.y, {e.a, e.b});
+      if (is<&Kernels::chain>(i)) {
+        const auto a = args<&Kernels::chain>(i);
+        for (const Operand& o : nodes_[i].operands)
+          if (!o.written && (program_.in_place.empty() || program_.in_place.back().first != a.ref(1).index)) share(i, a.ref(1), {o.ref});
+      }
+      if (is<&Kernels::dropout>(i)) {
+        const auto a = args<&Kernels::dropout>(i);
+        share(i, a.ref(dropout_args::y), {a.ref(dropout_args::x)});
+      }
+      if (is<&Kernels::epilogue_backward>(i)) {
+        const auto a = args<&Kernels::epilogue_backward>(i);
+        if (a.ref(epilogue::gz).place == Place::value) share(i, a.ref(epilogue::gz), {a.ref(epilogue::gy), a.ref(epilogue::y)});
+      }
+      if (is<&Kernels::batch_norm_backward>(i)) {
+        const auto a = args<&Kernels::batch_norm_backward>(i);
+        if (a.ref(norm_backward::gx).place == Place::value)
+          share(i, a.ref(norm_backward::gx), {a.ref(norm_backward::gy), a.ref(norm_backward::x)});
+      }
+    }
   }
 
   // ---- the new program ----

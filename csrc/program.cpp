@@ -12,6 +12,9 @@ namespace {
 constexpr int64_t kAlign = 64;
 int64_t aligned(int64_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
 
+// It has a place of its own in the block.
+bool is_placed(const Value& v) { return !v.constant && !v.kept && v.result < 0 && v.first >= 0 && v.in_place_of < 0; }
+
 bool lifetimes_meet(const Value& a, const Value& b) { return a.first <= b.last && b.first <= a.last; }
 
 }  // namespace
@@ -92,9 +95,14 @@ void Program::plan() {
     v.result = int(result_values_.size());
     result_values_.push_back(r.ref.index);
   }
+  for (const auto& [y, x] : in_place) {
+    const int64_t root = values[x].in_place_of < 0 ? x : values[x].in_place_of;
+    values[y].in_place_of = root;
+    values[root].last = std::max(values[root].last, values[y].last);
+  }
   std::vector<int64_t> change(steps.size() + 1);
   for (const Value& v : values)
-    if (!v.constant && !v.kept && v.result < 0 && v.first >= 0) change[v.first] += aligned(v.bytes), change[v.last + 1] -= aligned(v.bytes);
+    if (is_placed(v)) change[v.first] += aligned(v.bytes), change[v.last + 1] -= aligned(v.bytes);
   int64_t live = 0;
   for (int64_t c : change) live_bytes = std::max(live_bytes, live += c);
   // Places in the order of the step reuse what was used last, which is still in the caches; when that
@@ -106,6 +114,8 @@ void Program::plan() {
     place_by_size();
     if (block_bytes >= bytes) values = before, block_bytes = bytes;
   }
+  for (Value& v : values)
+    if (v.in_place_of >= 0) v.place = values[v.in_place_of].place;
   std::map<int64_t, void*> kept;
   for (size_t k = 0; k < values.size(); ++k)
     if (values[k].kept) {
@@ -177,7 +187,7 @@ int64_t place_all(std::vector<Value*> order) {
 std::vector<Value*> in_block(std::vector<Value>& values) {
   std::vector<Value*> found;
   for (Value& v : values)
-    if (!v.constant && !v.kept && v.result < 0 && v.first >= 0) found.push_back(&v);
+    if (is_placed(v)) found.push_back(&v);
   return found;
 }
 

@@ -48,6 +48,7 @@ struct Value {
   uint64_t hash = 0;          // of borrowed data when it was noted
   int result = -1;            // it leaves the program as this result's memory
   int64_t place = -1;         // offset in the block
+  int64_t in_place_of = -1;   // the value whose place it takes
   bool kept = false;          // written by the prologue and kept between runs
 };
 
@@ -97,6 +98,7 @@ class Program {
   std::vector<std::byte> args;
   int64_t prologue = 0;  // the first steps, which depend on variables alone, and these variables
   std::vector<int64_t> prologue_variables;
+  std::vector<std::pair<int64_t, int64_t>> in_place;  // (y, x): value y takes the memory of x, which ends where y begins
   std::shared_ptr<const Program> recorded;  // what it was before it was fused
   int64_t block_bytes = 0;  // of all values
   int64_t live_bytes = 0;   // the most that must live at once

@@ -1,6 +1,4 @@
 """A replayed step gives the numbers of the step as it was written, bit by bit."""
-import logging
-
 import numpy as np
 import pytest
 

@@ -226,3 +226,22 @@ def test_a_chain_reads_what_stands_before_it_and_keeps_results_that_are_returned
     for a, b in zip(found, expected):
         np.testing.assert_array_equal(a, b)
     assert [k for k, _ in f.capture.calls()[0]] == ["chain", "chain"]
+
+
+def test_a_result_takes_the_memory_of_an_operand_that_is_read_no_more():
+    @fastnn.capture
+    def f(x):
+        return ops.softmax(ops.exp(ops.softmax(x)))
+
+    @fastnn.capture
+    def g(x):
+        a = ops.softmax(x)
+        return ops.softmax(ops.add(ops.exp(a), ops.softmax(a)))
+
+    x = ops.convert_to_tensor(np.random.default_rng(0).standard_normal((10, 16)).astype("f"))
+    for _ in range(4):
+        y, z = f(x), g(x)
+    np.testing.assert_array_equal(y, f.__wrapped__(x))
+    np.testing.assert_array_equal(z, g.__wrapped__(x))
+    assert f.capture.programs()[0]["block_bytes"] == x.nbytes  # one array: exp is written over the first softmax
+    assert g.capture.programs()[0]["block_bytes"] <= 3 * x.nbytes
