@@ -21,10 +21,10 @@ from ..utils.naming import auto_name, check_name, current_path, name_scope, to_s
 from .calling import context, next_generation, shape_arguments, shapes_of, signature_of, tensor_arguments
 from .input_spec import InputSpec, check_input
 from .configs import constructor_config, layer_from_config, pickled_class, restore_layer
+from .context_arguments import ContextArguments
 from .layer_state import FLOATS, LayerState
 from .operation import Node
 from .quantization import Quantizable
-
 from .symbolic_call import output_shape_by_trial, symbolic_outputs
 from .tf_graph import call_in_graph, in_graph
 
@@ -66,7 +66,7 @@ def _build_once(build):
     return wrapper
 
 
-class Layer(Quantizable, LayerState):
+class Layer(ContextArguments, Quantizable, LayerState):
     """The base of all layers: a function with variables.
 
     Args:
@@ -347,42 +347,6 @@ class Layer(Quantizable, LayerState):
             Node(self, args, node_kwargs, outputs)
         return outputs
 
-    # Arguments of calls that layers inside get without being given them, beside `training`.
-    _context_names = ()
-    _in_context = False
-
-    @property
-    def _call_context_args(self):
-        return ("training", *self._context_names)
-
-    def _register_call_context_args(self, *names):
-        """Passes the arguments `names` of a call on to all layers called inside of it that have registered them, too.
-
-        Raises:
-            RuntimeError: the layer was called before.
-        """
-        if self._settled or self._inbound_nodes:
-            raise RuntimeError(f"[{self.name}] Cannot add call-context args after the layer has been called. Received: {names}")
-        self._context_names = tuple(dict.fromkeys((*self._context_names, *names)))
-
-    def _call_in_context(self, args, kwargs):
-        """A call with the registered arguments: those given, else those of the layers around."""
-        outer = context.values
-        inside = {**outer, **{name: kwargs[name] for name in self._context_names if kwargs.get(name) is not None}}
-        for name in self._context_names:
-            if name in self._signature.parameters:
-                if inside.get(name) is not None:
-                    kwargs[name] = inside[name]
-            else:
-                kwargs.pop(name, None)
-        context.values = inside
-        self.__dict__["_in_context"] = True
-        try:
-            return self(*args, **kwargs)
-        finally:
-            self.__dict__["_in_context"] = False
-            context.values = outer
-
     def _autocast_call(self, args, kwargs):
         """`call` of a layer with a mixed policy: its variables are read in the compute dtype."""
         with labels.named(self.name), name_scope(self.name, caller=self), AutocastScope(
@@ -476,42 +440,6 @@ class Layer(Quantizable, LayerState):
     def symbolic_call(self, *args, **kwargs):
         """The outputs of a call on symbolic tensors, without a node in the graph."""
         return self.compute_output_spec(*args, **kwargs)
-
-    def stateless_call(self, trainable_variables, non_trainable_variables, *args, return_losses=False, **kwargs):
-        """Calls the layer with other values of its variables, which stay as they are.
-
-        Args:
-            trainable_variables: values for `trainable_variables`, in their order.
-            non_trainable_variables: values for `non_trainable_variables`.
-            args, kwargs: of the call.
-            return_losses: bool; return `losses`, too.
-
-        Returns:
-            (outputs, values of non_trainable_variables after the call), and the losses if asked for.
-
-        Raises:
-            ValueError: the layer is not built, or a count or shape differs.
-        """
-        if not self.built:
-            raise ValueError(f"[{self.name}.stateless_call] needs a layer that is built")
-        own = [*self.trainable_variables, *self.non_trainable_variables]
-        values = [*trainable_variables, *non_trainable_variables]
-        if len(values) != len(own) or len(self.trainable_variables) != len(trainable_variables):
-            raise ValueError(
-                f"[{self.name}.stateless_call] needs {len(self.trainable_variables)} trainable and "
-                f"{len(self.non_trainable_variables)} other values. Received: {len(trainable_variables)} and "
-                f"{len(non_trainable_variables)}")
-        before = [variable.value for variable in own]
-        try:
-            for variable, value in zip(own, values):
-                variable.assign(value)
-            outputs = self(*args, **kwargs)
-            losses = self.losses if return_losses else None
-            after = [variable.value for variable in own[len(trainable_variables):]]
-        finally:
-            for variable, value in zip(own, before):
-                variable.assign(value)
-        return (outputs, after, losses) if return_losses else (outputs, after)
 
     # ---- losses ------------------------------------------------------------------------------------
 
