@@ -179,13 +179,13 @@ def _symbolic_leaves(nest):
 
 
 def _unknown_as_known(fn, args, kwargs, error):
-    """The results where unknown sizes meet known ones: as few of them as possible take a known size. Else the error."""
+    """The results where unknown sizes meet known ones of other tensors: as few of them as possible take these. Else the error."""
     leaves = {id(x): x for x in _symbolic_leaves([args, kwargs])}
     holes = [(key, axis) for key, x in leaves.items() for axis, s in enumerate(x.shape) if s is None]
-    known = sorted({s for x in leaves.values() for s in x.shape if s is not None})
+    known = {key: sorted({s for other, y in leaves.items() if other != key for s in y.shape if s is not None}) for key in leaves}
     for count in range(1, len(holes) + 1 if len(holes) <= _MOST_HOLES else 1):
         for places in itertools.combinations(holes, count):
-            for values in itertools.product(known, repeat=count):
+            for values in itertools.product(*(known[key] for key, _ in places)):
                 chosen = dict(zip(places, values))
                 try:
                     return [fn(*map_nest(one, args), **map_nest(one, kwargs)) for one in (_meta(size, chosen) for size in _SIZES)]
