@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import fastnn
+from check import sized
 from fastnn import GradientTape, ops
 
 EPS = np.finfo(np.float32).eps
@@ -186,6 +187,7 @@ def test_without_bias_and_state(name, options):
 @pytest.mark.parametrize("batch, time, features, units", [(37, 30, 20, 24), (64, 5, 300, 260), (1, 2000, 8, 8), (1, 9, 7, 150),
                                                           (5, 9, 7, 150), (20, 3, 30, 330)])
 def test_threads(name, options, batch, time, features, units):
+    batch, time = sized((batch, time), (min(batch, 8), min(time, 40)))
     case = Case(name, batch, time, features, units, return_sequences=True, **options)
     weights = [case.rng.normal(size=s) for s in [(batch, time, units)] + case.states * [(batch, units)]]
     before, results = fastnn.num_threads(), []
@@ -206,7 +208,8 @@ def test_rows_do_not_depend_on_each_other(name, options, units):
     for row in (0, 5, 12):
         arrays = [a if i in (1, 2, 3) else a[row:row + 1] for i, a in enumerate(case.arrays)]
         for y, w in zip(case.run(arrays), whole):
-            assert np.array_equal(y.numpy()[0], w[row])
+            # Products on a GPU add up in another order where there are few rows.
+            np.testing.assert_allclose(y.numpy()[0], w[row], rtol=0, atol=sized(0, 1e-5))
 
 
 @pytest.mark.parametrize("name, options", OPS, ids=ids)
@@ -221,7 +224,7 @@ def test_empty_batch(name, options):
 
 @pytest.mark.parametrize("name, options", OPS, ids=ids)
 def test_long_sequence(name, options):
-    case = Case(name, 1, 100_000, 2, 3, scale=0.5, **options)
+    case = Case(name, 1, sized(100_000, 2_000), 2, 3, scale=0.5, **options)
     y = case.run()[0].numpy()
     assert y.shape == (1, 3) and np.isfinite(y).all()
     gs = case.gradients([np.ones((1, 3))] * (1 + case.states))
