@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -229,6 +230,7 @@ Options& options() {
     if (get("FASTNN_EMU_ORDER") == "reverse") o.order = Order::reverse;
     if (get("FASTNN_EMU_ORDER") == "shuffled") o.order = Order::shuffled;
     o.copies_late = get("FASTNN_EMU_COPIES") != "early";
+    if (!get("FASTNN_EMU_SECONDS").empty()) o.seconds = std::atof(get("FASTNN_EMU_SECONDS").c_str());
     if (!get("FASTNN_EMU_SEED").empty()) o.seed = uint32_t(std::atoi(get("FASTNN_EMU_SEED").c_str()));
     return o;
   }();
@@ -283,8 +285,12 @@ void run_grid(dim3 grid, dim3 threads, size_t shared_bytes, void (*body)(void*),
     start = int64_t(random() % uint64_t(blocks));
     for (step = int64_t(random() % uint64_t(blocks)) | 1; std::__gcd(step, blocks) != 1;) step += 2;
   }
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point begin = Clock::now();
+  const std::chrono::duration<double> limit(options().seconds);
   try {
     for (int64_t k = 0; k < blocks; ++k) {
+      if (limit.count() > 0 && k % 16 == 15 && Clock::now() - begin > limit) raise("a kernel took more than FASTNN_EMU_SECONDS");
       int64_t i = options().order == Order::reverse ? blocks - 1 - k : int64_t((start + __int128(k) * step) % blocks);
       blockIdx = dim3(unsigned(i % grid.x), unsigned(i / grid.x % grid.y), unsigned(i / (int64_t(grid.x) * grid.y)));
       run_block(random);

@@ -49,8 +49,9 @@ struct Options {
   Order order = Order::forward;
   bool copies_late = true;  // at the wait, else when they are issued
   uint32_t seed = 1;
+  double seconds = 0;  // a kernel that runs longer is stopped; 0: none is
 };
-Options& options();  // first read from FASTNN_EMU_ORDER, FASTNN_EMU_COPIES and FASTNN_EMU_SEED
+Options& options();  // first read from FASTNN_EMU_ORDER, _COPIES, _SEED and _SECONDS
 
 constexpr int kWarp = 32;
 constexpr int64_t kStaticShared = 48 * 1024, kDynamicShared = 227 * 1024;

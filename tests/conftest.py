@@ -1,0 +1,46 @@
+"""On the emulated device (FASTNN_DEVICE=cuda-emu), which runs about 0.25 GFLOP/s, a test has FASTNN_EMU_SECONDS of time and is
+skipped beyond them; FASTNN_EMU_SAMPLE=1/3, say, runs a third of the tests, another one for each FASTNN_EMU_SEED."""
+
+import os
+import signal
+import threading
+import zlib
+
+import pytest
+
+EMULATED = os.environ.get("FASTNN_DEVICE") == "cuda-emu"
+if EMULATED:
+    os.environ.setdefault("FASTNN_EMU_SECONDS", "20")
+SECONDS = float(os.environ.get("FASTNN_EMU_SECONDS", 0))
+
+
+def pytest_collection_modifyitems(config, items):
+    sample = os.environ.get("FASTNN_EMU_SAMPLE", "")
+    if not EMULATED or not sample:
+        return
+    part, parts = map(int, sample.split("/"))
+    seed = os.environ.get("FASTNN_EMU_SEED", "")
+    chosen = [i for i in items if zlib.crc32((i.nodeid + seed).encode()) % parts < part]
+    config.hook.pytest_deselected(items=[i for i in items if i not in set(chosen)])
+    items[:] = chosen
+
+
+def _over_budget(*_):
+    pytest.skip(f"more than {SECONDS:g} seconds on the emulated device")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    if not EMULATED or threading.current_thread() is not threading.main_thread():
+        return (yield)
+    outer = signal.signal(signal.SIGALRM, _over_budget)
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    try:
+        return (yield)
+    except RuntimeError as e:
+        if "FASTNN_EMU_SECONDS" in str(e):  # one kernel alone
+            _over_budget()
+        raise
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, outer)
