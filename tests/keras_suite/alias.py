@@ -53,6 +53,8 @@ WHERE = {
     "utils.traceback_utils": ["config"],
     "utils.rng_utils": ["utils"], "utils.numerical_utils": ["utils"],
     "utils.io_utils": ["config", "utils", "utils.messages"],
+    "quantizers": ["quantizers", "quantizers.parameters"], "quantizers.quantizers": ["quantizers", "quantizers.parameters"], "quantizers.quantization_config": ["quantizers.configs"],
+    "quantizers.utils": ["quantizers.filters"],
     "utils.image_utils": ["utils", "preprocessing.image"],
     "layers.preprocessing.image_preprocessing.bounding_boxes.converters": ["utils.bounding_boxes"],
     "layers.preprocessing.image_preprocessing.bounding_boxes.iou": ["utils.bounding_boxes"],

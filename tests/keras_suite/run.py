@@ -31,7 +31,7 @@ DENOMINATOR, FAILURES = HERE / "passed.txt.gz", HERE / "failures.txt"
 FOLDERS = ("activations", "callbacks", "constraints", "initializers", "layers/activations", "layers/attention",
            "layers/convolutional", "layers/core", "layers/layer_test.py", "layers/merging", "layers/normalization", "layers/pooling",
            "layers/preprocessing", "layers/regularization", "layers/reshaping", "layers/rnn", "losses", "metrics", "models", "ops",
-           "optimizers", "regularizers", "saving", "trainers", "utils")
+           "optimizers", "quantizers", "regularizers", "saving", "trainers", "utils")
 GOALS = {"layers": 0.95, "losses": 0.95, "metrics": 0.95, "optimizers": 0.95, "activations": 0.95, "initializers": 0.95, "ops": 0.80}
 
 
