@@ -20,7 +20,7 @@ class QuantizationConfig(Watched):
     @property
     def mode(self):
         """The quantization mode."""
-        raise NotImplementedError("[QuantizationConfig] a subclass must have a `mode`: the base class has none.")
+        raise NotImplementedError("[QuantizationConfig] a subclass must have a `mode`. Do not instantiate QuantizationConfig directly.")
 
     def get_config(self):
         """Returns the arguments of the constructor, as a dict."""
