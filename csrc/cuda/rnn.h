@@ -229,7 +229,7 @@ __device__ __forceinline__ float rnn_gy(const RnnBackward& a, bool on, int64_t r
 }
 
 template <class Cell, int R>
-__global__ void __launch_bounds__(kThreads) rnn_backward_kernel(RnnBackward a) {
+__global__ void __launch_bounds__(kThreads, 1) rnn_backward_kernel(RnnBackward a) {  // one block fills an SM's shared memory
   constexpr int G = Cell::kGates, first_gates = Cell::kTwoPhases ? G - 1 : G;
   FASTNN_DYNAMIC_SHARED(float, shared);
   const int64_t u = a.units;

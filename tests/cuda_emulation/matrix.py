@@ -52,7 +52,7 @@ def run(name, file, order, copies, options):
         environment["LD_PRELOAD"] = subprocess.run([*build.compiler(), f"-print-file-name={PRELOAD[name]}"], capture_output=True,
                                                    text=True).stdout.strip()
     begin = time.time()
-    result = subprocess.run([sys.executable, "-m", "pytest", "-q", "-rf", "--no-header", "-p", "no:cacheprovider",
+    result = subprocess.run([sys.executable, "-m", "pytest", "-o", "addopts=", "-q", "-rf", "--no-header", "-p", "no:cacheprovider",
                              str(ROOT / "tests" / f"test_{file}.py")], capture_output=True, text=True, errors="replace", env=environment)
     text = result.stdout + result.stderr
     counts = {word: sum(map(int, re.findall(rf"(\d+) {word}", text))) for word in ("passed", "failed", "skipped", "error")}
@@ -63,7 +63,7 @@ def run(name, file, order, copies, options):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--builds", default="plain,ucontext,asan,tsan")
+    parser.add_argument("--builds", default="plain,ucontext,asan,tsan", help="or installed: the library in python/fastnn as it is")
     parser.add_argument("--files", default=",".join(FILES))
     parser.add_argument("--modes", default="", help="such as forward-late,reverse-early; all six by default")
     parser.add_argument("--seconds", type=float, default=20, help="of a test, which is skipped beyond them")
@@ -75,9 +75,10 @@ def main():
     lines, bad = [], 0
     try:
         for name in options.builds.split(","):
-            made = library(name).read_bytes()
-            LIBRARY.unlink(missing_ok=True)
-            LIBRARY.write_bytes(made)
+            if name != "installed":
+                made = library(name).read_bytes()
+                LIBRARY.unlink(missing_ok=True)
+                LIBRARY.write_bytes(made)
             for order, copies in modes:
                 total, found, began = dict.fromkeys(("passed", "failed", "skipped", "error"), 0), 0, time.time()
                 for file in options.files.split(","):
@@ -92,7 +93,7 @@ def main():
                              f"{total['skipped']}, sanitizer reports {found}, {time.time() - began:.0f} s")
                 print(lines[-1], flush=True)
     finally:
-        if kept is not None:
+        if kept is not None and options.builds != "installed":
             LIBRARY.unlink(missing_ok=True)
             LIBRARY.write_bytes(kept)
     if options.write:
