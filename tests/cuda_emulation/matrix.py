@@ -92,14 +92,13 @@ def main():
                 lines.append(f"{name:9} {order:9} {copies:6} passed {total['passed']}, failed {total['failed'] + total['error']}, skipped "
                              f"{total['skipped']}, sanitizer reports {found}, {time.time() - began:.0f} s")
                 print(lines[-1], flush=True)
+                if options.write:  # so far
+                    head = f"{datetime.date.today()}, test_* of {options.files}; sample {options.sample or 'all'}; {options.seconds:g} s a test"
+                    (build.HERE / "matrix.txt").write_text("\n".join([head, *lines]) + "\n")
     finally:
         if kept is not None and options.builds != "installed":
             LIBRARY.unlink(missing_ok=True)
             LIBRARY.write_bytes(kept)
-    if options.write:
-        head = [f"{datetime.date.today()}, {options.files.count(',') + 1} files ({options.files}), sample {options.sample or 'all'}, "
-                f"at most {options.seconds:g} s a test"]
-        (build.HERE / "matrix.txt").write_text("\n".join(head + lines) + "\n")
     return bad != 0
 
 
