@@ -54,6 +54,7 @@ PYBIND11_MODULE(_core, m) {
   m.def("device_synchronize", [=](const std::string& name) { library(device_of(name)).synchronize(); }, "device"_a, nogil());
   m.def("device_empty_cache", [=](const std::string& name) { library(device_of(name)).empty_cache(); }, "device"_a);
   m.def("device_reset_peak", [=](const std::string& name) { library(device_of(name)).reset_peak_memory(); }, "device"_a);
+  m.def("set_matmul_precision", &fastnn::set_matmul_precision, "precision"_a);
   m.def("device_set_stream", [=](const std::string& name, uintptr_t stream) {
     library(device_of(name)).set_stream(reinterpret_cast<void*>(stream));
   }, "device"_a, "stream"_a);

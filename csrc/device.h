@@ -11,16 +11,6 @@
 
 namespace fastnn {
 
-// A number that changes with the name or the arguments of any kernel: a library built from others is refused.
-constexpr uint64_t kernel_interface() {
-  uint64_t h = 14695981039346656037u;
-#define K(name, args) \
-  for (const char c : std::string_view(#name #args)) h = (h ^ uint64_t(c)) * 1099511628211u;
-#include "kernels.def"
-#undef K
-  return h ^ sizeof(RnnForward) ^ sizeof(RnnBackward) << 8 ^ sizeof(UpdateBatch) << 16 ^ sizeof(CopyShape) << 32;
-}
-
 struct DeviceLibrary {
   uint64_t interface;
   const Kernels* kernels;
@@ -40,7 +30,18 @@ struct DeviceLibrary {
   void (*reset_peak_memory)();
   void (*empty_cache)();
   void (*set_stream)(void* stream);
+  void (*set_matmul_precision)(int64_t precision);
 };
+
+// A number that changes with the name or the arguments of any kernel: a library built from others is refused.
+constexpr uint64_t kernel_interface() {
+  uint64_t h = 14695981039346656037u;
+#define K(name, args) \
+  for (const char c : std::string_view(#name #args)) h = (h ^ uint64_t(c)) * 1099511628211u;
+#include "kernels.def"
+#undef K
+  return h ^ sizeof(RnnForward) ^ sizeof(RnnBackward) << 8 ^ sizeof(UpdateBatch) << 16 ^ sizeof(CopyShape) << 32 ^ sizeof(DeviceLibrary) << 48;
+}
 
 // What a library exports under the name "fastnn_device_library": itself, or null and the reason why this machine
 // cannot use it.
@@ -57,6 +58,9 @@ inline Device current_device() { return thread_device == Device::meta ? process_
 // Loads the library at `path` unless that has been done. ValueError: it cannot be loaded or used.
 void load_device(Device device, const char* path);
 bool is_loaded(Device device);
+// Of matrix products and convolutions on devices that have a choice: 0 float32, 1 tf32, 2 bf16. Also holds for
+// libraries that are loaded later.
+void set_matmul_precision(int64_t precision);
 // ValueError: not loaded.
 const DeviceLibrary& library(Device device);
 const Kernels& device_kernels(Device device);

@@ -1,11 +1,15 @@
 """check_op: an op against a float64 reference, its gradients included, for any number of threads."""
+import os
+
 import numpy as np
 
 import fastnn
 from fastnn import GradientTape
 
 EPS = np.finfo(np.float32).eps
-THREADS = (1, 2, 3, 7)
+DEVICE = os.environ.get("FASTNN_DEVICE", "cpu")
+# Numbers of threads that must not change a bit; they mean nothing off the CPU.
+THREADS = (1, 2, 3, 7) if DEVICE == "cpu" else (1,)
 
 
 def sized(problem, small):
@@ -15,6 +19,12 @@ def sized(problem, small):
 
 def tensor(array):
     return fastnn.convert_to_tensor(np.asarray(array), "float32")
+
+
+def fit(n, flops, seconds=1):
+    """As many of n equal parts of a test, of so many operations each, as the emulated device does in this time, at 0.2
+    GFLOP/s; one at least. All of them on other devices."""
+    return n if DEVICE != "cuda-emu" else max(1, min(n, int(seconds * 2e8 / flops)))
 
 
 def values(x):

@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 
+from check import THREADS
 from fastnn import GradientTape, _core, ops
 from fastnn.tensor import convert_to_tensor, to_numpy
 
@@ -30,7 +31,7 @@ def in_threads(f):
     old = _core.num_threads()
     try:
         results = []
-        for n in (1, 2, 3, 7):
+        for n in THREADS:
             _core.set_num_threads(n)
             results.append(f())
     finally:

@@ -8,9 +8,7 @@
 // convolution of gy with stride 1, every pixel is written once, and there is nothing to add atomically.
 // Groups and phases are the products of one launch. A window of one pixel without padding is a matmul.
 // Floor: 2 n oh ow oc kh kw ic / groups operations; x, w and y moved once if the tiles' rereading stays in L2.
-#include <type_traits>
-
-#include "gemm.h"
+#include "gemm_mma.h"
 
 namespace fastnn::cuda {
 namespace {
@@ -151,7 +149,22 @@ struct WeightsProblem {
   __host__ __device__ __forceinline__ Matrix<T, false> b(int64_t z) const {
     return {c.y + z * c.ocg, c.y_stride, c.ocg, k(z), c.step};
   }
-  __device__ __forceinline__ MatrixOut out(int64_t z) const { return {gw + z * n, c.s.oc, m, {nullptr, kActivationLinear}}; }
+  // Rows are taps by channels, of which padding has added some.
+  struct Out {
+    float* p;
+    int64_t oc, channels, padded, rows;
+    Epilogue epilogue;
+    __device__ __forceinline__ float* row(int64_t i) const {
+      if (channels != padded) {
+        if (i % padded >= channels) return nullptr;
+        return i < rows ? p + (i / padded * channels + i % padded) * oc : nullptr;
+      }
+      return i < rows ? p + i * oc : nullptr;
+    }
+  };
+  __device__ __forceinline__ Out out(int64_t z) const {
+    return {gw + z * n, c.s.oc, c.s.ic / c.s.groups, c.icg, m, {nullptr, kActivationLinear}};
+  }
 };
 
 // The taps u = first + t * step, t < count, that reach inputs of one phase along one axis, and the output
@@ -243,40 +256,64 @@ bool is_matmul(const Conv2dShape& s) {
   return s.kh * s.kw == 1 && s.sh == 1 && s.sw == 1 && s.ph == 0 && s.pw == 0 && s.ih == s.oh && s.iw == s.ow && s.groups == 1;
 }
 
-Convolution<float> convolution(const Conv2dShape& s, const float* x, const float* w, const float* y) {
+template <class T>
+Convolution<T> convolution(const Conv2dShape& s, const T* x, const T* w, const T* y, int64_t icg, int64_t ocg, int64_t step) {
   check_sizes(s);
-  return {s, s.ic / s.groups, s.oc / s.groups, Simt64x64::BK, x, w, y, s.ic, s.oc, s.oc};
+  return {s, icg, ocg, step, x, w, y, s.groups * icg, s.groups * ocg, s.groups * ocg};
+}
+
+// The operands of a convolution, any of them null, as they are or rounded and padded for bfloat16, and what runs its
+// product: f(convolution, run) with run(problem, k).
+template <class F>
+void with_operands(const Conv2dShape& s, const float* x, const float* w, const float* y, F f) {
+  const int64_t icg = s.ic / s.groups, ocg = s.oc / s.groups;
+  const Precision precision = matmul_precision();
+  if (precision == Precision::bf16) {
+    const int64_t icp = padded(icg), ocp = padded(ocg), in = s.n * s.ih * s.iw, out = s.n * s.oh * s.ow, taps = s.kh * s.kw;
+    Scratch<Bf16> rx(x ? in * s.groups * icp : 0), rw(w ? taps * icp * s.groups * ocp : 0), ry(y ? out * s.groups * ocp : 0);
+    if (x) pad_bf16(x, rx.get(), in, 1, 1, s.groups, icg, icp);
+    if (w) pad_bf16(w, rw.get(), taps, icg, icp, s.groups, ocg, ocp);
+    if (y) pad_bf16(y, ry.get(), out, 1, 1, s.groups, ocg, ocp);
+    return f(convolution<Bf16>(s, rx.get(), rw.get(), ry.get(), icp, ocp, kMmaDepth),
+             [](const auto& problem, int64_t k) { run_mma(problem, k); });
+  }
+  const bool aligned = icg % 4 == 0 && ocg % 4 == 0 && is_aligned(x) && is_aligned(w) && is_aligned(y);
+  if (precision == Precision::tf32 && aligned)
+    return f(convolution(s, x, w, y, icg, ocg, kMmaDepth), [](const auto& problem, int64_t k) { run_mma(problem, k); });
+  f(convolution(s, x, w, y, icg, ocg, int64_t(Simt64x64::BK)),
+    [&](const auto& problem, int64_t k) { aligned ? run_simt<4>(problem, k) : run_simt<1>(problem, k); });
 }
 
 }  // namespace
 
 void conv2d_forward(const float* x, const float* w, const float* bias, float* y, Conv2dShape s, int64_t activation) {
-  const int64_t pixels = s.n * s.oh * s.ow;
+  const int64_t pixels = s.n * s.oh * s.ow, ocg = s.oc / s.groups;
   if (is_matmul(s)) return matmul(x, w, bias, y, {pixels, s.oc, s.ic, 0, 0, activation, {}});
-  const Convolution<float> c = convolution(s, x, w, nullptr);
-  const bool aligned_out = c.ocg % 4 == 0 && is_aligned(y);
-  const ForwardProblem<float> p{pixels, c.ocg, s.groups, aligned_out, c, y, {bias, activation}};
-  c.icg % 4 == 0 && c.ocg % 4 == 0 && is_aligned(x) && is_aligned(w) ? run_simt<4>(p, p.k(0)) : run_simt<1>(p, p.k(0));
+  with_operands(s, x, w, nullptr, [&]<class T>(const Convolution<T>& c, auto run) {
+    const ForwardProblem<T> p{pixels, ocg, s.groups, ocg % 4 == 0 && is_aligned(y), c, y, {bias, activation}};
+    run(p, p.k(0));
+  });
 }
 
 void conv2d_backward_input(const float* gy, const float* w, const float* bias, float* gx, Conv2dShape s, int64_t activation) {
-  const int64_t pixels = s.n * s.ih * s.iw;
-  if (is_matmul(s)) return matmul(gy, w, bias, gx, {pixels, s.ic, s.oc, 0, 1, activation, {}});
-  const Convolution<float> c = convolution(s, nullptr, w, gy);
-  InputProblem<float> p{0, c.icg, 0, c.icg % 4 == 0 && is_aligned(gx), c, gx, {bias, activation},
-                        min(s.sh, s.ih), min(s.sw, s.iw), ceil_div(s.ih, s.sh), ceil_div(s.iw, s.sw)};
-  p.m = s.n * p.rows * p.cols, p.products = p.phases_h * p.phases_w * s.groups;
-  const int64_t step_h = PhaseTaps(s.kh, s.sh, s.dh, s.ph, 0).step, step_w = PhaseTaps(s.kw, s.sw, s.dw, s.pw, 0).step;
-  const int64_t k = ceil_div(s.kh, step_h) * ceil_div(s.kw, step_w) * c.ocg;  // at most
-  c.ocg % 4 == 0 && is_aligned(gy) && is_aligned(w) ? run_simt<4>(p, k) : run_simt<1>(p, k);
+  const int64_t icg = s.ic / s.groups;
+  if (is_matmul(s)) return matmul(gy, w, bias, gx, {s.n * s.ih * s.iw, s.ic, s.oc, 0, 1, activation, {}});
+  with_operands(s, nullptr, w, gy, [&]<class T>(const Convolution<T>& c, auto run) {
+    InputProblem<T> p{0, icg, 0, icg % 4 == 0 && is_aligned(gx), c, gx, {bias, activation},
+                      min(s.sh, s.ih), min(s.sw, s.iw), ceil_div(s.ih, s.sh), ceil_div(s.iw, s.sw)};
+    p.m = s.n * p.rows * p.cols, p.products = p.phases_h * p.phases_w * s.groups;
+    const int64_t step_h = PhaseTaps(s.kh, s.sh, s.dh, s.ph, 0).step, step_w = PhaseTaps(s.kw, s.sw, s.dw, s.pw, 0).step;
+    run(p, ceil_div(s.kh, step_h) * ceil_div(s.kw, step_w) * c.ocg);  // the most that a phase has
+  });
 }
 
 void conv2d_backward_weights(const float* x, const float* gy, float* gw, Conv2dShape s) {
-  const int64_t pixels = s.n * s.oh * s.ow;
+  const int64_t pixels = s.n * s.oh * s.ow, ocg = s.oc / s.groups;
   if (is_matmul(s)) return matmul(x, gy, nullptr, gw, {s.ic, s.oc, pixels, 1, 0, kActivationLinear, {}});
-  const Convolution<float> c = convolution(s, x, nullptr, gy);
-  const WeightsProblem<float> p{s.kh * s.kw * c.icg, c.ocg, s.groups, c.ocg % 4 == 0 && is_aligned(gw), c, gw};
-  c.icg % 4 == 0 && c.ocg % 4 == 0 && is_aligned(x) && is_aligned(gy) ? run_simt<4>(p, pixels) : run_simt<1>(p, pixels);
+  with_operands(s, x, nullptr, gy, [&]<class T>(const Convolution<T>& c, auto run) {
+    const WeightsProblem<T> p{s.kh * s.kw * c.icg, ocg, s.groups, ocg % 4 == 0 && is_aligned(gw), c, gw};
+    run(p, pixels);
+  });
 }
 
 }  // namespace fastnn::cuda

@@ -10,6 +10,7 @@
 
 namespace fastnn::cuda {
 extern const Kernels kernels;
+void set_matmul_precision(int64_t precision);  // precision.cu
 }
 
 // The library itself, or null and why this machine cannot use it.

@@ -1,19 +1,20 @@
 // Matrix products of batches, and the backward pass of their fused bias and activation.
 //
-// Tiles of gemm.h, unless one operand has at most 8 rows or columns: then the other one, which is read once,
+// Tiles of gemm.h, by tensor cores where config.set_matmul_precision allows it, unless one operand has at most 8 rows or columns: then the other one, which is read once,
 // is all there is to do, 4 bytes for 2 to 16 operations, and kernels without tiles read it at the memory's speed.
 #include "elementwise.h"
-#include "gemm.h"
+#include "gemm_mma.h"
 
 namespace fastnn::cuda {
 namespace {
 
-template <bool a_along_k, bool b_along_k>
+template <class T, bool a_along_k, bool b_along_k>
 struct MatmulProblem {
   int64_t m, n, products, depth, step;
   bool aligned_out;
-  const float* a_data;
-  const float* b_data;
+  const T* a_data;
+  const T* b_data;
+  int64_t lda, ldb;
   float* c;
   Epilogue epilogue;
   BroadcastShape batch;
@@ -27,11 +28,11 @@ struct MatmulProblem {
     return at;
   }
   __host__ __device__ __forceinline__ int64_t k(int64_t) const { return depth; }
-  __host__ __device__ __forceinline__ Matrix<float, a_along_k> a(int64_t z) const {
-    return {a_data + matrix(0, z) * m * depth, a_along_k ? depth : m, m, depth, step};
+  __host__ __device__ __forceinline__ Matrix<T, a_along_k> a(int64_t z) const {
+    return {a_data + matrix(0, z) * (a_along_k ? m : depth) * lda, lda, m, depth, step};
   }
-  __host__ __device__ __forceinline__ Matrix<float, b_along_k> b(int64_t z) const {
-    return {b_data + matrix(1, z) * n * depth, b_along_k ? depth : n, n, depth, step};
+  __host__ __device__ __forceinline__ Matrix<T, b_along_k> b(int64_t z) const {
+    return {b_data + matrix(1, z) * (b_along_k ? n : depth) * ldb, ldb, n, depth, step};
   }
   __device__ __forceinline__ MatrixOut out(int64_t z) const { return {c + z * m * n, n, m, epilogue}; }
 };
@@ -173,14 +174,37 @@ void run_thin(const Problem& problem, int64_t count) {
   run_thin<8, large_is_b>(problem);
 }
 
+// How many matrices an operand has: those it is repeated along are not there.
+int64_t matrices(const BroadcastShape& s, int operand) {
+  int64_t n = 1;
+  for (int64_t i = 0; i < s.rank; ++i) n *= s.stride[operand][i] ? s.size[i] : 1;
+  return n;
+}
+
 template <bool a_along_k, bool b_along_k>
 void run(const float* a, const float* b, const float* bias, float* c, const MatmulShape& s, int64_t products) {
-  using Problem = MatmulProblem<a_along_k, b_along_k>;
-  Problem p{s.m, s.n, products, s.k, Simt64x64::BK, s.n % 4 == 0 && is_aligned(c), a, b, c, {bias, s.activation}, s.batch};
+  const bool aligned_out = s.n % 4 == 0 && is_aligned(c);
+  const int64_t lda = a_along_k ? s.k : s.m, ldb = b_along_k ? s.k : s.n;
+  const Epilogue epilogue{bias, s.activation};
+  MatmulProblem<float, a_along_k, b_along_k> p{s.m, s.n, products, s.k, Simt64x64::BK, aligned_out, a, b, lda, ldb, c, epilogue, s.batch};
   constexpr int64_t kThin = 8;
   if (s.m <= kThin && s.m <= s.n && (s.k >= 64 || !b_along_k)) return run_thin<true>(p, s.m);
   if (s.n <= kThin && (s.k >= 64 || !a_along_k)) return run_thin<false>(p, s.n);
-  const bool aligned = (a_along_k ? s.k : s.m) % 4 == 0 && (b_along_k ? s.k : s.n) % 4 == 0 && is_aligned(a) && is_aligned(b);
+  const bool aligned = lda % 4 == 0 && ldb % 4 == 0 && is_aligned(a) && is_aligned(b);
+  const Precision precision = matmul_precision();
+  if (precision == Precision::bf16) {
+    const int64_t rows_a = matrices(s.batch, 0) * (a_along_k ? s.m : s.k), rows_b = matrices(s.batch, 1) * (b_along_k ? s.n : s.k);
+    Scratch<Bf16> ra(rows_a * padded(lda)), rb(rows_b * padded(ldb));
+    pad_bf16(a, ra.get(), rows_a, 1, 1, 1, lda, padded(lda));
+    pad_bf16(b, rb.get(), rows_b, 1, 1, 1, ldb, padded(ldb));
+    return run_mma(MatmulProblem<Bf16, a_along_k, b_along_k>{s.m, s.n, products, s.k, kMmaDepth, aligned_out, ra.get(), rb.get(),
+                                                             padded(lda), padded(ldb), c, epilogue, s.batch},
+                   s.k);
+  }
+  if (precision == Precision::tf32 && aligned) {
+    p.step = kMmaDepth;
+    return run_mma(p, s.k);
+  }
   aligned ? run_simt<4>(p, s.k) : run_simt<1>(p, s.k);
 }
 

@@ -161,6 +161,7 @@ const fastnn::DeviceLibrary* fastnn_device_library(const char** why) {
       cuda::reset_peak_memory,
       [] { cudaStreamSynchronize(cuda::stream), cudaMemPoolTrimTo(cuda::pool(), 0); },
       [](void* s) { cuda::stream = static_cast<cudaStream_t>(s); },
+      cuda::set_matmul_precision,
   };
   return &library;
 }

@@ -91,6 +91,36 @@ def is_flash_attention_enabled():
     return _switches["flash_attention"]
 
 
+_PRECISIONS = ("float32", "tf32", "bf16")
+_matmul_precision = "float32"
+
+
+def matmul_precision():
+    """What `set_matmul_precision` was given last; "float32" at start."""
+    return _matmul_precision
+
+
+def set_matmul_precision(precision):
+    """Let a GPU compute matrix products and convolutions of float32 tensors less precisely, on its tensor cores.
+
+    Sums stay float32. Products with a matrix of at most 8 rows or columns are bound by memory and stay float32, and
+    so does the CPU. "tf32" leaves products of arrays whose sizes are no multiples of 4 in float32.
+
+    Args:
+        precision: `"float32"`: exact products; `"tf32"`: operands rounded to 11 bits of precision; `"bf16"`: to 8.
+
+    Raises:
+        ValueError: `precision` is none of these.
+    """
+    global _matmul_precision
+    if precision not in _PRECISIONS:
+        raise ValueError("[set_matmul_precision] precision must be 'float32', 'tf32' or 'bf16'. "
+                         f"Received: precision={precision!r}")
+    _matmul_precision = precision
+    _core.set_matmul_precision(_PRECISIONS.index(precision))
+    _core.changed()
+
+
 def enable_interactive_logging():
     """Print progress to the standard output; so at start."""
     _switches["interactive_logging"] = True

@@ -117,7 +117,7 @@ const fastnn::DeviceLibrary* fastnn_device_library(const char**) {
   static const DeviceLibrary library = {
       kernel_interface(),   &cuda::kernels, cuda::allocate, cuda::deallocate,   cuda::move,
       cuda::move,           cuda::move,     [] {},          cuda::verify,       cuda::memory_stats,
-      cuda::reset_peak_memory, [] {},       [](void*) {},
+      cuda::reset_peak_memory, [] {},       [](void*) {},   cuda::set_matmul_precision,
   };
   return &library;
 }
