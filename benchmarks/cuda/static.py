@@ -34,8 +34,8 @@ REGISTERS, REGISTER_UNIT, SHARED_UNIT = 65536, 256, 128
 
 # What must be among the instructions of kernels whose names match.
 INSTRUCTIONS = [
-    (r"gemm_kernel<.*(Tf32|Bf16|Tensor)", r"^HMMA", "tensor cores"),
-    (r"gemm_kernel<.*(Tf32|Bf16|Tensor)", r"^LDGSTS", "asynchronous copies"),
+    (r"gemm_kernel<MmaCore", r"^HMMA", "tensor cores"),
+    (r"gemm_kernel<MmaCore", r"^LDGSTS", "asynchronous copies"),
     (r"^map_kernel", r"^LDG\.E\.128", "128-bit loads"),
     (r"^map_kernel", r"^STG\.E\.128", "128-bit stores"),
     (r"^gemm_kernel<.*>, 4, ", r"^(LDG\.E\.128|LDGSTS\.E\.(BYPASS\.)?(LTC\w+\.)?128)", "128-bit loads"),  # rows of whole vectors
