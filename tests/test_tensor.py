@@ -73,6 +73,14 @@ def test_conversion_protocols():
         len(convert_to_tensor(1.0))
 
 
+@pytest.fixture
+def on_cpu():
+    """What NumPy shares is the memory of CPU tensors."""
+    with fastnn.device("cpu"):
+        yield
+
+
+@pytest.mark.usefixtures("on_cpu")
 def test_zero_copy_out():
     t = convert_to_tensor(np.arange(6, dtype="f").reshape(2, 3))
     for view in (np.asarray(t), np.from_dlpack(t), np.asarray(memoryview(t)), np.array(t, copy=False)):
@@ -83,6 +91,7 @@ def test_zero_copy_out():
     assert np.asarray(t, dtype="float64").dtype == np.float64
 
 
+@pytest.mark.usefixtures("on_cpu")
 def test_zero_copy_in_by_dlpack():
     a = np.arange(6, dtype="f").reshape(2, 3)
     t = from_dlpack(a)
@@ -96,6 +105,7 @@ def test_zero_copy_in_by_dlpack():
     np.testing.assert_array_equal(np.asarray(from_dlpack(strided)), strided)
 
 
+@pytest.mark.usefixtures("on_cpu")
 def test_dlpack_capsules_are_used_once():
     t = convert_to_tensor([1.0, 2.0])
     for kwargs in ({}, {"max_version": (1, 0)}, {"copy": True}):
@@ -176,6 +186,7 @@ def test_ragged_list():
         convert_to_tensor([[1, 2], [3]])
 
 
+@pytest.mark.usefixtures("on_cpu")
 def test_borrowed_memory_is_not_aliased_by_results():
     a = np.arange(4, dtype="f")
     t = as_tensor(a)

@@ -65,7 +65,7 @@ inline RnnPlan rnn_plan(int64_t batch, int64_t units, int64_t gates, int64_t row
 // ---- forward ----
 
 template <class Cell, int R>
-__global__ void __launch_bounds__(kThreads) rnn_forward_kernel(RnnForward a, const float* __restrict__ zx) {
+__global__ void __launch_bounds__(kThreads, 1) rnn_forward_kernel(RnnForward a, const float* __restrict__ zx) {
   constexpr int G = Cell::kGates, first_gates = Cell::kTwoPhases ? G - 1 : G;
   FASTNN_DYNAMIC_SHARED(float, shared);
   const int64_t u = a.units;

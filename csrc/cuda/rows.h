@@ -14,12 +14,12 @@ __device__ __forceinline__ Pack<V> load(const float* p) { return *reinterpret_ca
 template <int V>
 __device__ __forceinline__ void store(float* p, const Pack<V>& a) { *reinterpret_cast<Pack<V>*>(p) = a; }
 
-// Calls run(std::integral_constant-like V()) with 4 where rows of `cols` floats at all these addresses allow packs
-// of four, else 1.
 template <int V>
 struct Width {
   static constexpr int value = V;
 };
+// Calls run(Width<V>()) with 4 where rows of `cols` floats at all these addresses allow packs
+// of four, else 1.
 template <class Run, class... P>
 void with_pack(int64_t cols, Run run, const P*... p) {
   uintptr_t bits = uintptr_t(cols % 4 * 4);
