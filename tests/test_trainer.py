@@ -532,3 +532,40 @@ def test_the_instance_may_have_any_name():
             return ops.matmul(x, me.w)
 
     assert Plain()(np.ones((2, 4), "f")).shape == (2, 3)
+
+
+@pytest.mark.parametrize("eagerly", [False, True])
+def test_an_overridden_compute_loss_is_evaluated(eagerly):
+    class Squares(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(1)
+
+        def call(self, x):
+            return self.dense(x)
+
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+            return keras.ops.mean((y - y_pred) ** 2)
+
+    x, y = np.ones((8, 3), "f"), np.full((8, 1), 5, "f")
+    model = Squares()
+    model.compile("sgd", run_eagerly=eagerly)
+    history = model.fit(x, y, epochs=12, validation_data=(x, y), verbose=0).history
+    expected = float(np.mean((y - model.predict(x, verbose=0)) ** 2))
+    assert abs(history["val_loss"][-1] - expected) < 1e-5 and history["val_loss"][0] > 0
+    assert abs(model.test_on_batch(x, y) - expected) < 1e-5
+
+
+def test_validation_takes_a_generator_up_where_it_stopped():
+    def batches():
+        n = 0
+        while True:
+            n += 1
+            yield np.full((2, 3), n, "f"), np.full((2, 1), n, "f")
+
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    source = batches()
+    history = model.fit(batches(), steps_per_epoch=2, epochs=3, validation_data=source, validation_steps=2, verbose=0)
+    assert len(history.history["val_loss"]) == 3
+    assert next(source)[0][0, 0] >= 7

@@ -72,6 +72,10 @@ class Capture:
         self.reason = None
         self._entries = {}
 
+    def __repr__(self):
+        why = f", eager because {self.reason}" if self.reason else ""
+        return f"<Capture of {self.name}: {self.recorded} calls recorded, {self.replayed} replayed{why}>"
+
     @property
     def replayed(self):
         return sum(entry.replayed for entry in self._entries.values())

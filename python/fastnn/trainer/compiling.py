@@ -181,6 +181,11 @@ class Compiling:
             raise ValueError("[fit] there is no loss to compute: give compile() a loss, or call add_loss() in a layer.")
         return total
 
+    def _has_loss(self):
+        """Whether there is a loss to evaluate: compile's, added ones, or that of an overridden compute_loss."""
+        function = getattr(self.compute_loss, "__func__", self.compute_loss)
+        return self._compile_loss is not None or function is not Compiling.compute_loss or bool(self.losses)
+
     def _compute_loss(self, x, y, y_pred, sample_weight, training):
         function = getattr(self.compute_loss, "__func__", self.compute_loss)
         if signature_of(function).has_training:

@@ -266,7 +266,8 @@ class IterableData:
             if hasattr(source, "on_epoch_end"):
                 source.on_epoch_end()
         elif hasattr(self._source, "__next__"):
-            yield from self._source  # a generator goes on where it stopped
+            for batch in self._source:  # a generator goes on where it stopped; `yield from` would close it with this one
+                yield batch
         else:
             yield from iter(self._source)
 

@@ -54,7 +54,7 @@ class Replaying:
     def _test_once(self, x, y, sample_weight):
         """A step of evaluation whose metrics nobody looks at yet."""
         y_pred = self._call_model(x, False)
-        if self._compile_loss is not None or self.losses:
+        if self._has_loss():
             loss = self._compute_loss(x, y, y_pred, sample_weight, False)
             self._loss_tracker.update_state(loss, sample_weight=rows_of(x))
         self._update_metrics(x, y, y_pred, sample_weight)

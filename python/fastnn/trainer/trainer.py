@@ -89,7 +89,7 @@ class Trainer(Compiling, Replaying):
         """One step of evaluation on a batch: returns {name: value} of the metrics."""
         x, y, sample_weight = unpack_x_y_sample_weight(data)
         y_pred = self._call_model(x, False)
-        if self._compile_loss is not None or self.losses:
+        if self._has_loss():
             loss = self._compute_loss(x, y, y_pred, sample_weight, False)
             self._loss_tracker.update_state(loss, sample_weight=rows_of(x))
         return self.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
