@@ -82,6 +82,7 @@ class PyProgram {
       const Tensor& t = unwrap(o);
       if (t.device() != p.device || t.dtype() != p.inputs[i].dtype || !(t.shape() == p.inputs[i].shape)) return py::none();
     }
+    std::vector<py::object> objects;  // held, these tell a recorder of another thread that they are being written
     // Everything that is read stays alive, and is copied by who assigns to it meanwhile.
     for (size_t k = 0; k < variables_.size(); ++k) {
       PyObject* variable = variables_[k].ptr();
@@ -94,6 +95,7 @@ class PyProgram {
       if (t.device() != p.device || t.bytes() != bytes_[k]) return py::none();
       p.bind_variable(int64_t(k), t.raw());
       held_.push_back(t);
+      objects.push_back(std::move(value));
     }
     for (size_t i = 0; i < p.inputs.size(); ++i) {
       held_.push_back(unwrap(inputs[i].ptr()));
@@ -242,8 +244,9 @@ class PyRecorder {
     std::vector<Recorder::Range> ranges;
     for (const auto& v : variables) {
       py::object value = value_of(v.ptr());
-      // Nobody else may hold what the step overwrites, or it would be copied, this time only.
-      if (!unwrap(value.ptr()).is_meta() && !unwrap(value.ptr()).unique()) {
+      // Nobody else may hold what the step overwrites, or it would be copied, this time only. But where somebody
+      // holds the very object, beside the variable and this function, another thread is about to write to it.
+      if (!unwrap(value.ptr()).is_meta() && !unwrap(value.ptr()).unique() && Py_REFCNT(value.ptr()) <= 2) {
         detach(v.ptr(), unwrap(value.ptr()));
         value = value_of(v.ptr());
       }

@@ -240,6 +240,9 @@ std::unique_ptr<Program> Recorder::finish(const std::vector<Tensor>& results,
   }
   // A variable that was copied before it was overwritten: the copy goes back into its storage.
   for (const auto& [number, now] : moved) {
+    const auto made = live_.upper_bound(address(now.raw()));
+    const bool here = made != live_.begin() && address(now.raw()) < std::prev(made)->first + std::prev(made)->second.bytes;
+    if (!here && !variable_index_.contains(number)) continue;  // another thread's doing
     Ref from;
     if (!resolve(now.raw(), false, &from) || from.place != Place::value)
       return fail("a variable was given memory of unknown origin"), nullptr;

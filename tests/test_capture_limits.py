@@ -312,3 +312,35 @@ def test_losses_of_a_recorded_call_do_not_outlive_it():
     assert next(iter(model.captured.values())).replayed and model.losses == []
     model(x)
     assert len(model.losses) == 1
+
+
+def test_other_threads_lose_no_update_while_a_step_is_recorded():
+    """Recording looks at every variable of the process; those that another thread is writing must stay where they are."""
+    import threading
+
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(16, 8)).astype("f"), rng.normal(size=(16, 4)).astype("f")
+
+    def make():
+        model = fastnn.Sequential([fastnn.Input((8,)), fastnn.layers.Dense(16, activation="relu"), fastnn.layers.Dense(4)])
+        model.compile(fastnn.optimizers.Adam(1e-2), "mse")
+        model.set_weights([np.full(w.shape, 0.1 + 0.01 * i, "f") for i, w in enumerate(model.get_weights())])
+        return model
+
+    def train(model):
+        for _ in range(60):
+            model.train_on_batch(x, y)
+
+    alone = make()
+    train(alone)
+    for _ in range(4):
+        models = [make() for _ in range(3)]
+        threads = [threading.Thread(target=train, args=(m,)) for m in models]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        for m in models:
+            assert int(m.optimizer.iterations) == 60
+            for a, b in zip(m.get_weights(), alone.get_weights()):
+                np.testing.assert_array_equal(a, b)

@@ -183,3 +183,23 @@ def test_is_keras_tensor_and_standardize_dtype():
     assert utils.standardize_dtype("float") == utils.standardize_dtype(np.float32) == "float32"
     with pytest.raises(ValueError, match="dtype must be one of"):
         utils.standardize_dtype("float31")
+
+
+def test_shuffled_and_repeated_elements_come_in_another_order_each_time():
+    import itertools
+
+    utils.set_random_seed(3)
+    numbers, _ = utils.split_dataset(np.arange(40), left_size=20)
+    first = [int(np.asarray(v)) for v in itertools.islice(numbers.shuffle(20).repeat(), 60)]
+    passes = [first[:20], first[20:40], first[40:]]
+    assert all(sorted(p) == sorted(passes[0]) for p in passes) and len({tuple(p) for p in passes}) == 3
+    utils.set_random_seed(3)
+    numbers, _ = utils.split_dataset(np.arange(40), left_size=20)
+    assert [int(np.asarray(v)) for v in itertools.islice(numbers.shuffle(20).repeat(), 60)] == first
+
+
+@pytest.mark.parametrize("size", [0, -2, 1.5, True])
+def test_wrong_batch_sizes_are_named(size):
+    numbers, _ = utils.split_dataset(np.arange(8), left_size=4)
+    with pytest.raises(ValueError, match="batch_size must be a positive integer"):
+        numbers.batch(size)

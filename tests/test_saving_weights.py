@@ -230,14 +230,14 @@ def test_a_file_too_large_for_the_model_is_not_read(tmp_path):
 # ---- writing -------------------------------------------------------------------------------------
 
 
-def test_the_umask_decides_the_mode(saved, tmp_path):
+def test_the_umask_decides_the_mode_of_new_files(saved, tmp_path):
     for mask, mode in ((0o022, 0o644), (0o007, 0o660)):
         old = os.umask(mask)
         try:
-            files.atomic_write(tmp_path / "f", [b"x"])
+            files.atomic_write(tmp_path / f"{mode}", [b"x"])
         finally:
             os.umask(old)
-        assert os.stat(tmp_path / "f").st_mode & 0o777 == mode
+        assert os.stat(tmp_path / f"{mode}").st_mode & 0o777 == mode
 
 
 def test_a_symbolic_link_is_followed(tmp_path):
@@ -328,3 +328,12 @@ def test_sigkill_never_leaves_a_broken_file(tmp_path):
         data = path.read_bytes()
         assert len(data) == 2000000 and len(set(data)) == 1
         assert data[0] in (done % 256, (done + 1) % 256)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
+def test_a_file_written_again_keeps_its_permissions(tmp_path):
+    path = tmp_path / "w.bin"
+    files.atomic_write(path, [b"one"])
+    os.chmod(path, 0o600)
+    files.atomic_write(path, [b"two"])
+    assert path.read_bytes() == b"two" and os.stat(path).st_mode & 0o777 == 0o600

@@ -130,7 +130,7 @@ class Capture:
             swapped = {id(a): b for a, b in zip(inputs, copies)}
             args = map_structure(lambda leaf: swapped.get(id(leaf), leaf), args)
         made = Variable._count
-        recorder = _core.Recorder(list(copies), list(Variable._all))
+        recorder = _core.Recorder(list(copies), Variable.existing())
         if not recorder.start():
             return fn(*args)
         self.recorded += 1

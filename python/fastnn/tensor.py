@@ -357,6 +357,11 @@ class Variable:
         Variable._all.add(self)
         Variable._count += 1
 
+    @staticmethod
+    def existing():
+        """The variables of this process. Another thread may make some meanwhile, so the set is copied at once."""
+        return [v for reference in Variable._all.data.copy() if (v := reference()) is not None]
+
     @property
     def value(self):
         """The current value, a Tensor that later assignments do not change."""

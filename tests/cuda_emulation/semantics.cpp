@@ -7,6 +7,7 @@
 
 namespace fastnn::cuda {
 const Kernels kernels = {};
+void set_matmul_precision(int64_t) {}
 }
 
 namespace {

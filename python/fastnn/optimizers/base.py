@@ -355,7 +355,7 @@ class Optimizer(OptimizerState):
 
     def finalize_variable_values(self, var_list):
         """Overwrite the variables by their moving average, if one is kept; `fit` calls this at its end."""
-        if self.use_ema:
+        if self.use_ema and self.built:
             self._overwrite_model_variables_with_average_value(list(var_list))
 
     # Other uses ----------------------------------------------------------------------------------------

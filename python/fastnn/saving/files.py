@@ -36,6 +36,8 @@ def atomic_write(path, chunks):
                 view = memoryview(chunk).cast("B")
                 while len(view):  # a write may be short
                     view = view[os.write(fd, view):]
+            if os.path.exists(path) and hasattr(os, "fchmod"):  # who might read the old file may read the new one
+                os.fchmod(fd, stat.S_IMODE(os.stat(path).st_mode))
             os.fsync(fd)
         finally:
             os.close(fd)

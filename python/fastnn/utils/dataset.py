@@ -53,7 +53,17 @@ class Dataset(PyDataset):
     def repeat(self, count=None):
         """The elements ``count`` times one after the other; without end for None or -1."""
         n = self._known("repeat")
-        return Derived(self, None if count is None or count < 0 else n * count, lambda i: self[i % n])
+        asked = -1
+
+        def get(i):  # in order, each pass over the elements is an epoch of theirs
+            nonlocal asked
+            if i == asked + 1 and i and i % n == 0:
+                self.on_epoch_end()
+                self.on_epoch_begin()
+            asked = i
+            return self[i % n]
+
+        return Derived(self, None if count is None or count < 0 else n * count, get)
 
     def cache(self, filename=""):
         """The elements, each made once and kept in memory.
@@ -80,13 +90,16 @@ class Dataset(PyDataset):
 
     def shuffle(self, buffer_size=None, seed=None, reshuffle_each_iteration=True):
         """The elements in random order, a new one for each epoch; the whole data set is the buffer."""
-        rng, order = np.random.default_rng(seed), np.arange(self._known("shuffle"))
+        rng = np.random.default_rng(np.random.randint(2**31) if seed is None else seed)  # set_random_seed decides
+        order = np.arange(self._known("shuffle"))
         rng.shuffle(order)
         return Derived(self, len(order), lambda i: self[int(order[i])],
                        renew=lambda: rng.shuffle(order) if reshuffle_each_iteration else None)
 
     def batch(self, batch_size, drop_remainder=False, num_parallel_calls=None, deterministic=None):
         """Elements of ``batch_size`` elements each, stacked along a new first axis; the last one may have fewer."""
+        if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+            raise ValueError(f"[Dataset.batch] batch_size must be a positive integer. Received: batch_size={batch_size!r}")
         n = self._known("batch")
         count = n // batch_size if drop_remainder else -(-n // batch_size)
 
