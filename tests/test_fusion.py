@@ -7,6 +7,9 @@ from fastnn import Input, Model, layers, ops
 from test_capture import IMAGE, LABELS, SERIES, VECTOR, check, images
 
 
+pytestmark = pytest.mark.skipif(fastnn._core.current_device() != "cpu", reason="steps are fused on the CPU alone")
+
+
 def net(block, shape):
     def make():
         x = Input(shape)

@@ -23,7 +23,7 @@ ROOT = build.ROOT
 LIBRARY = ROOT / "python" / "fastnn" / "_cuda_emu.so"
 FILES = ("elementwise", "reduction", "softmax", "matmul", "norm", "conv", "depthwise", "pool", "embedding", "optimizer_kernels", "random",
          "losses_ops", "array", "math", "rnn", "dense_conv_layers", "small_layers", "rnn_layers", "sequential", "functional", "trainer",
-         "capture", "models", "layer", "losses", "metrics", "optimizers", "fusion", "device")
+         "capture", "models", "layer", "losses", "metrics", "optimizers", "device")
 MODES = tuple(itertools.product(("forward", "reverse", "shuffled"), ("late", "early")))
 FLAGS = {"plain": "-O2", "ucontext": "-O2 -DFASTNN_EMU_UCONTEXT", "asan": "-O1 -g -fsanitize=address,undefined",
          "tsan": "-O1 -g -fsanitize=thread"}
