@@ -57,7 +57,8 @@ class Quantizable:
         """Replaces the weights by small integers, or trains them with 8-bit floats.
 
         Args:
-            mode: "int8", "int4" (two in a byte), "float8", "gptq" or "awq"; None, that of config.
+            mode: "int8", "int4" (two in a byte), "float8", "gptq" or "awq" (their variables only, for files: nothing
+                here calibrates them); None, that of config.
             type_check: bool; refuse subclasses, which may use the weights in other ways.
             config: QuantizationConfig of `fastnn.quantizers`; the usual one of the mode by default.
 
