@@ -1,4 +1,4 @@
-// A caching allocator. Freed blocks are kept by size class and handed out again: page faults on
+// A caching allocator. Freed blocks are kept (small ones by size class) and handed out again: page faults on
 // fresh memory cost more than most kernels, so a training step repeats without the system's help.
 #pragma once
 #include <cstdint>

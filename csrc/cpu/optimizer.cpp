@@ -11,6 +11,8 @@ namespace fastnn::FASTNN_TARGET {
 namespace {
 
 constexpr int64_t kChunk = 16 * 1024;
+// Of updates, whose elements take longer: few enough for the threads to end together with 100,000 weights.
+constexpr int64_t kUpdateChunk = 4 * 1024;
 
 inline int64_t min(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t max(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -48,11 +50,27 @@ inline void for_gradient(const UpdateSlot& s, int64_t begin, int64_t end, F f) {
   }
 }
 
+// a / (sqrt(v) + epsilon) within 2 ulp. On AVX-512 a division and a root keep their port for 35 cycles, three times as
+// long as the loads and stores of an update take; estimates of 14 bits, refined, do not.
+inline Vec scaled(Vec a, Vec v, Vec epsilon) {
+#ifdef __AVX512F__
+  const Mask usual = (Vec::set(1e-30f) < v) & (v < Vec::set(1e30f));
+  const Vec r = {_mm512_rsqrt14_ps(v.v)}, s = v * r, half = Vec::set(0.5f);
+  const Vec root = fma(fma(-s, s, v), r * half, s), d = root + epsilon;
+  const Vec e = {_mm512_rcp14_ps(d.v)}, inverse = fma(fma(-d, e, Vec::set(1)), e, e), q = a * inverse;
+  const Vec fast = fma(fma(-d, q, a), inverse, q);
+  if (all(usual)) return fast;
+  return select(usual, fast, a / (sqrt(v) + epsilon));
+#else
+  return a / (sqrt(v) + epsilon);
+#endif
+}
+
 // Calls f(slot, i, n, w, g) for every weight: w after its decay, g after its clipping.
 template <class F>
 inline void update(const UpdateBatch& batch, float decay, float clipvalue, F f) {
   const float bound = clipvalue > 0 ? clipvalue : __builtin_inff();
-  parallel_for(total_size(batch), kChunk, [&](int64_t begin, int64_t end) {
+  parallel_for(total_size(batch), kUpdateChunk, [&](int64_t begin, int64_t end) {
     for_parts(batch, begin, end, [&](int64_t k, int64_t from, int64_t to) {
       const UpdateSlot& s = batch.slot[k];
       const Vec scale = Vec::set(s.scale ? *s.scale : 1), d = Vec::set(s.decay ? decay : 0);
@@ -118,7 +136,7 @@ void adam_update(UpdateBatch batch, const float* lr, const void* iterations, int
       v = fastnn::max(Vec::load(s.u + i, n), v);
       v.store(s.u + i, n);
     }
-    (w - m * rate / (sqrt(v) + Vec::set(epsilon))).store(s.w + i, n);
+    (w - scaled(m * rate, v, Vec::set(epsilon))).store(s.w + i, n);
   });
 }
 
