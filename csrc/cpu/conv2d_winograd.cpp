@@ -183,8 +183,7 @@ void multiply_tiles(const Problem& p, const Kernel<S>& kernel, const float* u, c
       multiply({from, row, count, depth % 4 == 0}, Consecutive{col}, depth,
                {matrix, depth, 0, kernel.panel(), true}, round_up(cols, Vec::width),
                {m.get() + i * m_step, place, d > 0, nullptr, kActivationLinear},
-               Ahead(matrix + kernel.step(), u ? 1 : 0, depth * kernel.wide, 0),
-               Ahead(from + v_step, i < S::kProducts - 1 ? count : 0, depth, p.channels));
+               Ahead(matrix + kernel.step(), u ? 1 : 0, depth * kernel.wide, 0));
     }
   }
   store_output<S>(p, first, count, j0, cols, m, kernel.wide, m_step);
@@ -193,9 +192,9 @@ void multiply_tiles(const Problem& p, const Kernel<S>& kernel, const float* u, c
 template <class S>
 void run(const Problem& p, const float* w, const Conv2dShape& s, bool turned) {
   const int64_t tiles = Tiling<S>(p).tiles;
-  // Tiles that are worked on together: their transforms take half a second-level cache, and the kernel,
-  // which streams by where it is large, serves many of them.
-  int64_t count = min(tiles, min(96, max(24, (int64_t(1) << 18) / (S::kProducts * p.channels))));
+  // Tiles that are worked on together: their transforms take 3/8 of a second-level cache of 2 MB, and the
+  // kernel, which streams by where it is large, serves many of them.
+  int64_t count = min(tiles, min(96, max(24, (int64_t(3) << 16) / (S::kProducts * p.channels))));
   const bool few = tiles < 16 * count && p.filters > kPanel;
   if (few) count = min(tiles, 128);
   int64_t blocks = ceil_div(tiles, count);
