@@ -6,6 +6,7 @@
 #include "caster.h"
 #include "fast_call.h"
 #include "ops.h"
+#include "tensor_functions.h"
 
 namespace fastnn {
 namespace {
@@ -59,26 +60,32 @@ int64_t mirrored(int64_t op) {
   return op;
 }
 
-// binary(op, a, b) and compare(op, a, b)
+// left op right
 template <bool comparison>
-PyObject* call_binary(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
-  if (!check_count(comparison ? "compare" : "binary", nargs, 3, 3)) return nullptr;
-  const bool a_is_tensor = is_float32(args[1]), b_is_tensor = is_float32(args[2]);
-  const int64_t op = PyLong_AsLongLong(args[0]);
-  if (op == -1 && PyErr_Occurred()) return nullptr;
+PyObject* two_operands(int64_t op, PyObject* left, PyObject* right) {
+  const bool a_is_tensor = is_float32(left), b_is_tensor = is_float32(right);
   if (a_is_tensor && b_is_tensor) {
-    const Tensor a = argument(args[1]), b = argument(args[2]);
+    const Tensor a = argument(left), b = argument(right);
     const int64_t n = a.numel() > b.numel() ? a.numel() : b.numel();
     return compute(n, [&] { return comparison ? compare(op, a, b) : binary(op, a, b); });
   }
-  if (!(a_is_tensor && is_number(args[2])) && !(b_is_tensor && is_number(args[1]))) Py_RETURN_NONE;
+  if (!(a_is_tensor && is_number(right)) && !(b_is_tensor && is_number(left))) Py_RETURN_NONE;
   float value;
-  if (!number(args[a_is_tensor ? 2 : 1], &value)) return nullptr;
-  const Tensor x = argument(args[a_is_tensor ? 1 : 2]);
+  if (!number(a_is_tensor ? right : left, &value)) return nullptr;
+  const Tensor x = argument(a_is_tensor ? left : right);
   return compute(x.numel(), [&] {
     if (comparison) return compare_scalar(a_is_tensor ? op : mirrored(op), x, value);
     return binary_scalar(op, x, value, !a_is_tensor);
   });
+}
+
+// binary(op, a, b) and compare(op, a, b)
+template <bool comparison>
+PyObject* call_binary(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
+  if (!check_count(comparison ? "compare" : "binary", nargs, 3, 3)) return nullptr;
+  const int64_t op = PyLong_AsLongLong(args[0]);
+  if (op == -1 && PyErr_Occurred()) return nullptr;
+  return two_operands<comparison>(op, args[1], args[2]);
 }
 
 // The axes of a reduction: None for all, an int, or a tuple or list of ints; false for anything else.
@@ -124,12 +131,6 @@ PyMethodDef functions[] = {
     {"reduce", FAST(call_reduce),
      "reduce(op: int, x: Any, axis: Any, keepdims: bool) -> Tensor | None\n\n"
      "The reduction over axis, None unless x is a float32 tensor and axis None, an int or several."},
-    {"unary", FAST(call_unary), "unary(op: int, x: Any, p: float = 0, q: float = 0) -> Tensor | None\n\n"
-     "f(x), or None unless x is a float32 tensor"},
-    {"unary_backward", FAST(call_unary_backward), "unary_backward(op: int, gy: Any, v: Any, p: float = 0, q: float = 0) -> Tensor | None\n\ngx, or None"},
-    {"binary", FAST(call_binary<false>), "binary(op: int, a: Any, b: Any) -> Tensor | None\n\n"
-     "a op b, or None unless float32 tensors and numbers"},
-    {"compare", FAST(call_binary<true>), "compare(op: int, a: Any, b: Any) -> Tensor | None\n\na bool tensor, or None"},
     {},
 };
 
@@ -155,6 +156,23 @@ bool add(PyObject* module, const char* name, PyObject* value) {
 }
 
 }  // namespace
+
+PyObject* binary_or_none(int64_t op, PyObject* a, PyObject* b) {
+  try {
+    return two_operands<false>(op, a, b);
+  } catch (...) {
+    set_python_error();
+    return nullptr;
+  }
+}
+PyObject* compare_or_none(int64_t op, PyObject* a, PyObject* b) {
+  try {
+    return two_operands<true>(op, a, b);
+  } catch (...) {
+    set_python_error();
+    return nullptr;
+  }
+}
 
 #define FASTNN_NAME(name) #name,
 bool add_elementwise(PyObject* module) {

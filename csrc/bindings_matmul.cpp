@@ -8,11 +8,11 @@ namespace {
 
 bool is_matrix(PyObject* o) { return is_float32(o) && unwrap(o).rank() >= 2; }
 
-// product(a, b, trans_a, trans_b), or product(a, b, trans_a, trans_b, bias, activation)
+// product(a, b), product(a, b, trans_a, trans_b), or product(a, b, trans_a, trans_b, bias, activation)
 PyObject* call_product(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
-  if (!check_count("product", nargs, 4, 6)) return nullptr;
+  if (!check_count("product", nargs, 2, 6)) return nullptr;
   if (!is_matrix(args[0]) || !is_matrix(args[1])) Py_RETURN_NONE;
-  const int trans_a = PyObject_IsTrue(args[2]), trans_b = PyObject_IsTrue(args[3]);
+  const int trans_a = nargs > 2 ? PyObject_IsTrue(args[2]) : 0, trans_b = nargs > 3 ? PyObject_IsTrue(args[3]) : 0;
   if (trans_a < 0 || trans_b < 0) return nullptr;
   std::optional<Tensor> bias;
   int64_t activation = 0;
@@ -31,7 +31,7 @@ PyObject* call_product(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
 
 PyMethodDef functions[] = {
     {"product", FAST(call_product),
-     "product(a: Any, b: Any, trans_a: bool, trans_b: bool, bias: Any = None, activation: int = 0) -> Tensor | None\n\n"
+     "product(a: Any, b: Any, trans_a: bool = False, trans_b: bool = False, bias: Any = None, activation: int = 0) -> Tensor | None\n\n"
      "a @ b as matmul computes it, or None unless both are float32 tensors of 2 axes or more. With bias and\n"
      "activation: None unless b has 2 axes, and bias is float32 or None."},
     {},

@@ -7,13 +7,15 @@
 #include "device.h"
 #include "half.h"
 #include "program.h"
+#include "tensor_functions.h"
 #include "tensor_type.h"
 
 namespace fastnn {
+
+constinit thread_local int recording = 0;
+
 namespace {
 
-// Ops are being recorded in this thread when positive: the number of active tapes.
-thread_local int recording = 0;
 PyObject* recorder = nullptr;  // Python's record(y, parents, vjp), called when a tape is active
 
 bool parse_dtype(PyObject* name, DType* dtype) {

@@ -9,6 +9,7 @@
 #include "check.h"
 #include "half.h"
 #include "program.h"
+#include "tensor_functions.h"
 
 namespace fastnn {
 
@@ -264,7 +265,7 @@ PyMethodDef methods[] = {
     {"__dlpack_device__", tensor_dlpack_device, METH_NOARGS, "(device type, device id) as DLPack counts them."},
     {},
 };
-PyType_Slot slots[] = {
+const PyType_Slot own_slots[] = {
     {Py_tp_dealloc, (void*)dealloc},
     {Py_tp_traverse, (void*)traverse},
     {Py_tp_clear, (void*)clear},
@@ -282,9 +283,6 @@ PyType_Slot slots[] = {
     {Py_tp_doc, (void*)"An immutable array: contiguous values with a shape, a dtype and a device."},
     {},
 };
-PyType_Spec spec = {"fastnn._core.Tensor", sizeof(PyTensor), 0,
-                    Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots};
-
 }  // namespace
 
 PyObject* wrap(Tensor value) {
@@ -336,9 +334,15 @@ void note_read(const Tensor& t, const char* what) {
 bool add_tensor_type(PyObject* module) {
   for (int d = 0; d < kDTypes; ++d) dtype_names[d] = PyUnicode_InternFromString(dtype_name(DType(d)));
   for (int d = 0; d < kDevices; ++d) device_names[d] = PyUnicode_InternFromString(device_name(Device(d)));
+  std::vector<PyType_Slot> slots;
+  for (const PyType_Slot* s = own_slots; s->slot; ++s) slots.push_back(*s);
+  for (const PyType_Slot* s = operator_slots; s->slot; ++s) slots.push_back(*s);
+  slots.push_back({});
+  PyType_Spec spec = {"fastnn._core.Tensor", sizeof(PyTensor), 0,
+                      Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_DISALLOW_INSTANTIATION, slots.data()};
   tensor_type = reinterpret_cast<PyTypeObject*>(PyType_FromSpec(&spec));
   return tensor_type && PyModule_AddObjectRef(module, "Tensor", reinterpret_cast<PyObject*>(tensor_type)) == 0 &&
-         add_tensor_functions(module);
+         add_tensor_functions(module) && add_op_type(module);
 }
 
 }  // namespace fastnn

@@ -48,8 +48,6 @@ inline Tensor argument(PyObject* o) {
 
 // Registers the type and its functions with the module. False with an exception set on failure.
 bool add_tensor_type(PyObject* module);
-// tensor_functions.cpp
-bool add_tensor_functions(PyObject* module);
 
 // dlpack.cpp
 PyObject* tensor_dlpack(PyObject* self, PyObject* args, PyObject* kwargs);

@@ -7,6 +7,7 @@ None is tried with two different numbers: what differs between the results is No
 
 import functools
 import itertools
+import types
 
 from . import _core, dtypes
 from ._core import Tensor
@@ -257,20 +258,30 @@ def apply_symbolic(fn, args, kwargs):
     return record_operation(fn, args, kwargs, outputs)
 
 
-def op(fn):
-    """Make a function of tensors an op: it also takes symbolic tensors, and gives symbolic results."""
+def op(fn=None, kernel=None, before=(), least=0, after=()):
+    """Make a function of tensors an op: it also takes symbolic tensors, and gives symbolic results.
 
-    @functools.wraps(fn)
-    def call(*args, **kwargs):
-        try:
-            y = fn(*args, **kwargs)
-        except SymbolicArgument:
-            if not any_symbolic(args) and not any_symbolic(kwargs):
-                raise
-            return apply_symbolic(call, args, kwargs)
-        return y if type(y) is not Tensor or not y.borrowed else owned(y)
+    Args:
+        fn: the function.
+        kernel: a function of ``_core`` that gives what ``fn`` would where no tape watches an argument, or None for
+            what it does not serve. It is called as ``kernel(*before, *args, *after)`` for ``least`` positional arguments
+            or more, each of which takes the place of one of ``after``.
+    """
+    if fn is None:
+        return lambda fn: op(fn, kernel, before, least, after)
+    return functools.update_wrapper(_core.Op(fn, kernel, before, least, after), fn)
 
-    return call
+
+def _call_symbolic(call, args, kwargs):
+    """The result of an op that a symbolic argument stopped; NotImplemented if none of its own did."""
+    if not any_symbolic(args) and not any_symbolic(kwargs):
+        return NotImplemented
+    return apply_symbolic(call, args, kwargs)
+
+
+def is_function(x):
+    """Whether ``x`` is a function: one of Python's, or an op."""
+    return isinstance(x, (types.FunctionType, _core.Op))
 
 
 def owned(y):
@@ -281,3 +292,6 @@ def owned(y):
     if isinstance(y, (list, tuple, dict)):
         return map_nest(owned, y)
     return y
+
+
+_core.set_symbolic(SymbolicArgument, _call_symbolic, owned)

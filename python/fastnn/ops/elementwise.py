@@ -76,7 +76,7 @@ def _mask(condition, x):
 # ---- arithmetic ----
 
 
-@op
+@op(kernel=_core.binary, before=(_ADD,), least=2)
 def add(x1, x2):
     """``x1 + x2``, elementwise. Arguments: tensors, arrays or numbers whose shapes broadcast.
 
@@ -100,7 +100,7 @@ def add(x1, x2):
     return record(y, (x1, x2), vjp)
 
 
-@op
+@op(kernel=_core.binary, before=(_SUBTRACT,), least=2)
 def subtract(x1, x2):
     """``x1 - x2``, elementwise.
 
@@ -124,7 +124,7 @@ def subtract(x1, x2):
     return record(y, (x1, x2), vjp)
 
 
-@op
+@op(kernel=_core.binary, before=(_MULTIPLY,), least=2)
 def multiply(x1, x2):
     """``x1 * x2``, elementwise.
 
@@ -141,7 +141,7 @@ def multiply(x1, x2):
                                            _fit(multiply(gy, x1), x2) if wants_grad(x2) else None))
 
 
-@op
+@op(kernel=_core.binary, before=(_DIVIDE,), least=2)
 def divide(x1, x2):
     """``x1 / x2``, elementwise; integers give floats.
 
@@ -177,7 +177,7 @@ def _extremum(code, f, first, x1, x2):
     return record(y, (x1, x2), vjp)
 
 
-@op
+@op(kernel=_core.binary, before=(_MAXIMUM,), least=2)
 def maximum(x1, x2):
     """The larger of ``x1`` and ``x2``, elementwise; NaN if either is NaN. A tie's gradient goes to ``x1``.
 
@@ -188,7 +188,7 @@ def maximum(x1, x2):
     return _extremum(_MAXIMUM, np.maximum, greater_equal, x1, x2)
 
 
-@op
+@op(kernel=_core.binary, before=(_MINIMUM,), least=2)
 def minimum(x1, x2):
     """The smaller of ``x1`` and ``x2``, elementwise; NaN if either is NaN. A tie's gradient goes to ``x1``.
 
@@ -199,7 +199,7 @@ def minimum(x1, x2):
     return _extremum(_MINIMUM, np.minimum, less_equal, x1, x2)
 
 
-@op
+@op(kernel=_core.binary, before=(_POWER,), least=2)
 def power(x1, x2):
     """``x1`` to the power of ``x2``, elementwise.
 
@@ -272,7 +272,7 @@ def _comparison(name, f, doc):
         return y
 
     return op(named(compare, name, f"``x1 {doc} x2``, elementwise.", "Bool tensor of the shape that both broadcast to.",
-                    x1="tensor or number of any dtype.", x2="the same; the shapes broadcast."))
+                    x1="tensor or number of any dtype.", x2="the same; the shapes broadcast."), _core.compare, (code,), 2)
 
 
 equal = _comparison("equal", np.equal, "==")
@@ -376,13 +376,16 @@ def unary(name, saves, derivative, f, doc, keeps_integers=False):
             y = _core.unary(code, x)
             return unary_slow(code, f, keeps_integers, x)[1] if y is None else y
 
-    if doc is None:  # a part of another function
-        return op(function)
-    kinds = "floats or integers" if keeps_integers else "floats; integers are converted to floatx"
-    return op(named(function, name, doc, "Tensor of the shape and dtype of ``x``, as converted.", x=f"tensor of any shape, {kinds}."))
+    if doc is not None:  # else a part of another function
+        kinds = "floats or integers" if keeps_integers else "floats; integers are converted to floatx"
+        named(function, name, doc, "Tensor of the shape and dtype of ``x``, as converted.", x=f"tensor of any shape, {kinds}.")
+    return op(function, _core.unary, (code,), 1)
 
 
-@op
+_NEGATIVE = _core.UNARY_OPS["negative"]
+
+
+@op(kernel=_core.unary, before=(_NEGATIVE,), least=1)
 def negative(x):
     """``-x``, elementwise.
 
@@ -395,7 +398,6 @@ def negative(x):
     return record(y, (x,), lambda gy: (negative(gy),))
 
 
-_NEGATIVE = _core.UNARY_OPS["negative"]
 _LN2 = math.log(2)
 
 sign = unary("sign", None, None, lambda x, p, q: np.sign(x), "-1, 0 or 1 by the sign of ``x``; NaN stays.", True)

@@ -101,7 +101,7 @@ def _matmul(a, b, trans_a=False, trans_b=False):
     return record(y, (a, b), vjp)
 
 
-@op
+@op(kernel=_core.product, least=2)
 def matmul(x1, x2):
     """Matrix product with NumPy's rules: 1-D arguments are vectors, leading axes broadcast.
 

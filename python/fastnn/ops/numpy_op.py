@@ -111,7 +111,7 @@ class _NotPlain(Exception):
 
 
 _PLAIN = (int, float, bool, str, bytes, complex, type(None))
-_NAMED = (np.ufunc, np.dtype, type, types.BuiltinFunctionType)
+_NAMED = (np.ufunc, np.dtype, type, types.BuiltinFunctionType, _core.Op)
 
 
 def _described(x):

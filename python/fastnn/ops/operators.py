@@ -1,5 +1,6 @@
 """Operators of Tensor, Variable and KerasTensor: ``x + y`` is ``add(x, y)`` and so on."""
 
+from .. import _core
 from .._core import Tensor
 from ..symbolic import KerasTensor
 from ..tensor import Variable
@@ -14,6 +15,10 @@ def _reflected(f):
 def _comparison(f):
     """Comparing with None or a string asks for identity, which Python does when it is told NotImplemented."""
     return lambda self, other: NotImplemented if other is None or isinstance(other, str) else f(self, other)
+
+
+def _round(self, decimals=0):
+    return e.round(self, decimals or 0)
 
 
 def _matmul(a, b):
@@ -33,7 +38,10 @@ _UNARY = {"neg": e.negative, "abs": e.abs, "invert": t.bitwise_not, "pos": lambd
 
 
 def _install():
-    for cls in (Tensor, Variable, KerasTensor):
+    # Tensor's operators call kernels directly, and these functions where they cannot.
+    _core.set_operators({**_ARITHMETIC, **_COMPARISONS, **_EQUALITY, **_UNARY})
+    Tensor.__round__ = _round
+    for cls in (Variable, KerasTensor):
         for name, f in _ARITHMETIC.items():
             setattr(cls, f"__{name}__", f if name != "matmul" else _matmul)
             setattr(cls, f"__r{name}__", _reflected(f))
@@ -41,7 +49,7 @@ def _install():
             setattr(cls, f"__{name}__", f)
         for name, f in _UNARY.items():
             setattr(cls, f"__{name}__", f)
-        cls.__round__ = lambda self, decimals=0: e.round(self, decimals or 0)
+        cls.__round__ = _round
         # symbolic tensors are compared by identity: they are keys of graphs
         if cls is not KerasTensor:
             for name, f in _EQUALITY.items():

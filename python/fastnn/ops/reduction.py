@@ -108,7 +108,7 @@ def _sum_dtype(dtype):
     return "uint32" if dtype in ("uint8", "uint16") else dtype
 
 
-@op
+@op(kernel=_core.reduce, before=(_SUM,), least=1, after=(None, False))
 def sum(x, axis=None, keepdims=False):
     """The sum over ``axis``: an int, a tuple of ints, or None for all axes.
 
@@ -127,7 +127,7 @@ def sum(x, axis=None, keepdims=False):
     return record(y, (x,), lambda gy: (broadcast_to(_reshape(gy, kept), shape),))
 
 
-@op
+@op(kernel=_core.reduce, before=(_MEAN,), least=1, after=(None, False))
 def mean(x, axis=None, keepdims=False):
     """The arithmetic mean over ``axis``; integers give floats.
 
@@ -170,7 +170,7 @@ def _extremum(name, f, x, axis, keepdims, initial, limit):
     return y if initial is None else limit(y, initial)
 
 
-@op
+@op(kernel=_core.reduce, before=(_REDUCE["max"],), least=1, after=(None, False))
 def max(x, axis=None, keepdims=False, initial=None):
     """The largest value over ``axis``; NaN if there is one. Equal largest values share the gradient.
 
@@ -182,7 +182,7 @@ def max(x, axis=None, keepdims=False, initial=None):
     return _extremum("max", np.max, x, axis, keepdims, initial, maximum)
 
 
-@op
+@op(kernel=_core.reduce, before=(_REDUCE["min"],), least=1, after=(None, False))
 def min(x, axis=None, keepdims=False, initial=None):
     """The smallest value over ``axis``; NaN if there is one. Equal smallest values share the gradient.
 

@@ -13,6 +13,7 @@ from contextvars import ContextVar
 import numpy as np
 
 from ..memory_limit import reading_config
+from ..symbolic import is_function
 from .registration import CustomObjectScope, get_custom_objects, get_registered_name, get_registered_object
 
 # What "keras.<key>" of a config may refer to: the submodule of fastnn that holds it.
@@ -112,7 +113,7 @@ def serialize_keras_object(obj):
         return _plain("__ellipsis__")
     if isinstance(obj, bytes):
         return _plain("__bytes__", value=obj.decode("utf-8"))
-    if isinstance(obj, types.FunctionType):
+    if is_function(obj):
         name = get_registered_name(obj)
         return {"module": "builtins", "class_name": "function", "config": name, "registered_name": "function"}
     if hasattr(obj, "get_config"):
@@ -222,7 +223,7 @@ def _deserialize_instance(config, custom_objects, module_objects):
     if not isinstance(config["config"], (dict, type(None))):
         raise TypeError(f"[deserialize_keras_object] Expected 'config' to be a dict. Received: config={config!r}")
     cls = _find_class(config, custom_objects, module_objects)
-    if inspect.isfunction(cls):
+    if is_function(cls):
         return cls
     inner = dict(config["config"] or {})
     with CustomObjectScope(custom_objects), reading_config():
@@ -271,7 +272,7 @@ def _find_class(config, custom_objects, module_objects):
 
 
 def _checked_class(obj, name):
-    if inspect.isfunction(obj) or (inspect.isclass(obj) and hasattr(obj, "from_config")):
+    if is_function(obj) or (inspect.isclass(obj) and hasattr(obj, "from_config")):
         return obj
     raise TypeError(f"[deserialize_keras_object] {name!r} must have a from_config() method. Received: {obj!r}")
 
@@ -302,7 +303,7 @@ def _public_objects(submodule):
     module = importlib.import_module(f"{_PACKAGE}.{submodule}")  # a name of the table, never of a config
     own = {}
     for name, obj in vars(module).items():
-        if (inspect.isclass(obj) or inspect.isfunction(obj)) and obj.__module__.startswith(_PACKAGE + "."):
+        if (inspect.isclass(obj) or is_function(obj)) and obj.__module__.startswith(_PACKAGE + "."):
             own[name] = obj
     return own
 
