@@ -12,6 +12,8 @@ import fastnn
 from fastnn import ops
 from fastnn.tensor import convert_to_tensor
 
+pytestmark = pytest.mark.skipif(fastnn._core.current_device() != "cpu", reason="the threads and the allocator of the CPU")
+
 
 def run(code, env=None, timeout=60):
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=timeout,

@@ -86,21 +86,20 @@ inline uint32_t pack_bf16(float low, float high) { return bf16_bits(high) << 16 
 namespace host {
 struct MmaOperands {
   uint32_t a[4], b[2];
-  float c[4];
 };
+using AllOperands = emulation::Lanes<MmaOperands>;
 // d(row, col) += sum_k a(row, k) b(k, col), with the operands of all lanes; at(lane operands, ...) finds one.
 template <int K, class A, class B>
 void mma(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], const char* what, A a_at, B b_at) {
   MmaOperands mine;
   std::memcpy(mine.a, a, sizeof a);
   std::memcpy(mine.b, b, sizeof b);
-  std::memcpy(mine.c, d, sizeof d);
-  const auto all = emulation::all_lanes(kAllLanes, mine, what);
+  const AllOperands all(kAllLanes, mine, what);
   const int lane = emulation::lane();
   for (int i = 0; i < 4; ++i) {
     const int row = lane / 4 + 8 * (i / 2), col = 2 * (lane % 4) + i % 2;
     float sum = 0;
-    for (int k = 0; k < K; ++k) sum += a_at(all.of, row, k) * b_at(all.of, k, col);
+    for (int k = 0; k < K; ++k) sum += a_at(all, row, k) * b_at(all, k, col);
     d[i] += sum;
   }
 }
@@ -110,29 +109,30 @@ inline void mma_tf32(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[
   const auto value = [](uint32_t u) { return __uint_as_float(u & ~0x1fffu); };
   host::mma<8>(
       d, a, b, "mma_tf32",
-      [&](const host::MmaOperands* of, int row, int k) { return value(of[row % 8 * 4 + k % 4].a[row / 8 + 2 * (k / 4)]); },
-      [&](const host::MmaOperands* of, int k, int col) { return value(of[col * 4 + k % 4].b[k / 4]); });
+      [&](const host::AllOperands& of, int row, int k) { return value(of[row % 8 * 4 + k % 4].a[row / 8 + 2 * (k / 4)]); },
+      [&](const host::AllOperands& of, int k, int col) { return value(of[col * 4 + k % 4].b[k / 4]); });
 }
 inline void mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2]) {
   const auto value = [](uint32_t pair, int odd) { return __uint_as_float(odd ? pair & 0xffff0000u : pair << 16); };
   host::mma<16>(
       d, a, b, "mma_bf16",
-      [&](const host::MmaOperands* of, int row, int k) {
+      [&](const host::AllOperands& of, int row, int k) {
         return value(of[row % 8 * 4 + k % 8 / 2].a[row / 8 + 2 * (k / 8)], k % 2);
       },
-      [&](const host::MmaOperands* of, int k, int col) { return value(of[col * 4 + k % 8 / 2].b[k / 8], k % 2); });
+      [&](const host::AllOperands& of, int k, int col) { return value(of[col * 4 + k % 8 / 2].b[k / 8], k % 2); });
 }
 
 namespace host {
 inline void load_matrices(uint32_t (&r)[4], const void* row, bool transposed) {
   if (reinterpret_cast<uintptr_t>(row) % 16) emulation::fail("ldmatrix needs rows aligned to 16 bytes");
-  const auto rows = emulation::all_lanes(kAllLanes, static_cast<const uint16_t*>(row), "ldmatrix");
-  const int lane = emulation::lane(), at = lane / 4, pair = 2 * (lane % 4);
-  for (int i = 0; i < 4; ++i) {
-    const uint16_t* const* matrix = rows.of + 8 * i;
-    const uint32_t low = transposed ? matrix[pair][at] : matrix[at][pair];
-    const uint32_t high = transposed ? matrix[pair + 1][at] : matrix[at][pair + 1];
-    r[i] = high << 16 | low;
+  {
+    const emulation::Lanes rows(kAllLanes, static_cast<const uint16_t*>(row), "ldmatrix");
+    const int lane = emulation::lane(), at = lane / 4, pair = 2 * (lane % 4);
+    for (int i = 0; i < 4; ++i) {
+      const uint32_t low = transposed ? rows[8 * i + pair][at] : rows[8 * i + at][pair];
+      const uint32_t high = transposed ? rows[8 * i + pair + 1][at] : rows[8 * i + at][pair + 1];
+      r[i] = high << 16 | low;
+    }
   }
   __syncwarp();
 }

@@ -81,7 +81,11 @@ class device:
 
 
 def set_device(device_name):
-    """Like `device`, for the whole process from now on. `FASTNN_DEVICE` in the environment does it at import."""
+    """Like `device`, for the whole process from now on. `FASTNN_DEVICE` in the environment does it at import.
+
+    Args:
+        device_name: as for `device`.
+    """
     name = _standardize(device_name)
     load(name)
     _core.set_device(name, True)

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <mutex>
 #include <random>
 #include <vector>
 
@@ -29,7 +30,7 @@ extern "C" void __ubsan_handle_type_mismatch_v1(void* data, void* pointer) {
 }
 #endif
 
-thread_local dim3 threadIdx, blockIdx, blockDim, gridDim;
+dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 namespace fastnn::emulation {
 namespace {
@@ -43,7 +44,7 @@ struct AsyncCopy {
 };
 
 struct Thread {
-  Fiber fiber;
+  Fiber* fiber = nullptr;  // from its first step to its last
   dim3 index;
   int number = 0;
   State state = State::ready;
@@ -57,8 +58,7 @@ struct Thread {
 struct Warp {
   unsigned arrived = 0, masks[kWarp] = {};
   const char* what[kWarp] = {};
-  unsigned char values[kWarp][64];
-  uint64_t generation = 0;
+  alignas(kLaneBytes) unsigned char values[kWarp * kLaneBytes];
   int reading = 0;
 };
 
@@ -71,6 +71,8 @@ struct Shared {
 struct Block {
   std::vector<Thread> threads;
   std::vector<Warp> warps;
+  std::vector<std::unique_ptr<Fiber>> fibers;
+  std::vector<Fiber*> idle;  // the last that came to rest is the first to be used, while it is in the caches
   std::vector<Shared> shared;
   void* dynamic = nullptr;
   size_t dynamic_bytes = 0, static_bytes = 0;
@@ -123,11 +125,11 @@ struct Block {
   }
 };
 
-thread_local Block* block = nullptr;
+Block* block = nullptr;
 
 Thread& self() { return block->threads[block->current]; }
 
-void to_scheduler() { self().fiber.leave(block->scheduler, self().state == State::done); }
+void to_scheduler() { self().fiber->leave(block->scheduler, self().state == State::done); }
 
 void thread_main() {
   block->scheduler.arrived_first();
@@ -147,7 +149,20 @@ void resume(int number) {
   block->current = number;
   Thread& t = block->threads[number];
   threadIdx = t.index;
-  block->scheduler.enter(t.fiber);
+  if (!t.fiber) {
+    if (block->idle.empty()) {
+      block->fibers.push_back(std::make_unique<Fiber>(block->fibers.size()));
+      block->idle.push_back(block->fibers.back().get());
+    }
+    t.fiber = block->idle.back();
+    t.fiber->start(thread_main);
+    block->idle.pop_back();
+  }
+  block->scheduler.enter(*t.fiber);
+  if (t.state == State::done) {
+    block->idle.push_back(t.fiber);
+    t.fiber = nullptr;
+  }
 }
 
 std::string place() {
@@ -183,7 +198,8 @@ void run_block(std::mt19937& random) {
   Block& b = *block;
   const int n = int(b.threads.size()), warps = (n + kWarp - 1) / kWarp;
   b.done = b.waiting = 0;
-  b.warps.assign(warps, Warp());
+  b.warps.resize(warps);
+  for (Warp& w : b.warps) w.arrived = 0, w.reading = 0;
   b.free_shared();
   if (b.dynamic_bytes) b.dynamic = Block::poisoned(b.dynamic_bytes);
   for (int i = 0; i < n; ++i) {
@@ -193,7 +209,6 @@ void run_block(std::mt19937& random) {
     t.state = State::ready;
     t.copies.clear();
     t.groups = 0;
-    t.fiber.start(thread_main);
   }
   const Order order = options().order;
   std::vector<int> turn(warps), lanes(kWarp);
@@ -246,6 +261,8 @@ void fail(const std::string& why) {
 
 void run_grid(dim3 grid, dim3 threads, size_t shared_bytes, void (*body)(void*), void* arguments) {
   Untracked untracked;
+  static std::recursive_mutex one_at_a_time;
+  std::lock_guard lock(one_at_a_time);
   const size_t n = size_t(threads.x) * threads.y * threads.z;
   blockIdx = dim3(0, 0, 0);
   if (n == 0 || n > 1024 || threads.z > 64) raise("a block must have 1 to 1024 threads, at most 64 of them in z");
@@ -259,7 +276,7 @@ void run_grid(dim3 grid, dim3 threads, size_t shared_bytes, void (*body)(void*),
       block.reset();
     }
   };
-  static thread_local Kept kept;
+  static Kept kept;
   if (block) raise("a kernel must not launch a kernel");
   if (!kept.block) kept.block = std::make_unique<Block>();
   block = kept.block.get();
@@ -338,43 +355,43 @@ int lane() {
   return self().number % kWarp;
 }
 
-void exchange(unsigned mask, const void* value, size_t bytes, void* out, const char* what) {
+const unsigned char* enter_exchange(unsigned mask, const void* value, size_t bytes, const char* what) {
   Untracked untracked;
   Thread& me = self();
   const int w = me.number / kWarp, l = me.number % kWarp;
   Warp& warp = block->warps[w];
   const int members = std::min(int(block->threads.size()) - w * kWarp, kWarp);
   if (!(mask >> l & 1)) fail(std::string(what) + ": the calling lane is not in its mask");
-  if (members < kWarp && mask != 0xffffffffu && mask >> members) fail(std::string(what) + ": the mask names lanes that do not exist");
-  if (members < kWarp) mask &= (1u << members) - 1;
-  while (warp.reading > 0) to_scheduler();
-  for (int k = 0; k < kWarp; ++k) {
-    if (!(warp.arrived >> k & 1) || !(mask >> k & 1)) continue;
-    if (warp.masks[k] != mask) fail(std::string(what) + ": the masks of its lanes differ");
-    if (warp.what[k] != what) fail(std::string("lanes of one warp meet in ") + what + " and " + warp.what[k]);
+  if (members < kWarp) {
+    if (mask != 0xffffffffu && mask >> members) fail(std::string(what) + ": the mask names lanes that do not exist");
+    mask &= (1u << members) - 1;
   }
-  std::memcpy(warp.values[l], value, bytes);
+  while (warp.reading > 0) to_scheduler();
+  std::memcpy(warp.values + l * kLaneBytes, value, bytes);
   warp.masks[l] = mask;
   warp.what[l] = what;
   warp.arrived |= 1u << l;
   Fiber::release(&warp);
-  const uint64_t generation = warp.generation;
   if ((warp.arrived & mask) == mask) {
+    for (unsigned rest = mask; rest; rest &= rest - 1) {
+      const int k = __builtin_ctz(rest);
+      if (warp.masks[k] != mask) fail(std::string(what) + ": the masks of its lanes differ");
+      if (warp.what[k] != what) fail(std::string("lanes of one warp meet in ") + what + " and " + warp.what[k]);
+      block->threads[w * kWarp + k].state = State::ready;
+    }
     warp.reading = __builtin_popcount(mask);
     warp.arrived &= ~mask;
-    ++warp.generation;
-    for (int k = 0; k < members; ++k) {
-      Thread& t = block->threads[w * kWarp + k];
-      if ((mask >> k & 1) && t.state == State::in_exchange) t.state = State::ready;
-    }
   } else {
     me.state = State::in_exchange;
     to_scheduler();
-    if (warp.generation == generation) fail(std::string(what) + ": the masks of its lanes differ");
   }
-  for (int k = 0; k < kWarp; ++k) std::memcpy(static_cast<char*>(out) + k * bytes, warp.values[k], bytes);
   Fiber::acquire(&warp);
-  --warp.reading;
+  return warp.values;
+}
+
+void leave_exchange() {
+  Untracked untracked;
+  --block->warps[self().number / kWarp].reading;
 }
 
 void copy_async(void* shared, const void* global, int bytes, int filled) {

@@ -33,7 +33,8 @@ inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z,
 inline int4 make_int4(int x, int y, int z, int w) { return {x, y, z, w}; }
 inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
 
-extern thread_local dim3 threadIdx, blockIdx, blockDim, gridDim;
+// Grids run one at a time, whoever launches them, so these need not belong to a thread of the host.
+extern __attribute__((visibility("hidden"))) dim3 threadIdx, blockIdx, blockDim, gridDim;
 inline constexpr int warpSize = 32;
 
 namespace fastnn::emulation {
@@ -60,8 +61,11 @@ void run_grid(dim3 grid, dim3 block, size_t shared_bytes, void (*body)(void*), v
 void* shared_memory(const void* tag, size_t bytes);
 void* dynamic_shared_memory();
 void barrier(const char* file, int line);
-// Gives `bytes` of each lane in mask to all of them: out[lane].
-void exchange(unsigned mask, const void* value, size_t bytes, void* out, const char* what);
+// Each lane in mask puts up to kLaneBytes down and gets those of all of them, kLaneBytes apart, to read until
+// leave_exchange().
+constexpr size_t kLaneBytes = 64;
+const unsigned char* enter_exchange(unsigned mask, const void* value, size_t bytes, const char* what);
+void leave_exchange();
 int lane();
 void copy_async(void* shared, const void* global, int bytes, int filled);
 void commit_copies();
@@ -69,21 +73,25 @@ void wait_copies(int groups_left);
 void fence();
 [[noreturn]] void fail(const std::string& why);
 
+// What the lanes of a warp gave, while this is in scope.
 template <class T>
-struct Lanes {
-  T of[kWarp];
-  const T& get(unsigned mask, int lane) const {
-    if (!(mask >> lane & 1)) fail("a shuffle reads a lane that is not in its mask");
-    return of[lane];
+class Lanes {
+ public:
+  Lanes(unsigned mask, const T& value, const char* what) : values_(enter_exchange(mask, &value, sizeof value, what)), mask_(mask) {
+    static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= kLaneBytes);
   }
+  ~Lanes() { leave_exchange(); }
+  Lanes(const Lanes&) = delete;
+  const T& operator[](int lane) const { return *reinterpret_cast<const T*>(values_ + lane * kLaneBytes); }
+  T get(int lane) const {
+    if (!(mask_ >> lane & 1)) fail("a shuffle reads a lane that is not in its mask");
+    return (*this)[lane];
+  }
+
+ private:
+  const unsigned char* values_;
+  unsigned mask_;
 };
-template <class T>
-Lanes<T> all_lanes(unsigned mask, T value, const char* what) {
-  static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= 64);
-  Lanes<T> out;
-  exchange(mask, &value, sizeof value, out.of, what);
-  return out;
-}
 
 }  // namespace fastnn::emulation
 
@@ -91,38 +99,38 @@ Lanes<T> all_lanes(unsigned mask, T value, const char* what) {
 inline void __syncthreads(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
   fastnn::emulation::barrier(file, line);
 }
-inline void __syncwarp(unsigned mask = 0xffffffffu) { fastnn::emulation::all_lanes(mask, 0, "__syncwarp"); }
+inline void __syncwarp(unsigned mask = 0xffffffffu) { fastnn::emulation::Lanes(mask, 0, "__syncwarp"); }
 
 // The lane whose value a lane gets: its own when the source is outside of its part of the warp.
 template <class T>
 T __shfl_sync(unsigned mask, T v, int source, int width = 32) {
-  const auto all = fastnn::emulation::all_lanes(mask, v, "__shfl_sync");
+  const fastnn::emulation::Lanes all(mask, v, "__shfl_sync");
   const int l = fastnn::emulation::lane(), from = (l & ~(width - 1)) | (source & (width - 1));
-  return all.get(mask, from);
+  return all.get(from);
 }
 template <class T>
 T __shfl_down_sync(unsigned mask, T v, unsigned delta, int width = 32) {
-  const auto all = fastnn::emulation::all_lanes(mask, v, "__shfl_down_sync");
+  const fastnn::emulation::Lanes all(mask, v, "__shfl_down_sync");
   const int l = fastnn::emulation::lane();
-  return (l & (width - 1)) + int(delta) < width ? all.get(mask, l + int(delta)) : v;
+  return (l & (width - 1)) + int(delta) < width ? all.get(l + int(delta)) : v;
 }
 template <class T>
 T __shfl_up_sync(unsigned mask, T v, unsigned delta, int width = 32) {
-  const auto all = fastnn::emulation::all_lanes(mask, v, "__shfl_up_sync");
+  const fastnn::emulation::Lanes all(mask, v, "__shfl_up_sync");
   const int l = fastnn::emulation::lane();
-  return (l & (width - 1)) >= int(delta) ? all.get(mask, l - int(delta)) : v;
+  return (l & (width - 1)) >= int(delta) ? all.get(l - int(delta)) : v;
 }
 template <class T>
 T __shfl_xor_sync(unsigned mask, T v, int bits, int width = 32) {
-  const auto all = fastnn::emulation::all_lanes(mask, v, "__shfl_xor_sync");
+  const fastnn::emulation::Lanes all(mask, v, "__shfl_xor_sync");
   const int l = fastnn::emulation::lane(), from = l ^ bits;
-  return (from & ~(width - 1)) <= (l & ~(width - 1)) ? all.get(mask, from) : v;
+  return (from & ~(width - 1)) <= (l & ~(width - 1)) ? all.get(from) : v;
 }
 inline unsigned __ballot_sync(unsigned mask, int predicate) {
-  const auto all = fastnn::emulation::all_lanes(mask, int(predicate != 0), "__ballot_sync");
+  const fastnn::emulation::Lanes all(mask, int(predicate != 0), "__ballot_sync");
   unsigned bits = 0;
   for (int l = 0; l < 32; ++l)
-    if (mask >> l & 1) bits |= unsigned(all.of[l]) << l;
+    if (mask >> l & 1) bits |= unsigned(all[l]) << l;
   return bits;
 }
 inline int __any_sync(unsigned mask, int predicate) { return __ballot_sync(mask, predicate) != 0; }

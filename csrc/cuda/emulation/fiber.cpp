@@ -33,9 +33,6 @@ fastnn_switch:
 )");
 #endif
 
-Fiber::Fiber(Fiber&& other) noexcept
-    : stack_(std::exchange(other.stack_, nullptr)), pointer_(other.pointer_), tsan_(std::exchange(other.tsan_, nullptr)) {}
-
 Fiber::~Fiber() {
 #if defined(__SANITIZE_THREAD__)
   if (stack_ && tsan_) __tsan_destroy_fiber(tsan_);
@@ -54,23 +51,27 @@ void Fiber::start(void (*entry)()) {
     void* p = mmap(nullptr, kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED) throw std::bad_alloc();
     stack_ = static_cast<char*>(p);
+#if defined(__SANITIZE_ADDRESS__)
+    __asan_unpoison_memory_region(stack_, kStack);
+#endif
   }
 #if defined(__SANITIZE_ADDRESS__)
-  __asan_unpoison_memory_region(stack_, kStack);
+  // What the functions that never return have left; all others have cleared their frames.
+  __asan_unpoison_memory_region(top() - 4096, 4096);
 #endif
   fake_stack_ = nullptr;
 #if defined(FASTNN_EMU_SWITCHES_BY_HAND)
   // As fastnn_switch would have left it: six registers, then the address it returns to. At a function's
   // first instruction the stack is 8 bytes off a multiple of 16.
-  void** top = reinterpret_cast<void**>(stack_ + kStack - 64);
-  *--top = nullptr;
-  *--top = reinterpret_cast<void*>(entry);
-  for (int i = 0; i < 6; ++i) *--top = nullptr;
-  pointer_ = top;
+  void** at = reinterpret_cast<void**>(top());
+  *--at = nullptr;
+  *--at = reinterpret_cast<void*>(entry);
+  for (int i = 0; i < 6; ++i) *--at = nullptr;
+  pointer_ = at;
 #else
   getcontext(&context_);
   context_.uc_stack.ss_sp = stack_;
-  context_.uc_stack.ss_size = kStack;
+  context_.uc_stack.ss_size = size_t(top() - stack_);
   context_.uc_link = nullptr;
   makecontext(&context_, entry, 0);
 #endif
