@@ -78,6 +78,20 @@ class KerasLike:
             self.model.fit(self.x, self.y, batch_size=self.batch, epochs=2, verbose=0, callbacks=[self.clock])
         return [s / self.steps for s in self.clock.seconds]
 
+    def kernels(self):
+        """[(name, layer, operations, bytes, calls, seconds)] of one replayed training step; fastnn only."""
+        from fastnn import profile
+
+        x, y = (pick(v, lambda a: a[: self.batch]) for v in (self.x, self.y))
+        run = lambda epochs: self.model.fit(x, y, batch_size=self.batch, epochs=epochs, verbose=0)  # noqa: E731
+        run(4)
+        found, steps = {}, 8
+        with profile() as p:
+            run(steps)
+        for name, layer, _, seconds, flops, size in p.events:
+            found.setdefault((name, layer, flops, size), []).append(seconds)
+        return [(*key, len(times) / steps, sorted(times)[len(times) // 2] * len(times) / steps) for key, times in found.items()]
+
     def predict(self):
         self.model.predict(self.x, batch_size=self.batch, verbose=0)
 
@@ -183,6 +197,9 @@ class Worker:
             call()
             times.append(clock() - start)
         return [t / (self.side.steps if what == "predict" else 1) for t in times]
+
+    def kernels(self):
+        return self.side.kernels()
 
     def memory(self):
         """Peak of the process, MB."""

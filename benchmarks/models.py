@@ -1,19 +1,22 @@
 """Whole models beside Keras on TensorFlow, Keras on JAX and torch: training step, predict, one sample.
 
-    python benchmarks/models.py [--peer PYTHON] [--threads 1,2] [--filter mlp,cnn] [--quick] [--busy] [--readme]
+    python benchmarks/models.py [--peer PYTHON] [--threads 1,2] [--filter mlp,cnn] [--quick] [--busy] [--kernels] [--merge] [--readme]
 
 Every implementation of a workload runs in a process of its own; they take turns, in rounds, the others
 stopped meanwhile. Times are medians. --peer names a Python that has the peers. --busy measures the training step again while another
-process keeps one core busy. Writes models.json (not with --filter or --quick); --readme writes the
-table of what was measured to README.md and the chart models.svg.
+process keeps one core busy. Writes models.json (not with --filter or --quick); --merge keeps its rows that are not
+measured now, so that a table may be made in pieces; --readme writes the table to README.md and the chart models.svg.
 
 step     one step of `fit` (of a hand-written loop with torch), batches drawn in a new order, the epoch's
          time divided by its steps
 predict  `predict` over all data, per batch (torch: the bare module under inference_mode)
 one      latency of one sample: `predict(x)` and `model(x)`
 first    the first training step of the process, compilation included
+floor    what the kernels of a step take at least, each by its operations at the rate of multiply-adds in registers
+         or by its bytes from the nearest level of memory that holds them (ceilings.py), as a share of the step
 """
 import argparse
+import collections
 import json
 import math
 import os
@@ -22,6 +25,7 @@ import subprocess
 import sys
 import time
 
+import ceilings
 from process import HERE, Process
 from run import machine_name, replace_between
 from workloads import GOALS, WORKLOADS
@@ -39,7 +43,25 @@ def start(name, workload, python, threads):
     return Process(name, command, threads, {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"} if name == "keras-jax" and threads == 1 else None)
 
 
-def measure(workload, threads, arguments):
+Work = collections.namedtuple("Work", "flops bytes")
+
+
+def measured_apart(threads):
+    """`ceilings.measure` in a process of its own: a child's peak memory counts from its parent's."""
+    code = f"import json, ceilings; print(json.dumps(ceilings.measure({threads})))"
+    return json.loads(subprocess.run([sys.executable, "-c", code], cwd=HERE, capture_output=True, text=True, check=True).stdout)
+
+
+def floors(kernels, limits, threads):
+    """[(name, layer, calls, ms, floor in ms, what bounds it)] of the kernels of a step, the slowest first."""
+    rows = []
+    for name, layer, flops, size, calls, seconds in kernels:
+        least, bound = ceilings.floor(Work(flops, size), limits, threads) if flops or size else (0.0, "")
+        rows.append((name, layer, calls, seconds * 1e3, calls * least * 1e3, bound))
+    return sorted(rows, key=lambda row: -row[3])
+
+
+def measure(workload, threads, arguments, limits):
     """{implementation: {"step", "predict", "predict_one", "call_one", "first", "memory", "import" ...}}, times in ms."""
     workers, found = [], {}
     for name in ("fastnn", *PEERS):
@@ -79,8 +101,15 @@ def measure(workload, threads, arguments):
         f = found[w.name]
         f.update({k: statistics.median(v) * 1e3 for k, v in samples[w.name].items() if v})
         if busy[w.name]:
-            f["busy"] = statistics.median(busy[w.name]) * 1e3
+            f["busy"], f["quiet"] = statistics.median(busy[w.name]) * 1e3, f["step"]
         f["memory"] = w.turn("memory") or 0.0
+        if w.name == "fastnn":
+            rows = floors(w.turn("kernels") or [], limits, threads)
+            f["floor"] = sum(row[4] for row in rows)
+            if arguments.kernels:
+                print(f"{workload}, {threads} threads: kernel, layer, calls, ms, floor in ms by, share of the floor")
+                for name, layer, calls, ms, least, bound in rows[:arguments.kernels]:
+                    print(f"  {name:30} {layer:36} {calls:6.1f} {ms:9.4f} {least:9.4f} {bound:8} {least / ms if ms else 0:5.0%}")
         w.close()
     return found
 
@@ -97,7 +126,7 @@ def ratio(found, what):
 def line(workload, threads, found):
     parts = [f"{workload:12} {threads}"]
     for name, f in found.items():
-        busy = f" busy {f['busy'] / f['step']:.2f}x" if "busy" in f else ""
+        busy = f" busy {f['busy'] / f['quiet']:.2f}x" if "busy" in f else ""
         parts.append(f"    {name:17} step {f.get('step', 0):9.3f}  predict {f.get('predict', 0):9.3f}  one {f.get('predict_one', 0):8.4f} / "
                      f"{f.get('call_one', 0):8.4f}  first {f['first']:8.1f} ms  {f['memory']:6.0f} MB  import {f['import'] / 1e3:.2f} s{busy}")
     return "\n".join(parts)
@@ -110,7 +139,7 @@ def geometric_mean(values):
 def table(rows):
     """Markdown: a line for each workload and number of threads."""
     out = ["| model | threads | step, ms | best peer's step | ratio (goal) | predict, ratio | one sample: `predict`, `model(x)`, ms | ratio "
-           "| first step, ms | peak MB |", "|---|---|---|---|---|---|---|---|---|---|"]
+           "| of its floor | first step, ms | peak MB |", "|---|---|---|---|---|---|---|---|---|---|---|"]
     for r in rows:
         f = r["found"]["fastnn"]
         step, peer = ratio(r["found"], "step")
@@ -119,12 +148,25 @@ def table(rows):
         goal = f" ({GOALS[r['workload']]})" if r["workload"] in GOALS else ""
         cells = [r["workload"], r["threads"], f"{f['step']:.3g}", f"{r['found'][peer]['step']:.3g} {peer}" if peer else "",
                  f"{step:.2f}{goal}" if step else "", f"{predict:.2f}" if predict else "", f"{f['predict_one']:.3f}, {f['call_one']:.3f}",
-                 f"{one:.2f}" if one else "", f"{f['first']:.3g}", f"{f['memory']:.0f}"]
+                 f"{one:.2f}" if one else "", f"{f['floor'] / f['step']:.0%}" if "floor" in f else "", f"{f['first']:.3g}", f"{f['memory']:.0f}"]
         out.append("| " + " | ".join(str(c) for c in cells) + " |")
     for threads in sorted({r["threads"] for r in rows}):
         means = [geometric_mean([x for r in rows if r["threads"] == threads and (x := ratio(r["found"], what)[0])])
                  for what in ("step", "predict", "call_one")]
-        out.append(f"| geometric mean | {threads} | | | {means[0]:.2f} | {means[1]:.2f} | | {means[2]:.2f} | | |")
+        out.append(f"| geometric mean | {threads} | | | {means[0]:.2f} | {means[1]:.2f} | | {means[2]:.2f} | | | |")
+    return "\n".join(out)
+
+
+def busy_table(rows):
+    """Markdown: what each implementation loses beside a busy process, for the rows where that was measured."""
+    rows = [r for r in rows if any("busy" in f for f in r["found"].values())]
+    names = [n for n in ("fastnn", *PEERS) if any("busy" in r["found"].get(n, ()) for r in rows)]
+    out = ["| model | threads | " + " | ".join(f"{n}: quiet, busy, ms | times" for n in names) + " |", "|---" * (2 + 2 * len(names)) + "|"]
+    for r in rows:
+        cells = [r["workload"], str(r["threads"])]
+        for f in (r["found"].get(n, {}) for n in names):
+            cells += [f"{f['quiet']:.3g}, {f['busy']:.3g}", f"{f['busy'] / f['quiet']:.2f}"] if "busy" in f else ["", ""]
+        out.append("| " + " | ".join(cells) + " |")
     return "\n".join(out)
 
 
@@ -153,6 +195,19 @@ def chart(rows):
             f'<line x1="{120 + unit}" x2="{120 + unit}" y1="42" y2="{y}" stroke="black" stroke-dasharray="3 3"/></svg>\n')
 
 
+def merged(old, new):
+    """Rows of an earlier run, with what was measured now in place of theirs."""
+    rows = {(r["threads"], r["workload"]): r for r in old}
+    for r in new:
+        before = rows.get((r["threads"], r["workload"]), {"found": {}})["found"]
+        for name, f in r["found"].items():
+            if "busy" not in f:
+                f.update({k: before[name][k] for k in ("busy", "quiet") if k in before.get(name, ())})
+        rows[r["threads"], r["workload"]] = {**r, "found": {**before, **r["found"]}}
+    order = list(WORKLOADS)
+    return [rows[key] for key in sorted(rows, key=lambda key: (key[0], order.index(key[1])))]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peer", default=sys.executable, metavar="PYTHON")
@@ -163,6 +218,8 @@ def main():
     parser.add_argument("--quick", action="store_true", help="the small models, little time, nothing compiled")
     parser.add_argument("--all", action="store_true", help="compile the largest models with torch as well")
     parser.add_argument("--busy", action="store_true", help="the step again beside a busy process")
+    parser.add_argument("--kernels", type=int, default=0, metavar="N", help="print the N slowest kernels of a step and their floors")
+    parser.add_argument("--merge", action="store_true", help="keep the rows of models.json that are not measured now")
     parser.add_argument("--readme", action="store_true", help="write the table to README.md and the chart to models.svg")
     arguments = parser.parse_args()
     if arguments.quick:
@@ -170,18 +227,25 @@ def main():
     chosen = [w for w in WORKLOADS if not arguments.filter or w in arguments.filter.split(",")]
     rows = []
     for threads in [int(t) for t in arguments.threads.split(",")]:
+        limits = measured_apart(threads)
         for workload in chosen:
-            rows.append({"workload": workload, "threads": threads, "found": measure(workload, threads, arguments)})
+            rows.append({"workload": workload, "threads": threads, "found": measure(workload, threads, arguments, limits)})
             print(line(**rows[-1]), flush=True)
+    kept = HERE / "models.json"
+    if arguments.merge and kept.exists():
+        rows = merged(json.loads(kept.read_text())["rows"], rows)
     versions = list(dict.fromkeys(f["version"] for r in rows for f in r["found"].values()))
     head = f"{machine_name()}; {', '.join(versions)}; {time.strftime('%Y-%m-%d')}."
     text = table(rows)
-    print(f"\n{head}\n\n{text}")
-    if not arguments.quick and not arguments.filter:
-        (HERE / "models.json").write_text(json.dumps({"machine": head, "rows": rows}, indent=0))
+    busy = busy_table(rows)
+    print(f"\n{head}\n\n{text}" + (f"\n\n{busy}" if arguments.busy else ""))
+    if arguments.merge or not (arguments.quick or arguments.filter or arguments.only):
+        kept.write_text(json.dumps({"machine": head, "rows": rows}, indent=0))
     if arguments.readme:
         (HERE / "models.svg").write_text(chart(rows))
         replace_between(HERE.parent / "README.md", "models", f"{head}\n\n{text}")
+        if any("busy" in f for r in rows for f in r["found"].values()):
+            replace_between(HERE.parent / "README.md", "busy", busy)
 
 
 if __name__ == "__main__":
