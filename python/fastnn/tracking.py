@@ -3,10 +3,11 @@
 `layer.blocks = []` stores a TrackedList; `layer.blocks.append(Dense(3))` then adds the Dense to the
 layers of `layer`, in the order of the appends. Removing an element ends the tracking.
 """
+import collections
 
 
 def wrap(value, owner):
-    """The tracked twin of a plain list, tuple, dict or set; other values are only told to `owner`.
+    """The tracked twin of a plain list, tuple, dict, OrderedDict or set; other values are only told to `owner`.
 
     Args:
         value: anything.
@@ -17,6 +18,8 @@ def wrap(value, owner):
         return TrackedList(value, owner)
     if kind is dict:
         return TrackedDict(value, owner)
+    if kind is collections.OrderedDict:
+        return TrackedOrderedDict(value, owner)
     if kind is set:
         return TrackedSet(value, owner)
     if isinstance(value, tuple):
@@ -138,6 +141,11 @@ class TrackedDict(dict):
 
     def __reduce__(self):
         return dict, (dict(self),)
+
+
+class TrackedOrderedDict(TrackedDict, collections.OrderedDict):
+    def __reduce__(self):
+        return collections.OrderedDict, (list(self.items()),)
 
 
 class TrackedSet(set):

@@ -7,6 +7,7 @@ names are looked up ONLY in the target's public modules and in glue.py.  What ca
 be found is a placeholder that raises AttributeError when used, and is counted in MISSING.
 Test files and keras/src/testing/*.py are exec'ed from KERAS_ALIAS_TESTS.
 """
+import builtins
 import collections
 import importlib
 import importlib.abc
@@ -153,7 +154,7 @@ class Syn(types.ModuleType):
             MISSING[full] += 1
             raise AttributeError(full)
         mod = self.__name__[len("keras.src"):].lstrip(".")
-        v = lookup(mod, name)
+        v = glue.for_file(sys._getframe(1).f_code.co_filename, mod, name) or lookup(mod, name)
         if v is not None:
             return v
         if mod in OPS_TAILS and (op := op_class(name)) is not None:
@@ -168,6 +169,14 @@ class Syn(types.ModuleType):
         raise AttributeError(full)
 
 
+class TapedLoader(importlib.machinery.SourceFileLoader):
+    """Loads a test whose steps are written for TensorFlow's GradientTape: it gets fastnn's."""
+
+    def exec_module(self, module):
+        module.__dict__["__builtins__"] = {**vars(builtins), "__import__": glue.import_taped}
+        super().exec_module(module)
+
+
 class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def find_spec(self, fullname, path=None, target=None):
         if fullname != "keras" and not fullname.startswith("keras."):
@@ -178,7 +187,8 @@ class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             if os.path.isdir(base):
                 return importlib.util.spec_from_file_location(fullname, base + "/__init__.py", submodule_search_locations=[base])
             if os.path.exists(base + ".py"):
-                return importlib.util.spec_from_file_location(fullname, base + ".py")
+                loader = TapedLoader(fullname, base + ".py") if glue.takes_tape(base + ".py") else None
+                return importlib.util.spec_from_file_location(fullname, base + ".py", loader=loader)
             return None
         if rel in BACKEND_SUBS:
             return importlib.machinery.ModuleSpec(fullname, self, is_package=True)

@@ -1,6 +1,6 @@
 """Keras's own unit tests, held against fastnn.
 
-    python tests/keras_suite/run.py [FOLDER ...] [--keras PATH] [--update] [--readme] [-k WORDS]
+    python tests/keras_suite/run.py [FOLDER ...] [--keras PATH] [--jobs N] [--log FILE] [--resume] [--update] [--readme] [-k WORDS]
 
 The wheel keras==3.15.1 ships its tests (`pip install keras==3.15.1 jax torch tensorflow-cpu pytest`: many tests
 of ops ask jax, and some torch, which dtype or value to expect, and tests of data read tf.data; grain, and TensorFlow
@@ -13,15 +13,19 @@ fails, under the reason.
 Prints the share of the denominator that passes, by folder, and fails when a test fails that is not listed,
 or a listed one passes. --update rewrites failures.txt, keeping the reasons that are there; --readme writes
 the shares of all folders into README.md, from the two lists. The names of folders limit what is run.
+A whole run takes about WHOLE minutes on one core; with --log it can be broken off, and --resume goes on after the
+folders that the file has.
 """
 import argparse
 import collections
+import concurrent.futures
 import gzip
 import os
 import pathlib
 import subprocess
 import sys
 import tempfile
+import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 README = HERE.parent.parent / "README.md"
@@ -35,26 +39,28 @@ FOLDERS = ("activations", "callbacks", "constraints", "initializers", "layers/ac
 GOALS = {"layers": 0.95, "losses": 0.95, "metrics": 0.95, "optimizers": 0.95, "activations": 0.95, "initializers": 0.95, "ops": 0.80}
 
 
-def run_folder(folder, source, keras_itself, words):
+def run_folder(folder, source, keras_itself, words, python=sys.executable):
     """{test id: (outcome, reason)} of one folder of Keras's tests."""
     with tempfile.TemporaryDirectory() as scratch:
         out = os.path.join(scratch, "outcomes")
         open(out, "w").close()
         env = {**os.environ, "OUTCOMES": out, "KERAS_ALIAS_TESTS": str(source), "KERAS_ALIAS_TARGET": "fastnn", "KERAS_BACKEND": "torch",
                "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
-        env["PYTHONPATH"] = os.pathsep.join([str(HERE), str(HERE / "tfstub"), os.environ.get("PYTHONPATH", "")])
+        given = [os.path.abspath(p) for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]  # the tests run elsewhere
+        env["PYTHONPATH"] = os.pathsep.join([str(HERE), str(HERE / "tfstub"), *given])
         plugins = ["-p", "outcomes"] + ([] if keras_itself else ["-p", "alias"]) + ["-p", "root_conftest"]
-        command = [sys.executable, "-m", "pytest", *plugins, "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(source), "-q",
+        command = [*python.split(), "-m", "pytest", *plugins, "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(source), "-q",
                    "--tb=short", "--continue-on-collection-errors", "-o", "python_files=*_test.py", str(source / folder)] + (["-k", words] if words else [])
         done = subprocess.run(command, env=env, cwd=scratch, capture_output=True, text=True)
         lines = pathlib.Path(out).read_text().splitlines()
         if not lines or done.returncode not in (0, 1, 5):
             print(f"{folder}: pytest ended with {done.returncode}\n" + "\n".join((done.stdout + done.stderr).splitlines()[-15:]))
-    outcomes = {}
-    for line in lines:
-        outcome, test, reason = line.split("\t")
-        outcomes[test] = (outcome, reason)
-    return outcomes
+    return read_outcomes(lines)
+
+
+def read_outcomes(lines):
+    """{test id: (outcome, reason)} of lines as outcomes.py and --log write them."""
+    return {test: (outcome, reason) for outcome, test, reason in (line.split("\t") for line in lines)}
 
 
 def inside(test, folders):
@@ -106,7 +112,10 @@ def main():
     parser.add_argument("folders", nargs="*", default=list(FOLDERS))
     parser.add_argument("--keras", default="", help="the folder keras/src of the wheel; else found beside this Python")
     parser.add_argument("--denominator", action="store_true", help="run Keras itself, on torch, and write passed.txt.gz")
+    parser.add_argument("--python", default=sys.executable, help="what runs the tests; this Python by default")
+    parser.add_argument("--jobs", type=int, default=1, help="folders that run at a time; 0.5 to 2 GB of memory each")
     parser.add_argument("--log", help="a file for every outcome with the first line of its error")
+    parser.add_argument("--resume", action="store_true", help="leave out the folders that are in the file of --log")
     parser.add_argument("--readme", action="store_true", help="write the table into README.md")
     parser.add_argument("--update", action="store_true")
     parser.add_argument("-k", default="", dest="words")
@@ -116,14 +125,27 @@ def main():
 
         arguments.keras = os.path.join(os.path.dirname(importlib.util.find_spec("keras").origin), "src")
     source = pathlib.Path(arguments.keras).resolve()
-    outcomes = {}
-    for folder in arguments.folders:
-        found = run_folder(folder, source, arguments.denominator, arguments.words)
-        outcomes.update(found)
-        counts = collections.Counter(o for o, _ in found.values())
-        print(f"{folder:24} {dict(counts)}", flush=True)
-    if arguments.log:
-        pathlib.Path(arguments.log).write_text("".join(f"{o}\t{t}\t{r}\n" for t, (o, r) in outcomes.items()))
+    log = pathlib.Path(arguments.log) if arguments.log else None
+    outcomes, done = {}, set()
+    if log and arguments.resume and log.exists():
+        lines = log.read_text().splitlines()
+        done = {line[2:] for line in lines if line.startswith("# ")}
+        outcomes = {t: o for t, o in read_outcomes(line for line in lines if not line.startswith("# ")).items() if inside(t, done)}
+    elif log:
+        log.write_text("")
+
+    def run(folder):
+        started = time.monotonic()
+        return folder, run_folder(folder, source, arguments.denominator, arguments.words, arguments.python), time.monotonic() - started
+
+    with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as pool:
+        for ended in concurrent.futures.as_completed([pool.submit(run, f) for f in arguments.folders if f not in done]):
+            folder, found, seconds = ended.result()
+            outcomes.update(found)
+            print(f"{folder:24} {seconds:5.0f} s  {dict(collections.Counter(o for o, _ in found.values()))}", flush=True)
+            if log:
+                with log.open("a") as f:
+                    f.writelines([f"{o}\t{t}\t{r}\n" for t, (o, r) in found.items()] + [f"# {folder}\n"])
     if arguments.denominator:
         passed = {t for t in read_denominator() if not inside(t, arguments.folders)}
         passed |= {t for t, (outcome, _) in outcomes.items() if outcome == "passed"}

@@ -57,8 +57,8 @@ class Quantizable:
         """Replaces the weights by small integers, or trains them with 8-bit floats.
 
         Args:
-            mode: "int8", "int4" (two in a byte), "float8", "gptq" or "awq" (their variables only, for files: nothing
-                here calibrates them); None, that of config.
+            mode: "int8", "int4" (two in a byte), "float8", "gptq" or "awq" (their variables only: `Model.quantize`
+                calibrates them); None, that of config.
             type_check: bool; refuse subclasses, which may use the weights in other ways.
             config: QuantizationConfig of `fastnn.quantizers`; the usual one of the mode by default.
 
@@ -328,6 +328,23 @@ class QuantizedKernel:
         if mode == "awq":
             self.awq_scales = self._add_fixed("awq_scales", (rows,), "ones")
         self.g_idx = self._add_fixed("g_idx", (rows,), dtype="float32")
+
+    def _set_calibrated(self, mode, integers, scale, zero, groups, factors=None):
+        """Takes what a calibration found: integers (columns, rows), scale and zero (columns, groups), groups (rows,)."""
+        from ..quantizers import pack_int4
+
+        bits, _ = group_size_of(self, None)
+        integers = ops.cast(integers, "uint8")
+        if bits == 4:
+            integers = pack_int4(integers, axis=0, dtype="uint8")[0]
+        del self._kernel
+        self.quantized_kernel.assign(integers)
+        self.kernel_scale.assign(scale)
+        self.kernel_zero.assign(zero)
+        self.g_idx.assign(groups)
+        if factors is not None:
+            self.awq_scales.assign(factors)
+        setattr(self, f"is_{mode}_calibrated", True)
 
     _zero_name = "kernel_zero"
 

@@ -214,9 +214,10 @@ class Model(Trainer, Layer):
         """Quantizes the layers that can be: Dense, EinsumDense, Embedding and ReversibleEmbedding.
 
         Args:
-            mode: "int8", "int4" or "float8"; None, that of config. Of GPTQ and AWQ, layers that were calibrated
-                elsewhere can be loaded; there is no calibration here.
-            config: QuantizationConfig of `fastnn.quantizers`.
+            mode: "int8", "int4", "float8", "gptq" or "awq"; None, that of config.
+            config: QuantizationConfig of `fastnn.quantizers`. GPTQ and AWQ need one: with its data set, they quantize
+                the Dense and EinsumDense layers inside of the blocks that its `quantization_layer_structure` names, or
+                else `get_quantization_layer_structure`.
             filters: regular expression, or a list of them, for names of layers, or a function of the layer: only these
                 layers are quantized.
             type_check: bool; leave subclasses alone.
@@ -229,20 +230,48 @@ class Model(Trainer, Layer):
         if filters is not None and not isinstance(filters, (str, list, tuple)) and not callable(filters):
             raise ValueError("[quantize] The `filters` argument must be a regex string, a list of regex strings, or a "
                              f"callable. Received: {type(filters)}")
-        if mode in ("gptq", "awq"):
-            raise ValueError(f"[quantize] mode must be 'int8', 'int4' or 'float8': there is no calibration for {mode!r}. "
-                             f"Received: mode={mode!r}")
+        from ..quantizers.configs import validate_and_resolve_config
         from ..quantizers.filters import should_quantize_layer
 
-        for layer in self._flatten_layers():
-            if layer._layers or not should_quantize_layer(layer, filters):
-                continue
-            try:
-                layer.quantize(mode, config=config, type_check=type_check)
-            except NotImplementedError as error:
-                warnings.warn(str(error), stacklevel=2)
+        resolved = validate_and_resolve_config(mode, config)
+        if resolved.mode in ("gptq", "awq"):
+            self._calibrate(resolved, filters, type_check)
+        else:
+            for layer in self._flatten_layers():
+                if layer._layers or not should_quantize_layer(layer, filters):
+                    continue
+                try:
+                    layer.quantize(mode, config=config, type_check=type_check)
+                except NotImplementedError as error:
+                    warnings.warn(str(error), stacklevel=2)
         self.train_function = self.test_function = self.predict_function = None
         LayerState._structure_changed()
+
+    def _calibrate(self, config, filters, type_check):
+        from ..quantizers import awq, calibration, gptq
+
+        structure = config.quantization_layer_structure
+        if structure is None:
+            structure = self.get_quantization_layer_structure(config.mode)
+        if structure is None:
+            raise ValueError(
+                f"[quantize] For mode={config.mode!r}, a valid quantization structure must be provided either via "
+                "`config.quantization_layer_structure` or by overriding `model.get_quantization_layer_structure(mode)`. The "
+                "structure should be a dictionary with keys 'pre_block_layers' and 'sequential_blocks'.")
+        kind = {"gptq": gptq.GPTQ, "awq": awq.AWQ}[config.mode]
+        calibration.calibrate(kind, config, structure, filters, type_check)
+
+    def get_quantization_layer_structure(self, mode=None):
+        """Tells `quantize` through which layers a sample goes; a model that can be calibrated overrides it.
+
+        Args:
+            mode: "gptq" or "awq".
+
+        Returns:
+            Dict of "pre_block_layers", a list of layers, such as an embedding, that come before the first block, and
+            "sequential_blocks", a list of layers; or None, here.
+        """
+        return None
 
     @scopes.on_own_device
     def get_state_tree(self, value_format="backend_tensor"):

@@ -6,7 +6,7 @@ from ..tensor import as_tensor
 
 
 def compute_quantization_parameters(x, *, bits, symmetric=False, per_channel=False, group_size=-1,
-                                    compute_dtype="float32", epsilon=0.0, signed=False):
+                                    compute_dtype="float32", epsilon=0.0, signed=False, spans_zero=False):
     """Scale and zero for weights.
 
     Args:
@@ -18,6 +18,7 @@ def compute_quantization_parameters(x, *, bits, symmetric=False, per_channel=Fal
         compute_dtype: dtype of the largest integer.
         epsilon: added to the span.
         signed: bool; integers from -2^(bits-1) on, else from 0.
+        spans_zero: bool; ranges reach to 0, without which the zero of weights of one sign may not fit into 8 bits.
 
     Returns:
         (scale, zero, largest unsigned integer): scale and zero (outputs, groups), zero as int8 or uint8.
@@ -43,6 +44,8 @@ def compute_quantization_parameters(x, *, bits, symmetric=False, per_channel=Fal
     else:
         x = ops.reshape(x, (outputs if per_channel else 1, -1))
         low, high = ops.min(x, axis=1), ops.max(x, axis=1)
+    if spans_zero:
+        low, high = ops.minimum(low, 0), ops.maximum(high, 0)
     if symmetric:
         high = ops.maximum(ops.absolute(low), high)
         low = ops.where(ops.less(low, 0), ops.negative(high), low)

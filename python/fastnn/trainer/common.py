@@ -68,6 +68,11 @@ class Steps:
         """Start an epoch."""
         if self._ended or self._data.steps is not None and self._taken >= self._data.steps:
             self._restart()
+        self._data.on_epoch_begin()
+
+    def end(self):
+        """End it, with or without its last batch."""
+        self._data.on_epoch_end()
 
     def next(self):
         batch = None if self._ended else next(self._batches, None)

@@ -4,6 +4,7 @@ Every source has ``epoch(shuffle)``, an iterator over (x, y, sample_weight) nest
 ``steps``, the number of batches of an epoch or None; and ``size``, the number of samples or None.
 """
 import itertools
+import random
 
 import numpy as np
 
@@ -46,24 +47,44 @@ def unpack_x_y_sample_weight(data):
                      f"Received: a tuple of {len(data)} parts")
 
 
+def dense(value):
+    """A sparse or ragged array of SciPy, JAX or TensorFlow, or a pandas table, as a dense one; other values as they are."""
+    if isinstance(value, (np.ndarray, Tensor)):
+        return value
+    if hasattr(value, "toarray"):  # SciPy
+        return value.toarray()
+    if hasattr(value, "todense"):  # JAX
+        return np.asarray(value.todense())
+    if hasattr(value, "row_splits") and hasattr(value, "to_tensor"):  # a RaggedTensor, filled up with zeros
+        return np.asarray(value.to_tensor())
+    if hasattr(value, "dense_shape") and hasattr(value, "indices"):  # a SparseTensor
+        values = np.asarray(value.values)
+        array = np.zeros([int(n) for n in value.dense_shape], values.dtype)
+        array[tuple(np.asarray(value.indices).T)] = values
+        return array
+    if hasattr(value, "to_numpy"):  # pandas
+        array = value.to_numpy()
+        return array[:, None] if array.ndim == 1 and hasattr(value, "iloc") else array  # a Series is a column
+    return value
+
+
 def to_array(value, name, op="fit"):
     """A leaf of x, y or sample_weight as a NumPy array, floats as floatx.
 
+    A sparse matrix of SciPy stays one, whose rows can be taken.
+
     Raises:
         TypeError: the values are not numbers.
+        ValueError: a single number, which has no samples.
     """
     if isinstance(value, Tensor):
         value = to_numpy(value)
     elif isinstance(value, Variable):
         value = value.numpy()
-    elif hasattr(value, "toarray"):  # a SciPy sparse matrix
-        value = value.toarray()
-    elif hasattr(value, "to_numpy") and not isinstance(value, np.ndarray):  # pandas
-        value = value.to_numpy()
     elif isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"[{op}] {name} must not be a masked array, whose mask would be lost. "
                         "Pass array.filled(value).")
-    array = np.asarray(value)
+    array = value.tocsr() if is_sparse(value) else np.asarray(dense(value))
     if array.dtype.name not in dtypes.ALLOWED_DTYPES:
         raise TypeError(f"[{op}] {name} must hold numbers. Received: {name}.dtype={array.dtype}")
     if array.dtype.name in dtypes.FLOAT_DTYPES and array.dtype.name != dtypes.floatx():
@@ -71,6 +92,16 @@ def to_array(value, name, op="fit"):
     if array.ndim == 0:
         raise ValueError(f"[{op}] {name} must have a batch dimension. Received: {name}.shape=()")
     return array
+
+
+def is_sparse(value):
+    """Whether a value is a sparse matrix of SciPy."""
+    return hasattr(value, "tocsr")
+
+
+def rows_in(leaf):
+    """How many samples a leaf has."""
+    return leaf.shape[0]
 
 
 def to_arrays(nest, name, op="fit"):
@@ -113,7 +144,7 @@ class ArrayData:
         x, y, sample_weight: nests of arrays (see ``to_arrays``); y and sample_weight may be None.
         batch_size: samples in a batch; the last one of an epoch may be smaller. 32 by default.
         class_weight: {class: weight}, turned into sample weights.
-        shuffle: whether every epoch has an order of its own, from NumPy's global generator.
+        shuffle: whether every epoch has an order of its own, from NumPy's global generator; "batch", each batch has.
 
     Raises:
         ValueError: lengths differ, there are no rows, a wrong batch_size or class_weight.
@@ -125,15 +156,14 @@ class ArrayData:
         x, y = to_arrays(x, "x", op), to_arrays(y, "y", op)
         sample_weight = to_arrays(sample_weight, "sample_weight", op)
         if class_weight is not None:
-            if sample_weight is not None:
-                raise ValueError(f"[{op}] class_weight and sample_weight must not be given together.")
+            check_class_weight(y, sample_weight, op)
             sample_weight = class_weights(y, class_weight, op)
         self._nests = (x, y, sample_weight)
-        lengths = {name: len(leaf) for name, nest in zip(("x", "y", "sample_weight"), self._nests)
+        lengths = {name: rows_in(leaf) for name, nest in zip(("x", "y", "sample_weight"), self._nests)
                    for leaf in flatten(nest) if leaf is not None}
-        sizes = {len(leaf) for nest in self._nests for leaf in flatten(nest) if leaf is not None}
+        sizes = {rows_in(leaf) for nest in self._nests for leaf in flatten(nest) if leaf is not None}
         if len(sizes) > 1:
-            every = {name: [len(v) for v in flatten(nest) if v is not None]
+            every = {name: [rows_in(v) for v in flatten(nest) if v is not None]
                      for name, nest in zip(("x", "y", "sample_weight"), self._nests) if nest is not None}
             raise ValueError(f"[{op}] x, y and sample_weight must have the same number of rows. Received: {every}")
         if not sizes:
@@ -150,6 +180,12 @@ class ArrayData:
     def y(self):
         return self._nests[1]
 
+    def on_epoch_begin(self):
+        """Called before an epoch."""
+
+    def on_epoch_end(self):
+        """Called after an epoch."""
+
     def split(self, fraction):
         """(the first 1 - fraction of the rows, the rest) as two nests (x, y, sample_weight)."""
         at = int(self.size * (1.0 - fraction))
@@ -162,28 +198,39 @@ class ArrayData:
 
     def epoch(self):
         """The batches of one pass, (x, y, sample_weight) of Tensors."""
-        order = None
-        if self._batch_shuffle:
-            starts = np.random.permutation(self.steps) * self.batch_size
-        else:
-            starts = range(0, self.size, self.batch_size)
-            if self._shuffle:
-                order = np.random.permutation(self.size).astype(np.int64, copy=False)
+        order = np.random.permutation(self.size).astype(np.int64, copy=False) if self._shuffle and not self._batch_shuffle else None
         x, y, w = self._nests
-        for start in starts:
+        for start in range(0, self.size, self.batch_size):
             stop = min(start + self.batch_size, self.size)
-            if order is None:
+            chosen = None if order is None else order[start:stop]
+            if self._batch_shuffle:
+                chosen = start + np.random.permutation(stop - start).astype(np.int64, copy=False)
+            if chosen is None:
                 # Contiguous rows are read where they are.
                 def rows(a, start=start, stop=stop):
+                    if is_sparse(a):
+                        return from_numpy(a[start:stop].toarray())
                     return None if a is None else from_numpy(a[start:stop], borrow=True)
             else:
-                index = from_numpy(order[start:stop], borrow=True)
+                index = from_numpy(chosen, borrow=True)
 
-                def rows(a, index=index):
+                def rows(a, index=index, chosen=chosen):
+                    if is_sparse(a):
+                        return from_numpy(a[chosen].toarray())
                     return None if a is None else _core.gather(from_numpy(a, borrow=True), index, 0)
             yield (rows(x) if type(x) is np.ndarray else map_structure(rows, x),
                    rows(y) if type(y) is np.ndarray else map_structure(rows, y),
                    None if w is None else map_structure(rows, w))
+
+
+def check_class_weight(y, sample_weight, op):
+    """ValueError where class weights cannot be given: together with sample_weight, or for none or several outputs."""
+    if sample_weight is not None:
+        raise ValueError(f"[{op}] You cannot `class_weight` and `sample_weight` at the same time. Received: both")
+    outputs = 0 if y is None else len(flatten(y))
+    if outputs != 1:
+        raise ValueError(f"[{op}] `class_weight` is only supported for Models with a single output. It needs the targets y. "
+                         f"Received: {outputs} outputs")
 
 
 def class_weights(y, class_weight, op="fit"):
@@ -192,12 +239,11 @@ def class_weights(y, class_weight, op="fit"):
     Raises:
         ValueError: several outputs, no y, or a weight that is not a number.
     """
+    check_class_weight(y, None, op)
     leaves = flatten(y)
-    if y is None or len(leaves) != 1:
-        raise ValueError(f"[{op}] class_weight must go with one output and its y. Received: {0 if y is None else len(leaves)} outputs")
     if not isinstance(class_weight, dict) or not all(isinstance(v, (int, float, np.number)) for v in class_weight.values()):
         raise ValueError(f"[{op}] class_weight must map class indices to numbers. Received: class_weight={class_weight!r}")
-    labels = leaves[0]
+    labels = dense(leaves[0])
     if labels.ndim > 1:
         labels = labels.argmax(axis=-1) if labels.shape[-1] != 1 else labels[..., 0]
     labels = np.asarray(labels)
@@ -213,7 +259,7 @@ def to_tensors(nest):
     def one(v):
         if v is None:
             return None
-        t = v if isinstance(v, Tensor) else convert_to_tensor(v)
+        t = v if isinstance(v, Tensor) else convert_to_tensor(dense(v))
         return convert_to_tensor(t, dtypes.floatx()) if t.dtype == "float64" else t
 
     return map_structure(one, nest)
@@ -250,32 +296,44 @@ class IterableData:
                 pass
         if self.steps == 0:
             raise ValueError(f"[{op}] the data must have at least one batch. Received: len={self.steps}")
+        spec = getattr(source, "element_spec", None)  # tf.data tells before the first batch
+        if class_weight is not None and isinstance(spec, tuple) and len(spec) > 1:
+            check_class_weight(spec[1], spec[2] if len(spec) > 2 else None, op)
 
     def _batches(self):
         if is_indexed(self._source):
             source, n = self._source, self.steps
-            if hasattr(source, "on_epoch_begin"):
-                source.on_epoch_begin()
-            order = itertools.count() if n is None else np.random.permutation(n).tolist() if self._shuffle else range(n)
+            order = itertools.count() if n is None else list(range(n)) if self._shuffle else range(n)
+            if self._shuffle and n is not None:
+                random.shuffle(order)
             workers, ahead = getattr(source, "workers", 1), getattr(source, "prefetched", 0)
             if workers > 1 or ahead:
                 yield from _made_ahead(source, order, workers, ahead or max(1, source.max_queue_size))
             else:
                 for i in order:
                     yield source[i]
-            if hasattr(source, "on_epoch_end"):
-                source.on_epoch_end()
         elif hasattr(self._source, "__next__"):
             for batch in self._source:  # a generator goes on where it stopped; `yield from` would close it with this one
                 yield batch
         else:
             yield from iter(self._source)
 
+    def on_epoch_begin(self):
+        """Tells a PyDataset."""
+        if is_indexed(self._source) and hasattr(self._source, "on_epoch_begin"):
+            self._source.on_epoch_begin()
+
+    def on_epoch_end(self):
+        """Tells a PyDataset."""
+        if is_indexed(self._source) and hasattr(self._source, "on_epoch_end"):
+            self._source.on_epoch_end()
+
     def epoch(self):
         """The batches of one pass, (x, y, sample_weight) of Tensors."""
         for batch in self._batches():
             x, y, w = unpack_x_y_sample_weight(batch)
             if self._class_weight is not None:
+                check_class_weight(y, w, self._op)
                 w = class_weights(to_arrays(y, "y"), self._class_weight, self._op)
             yield to_tensors(x), to_tensors(y), to_tensors(w)
 
@@ -312,18 +370,31 @@ def is_iterable_source(x):
     """Whether x makes batches itself rather than being an array or a nest of arrays."""
     if x is None or isinstance(x, (np.ndarray, Tensor, Variable, list, tuple, dict, int, float)):
         return False
-    if hasattr(x, "to_numpy") or hasattr(x, "toarray") or hasattr(x, "__array__") or hasattr(x, "__dlpack__"):
-        return False
+    if any(hasattr(x, name) for name in ("__array__", "__dlpack__", "to_numpy", "toarray", "todense", "dense_shape", "row_splits")):
+        return False  # an array, see `dense`
     return hasattr(x, "__next__") or hasattr(x, "__iter__") or is_indexed(x)
+
+
+def kind_of(x):
+    """What a source of batches is called."""
+    module = type(x).__module__.split(".")[0]
+    if module == "torch":
+        return "torch DataLoader"
+    if module == "tensorflow":
+        return "tf.data.Dataset"
+    return "PyDataset" if is_indexed(x) else "generator"
 
 
 def make_data(x, y=None, sample_weight=None, batch_size=None, class_weight=None, shuffle=False, op="fit"):
     """The source of batches for the arguments of fit, evaluate or predict."""
     if callable(x) and not hasattr(x, "__getitem__") and not hasattr(x, "__iter__") and not hasattr(x, "__array__"):
         x = x()  # a generator function
+    if isinstance(x, (str, bytes)):
+        raise ValueError(f"[{op}] Unrecognized data type: x must be arrays, or make batches. Received: x={x!r} (of type {type(x).__name__})")
     if is_iterable_source(x):
-        for name, value in (("y", y), ("sample_weight", sample_weight)):
+        for name, value in (("y", y), ("sample_weights", sample_weight)):
             if value is not None:
-                raise ValueError(f"[{op}] {name} must not be given when x makes the batches. Received: x={type(x).__name__}")
+                raise ValueError(f"[{op}] When providing `x` as a {kind_of(x)}, `{name}` should not be passed: each batch has its own. "
+                                 f"Received: x={type(x).__name__}")
         return IterableData(x, class_weight, shuffle, op)
     return ArrayData(x, y, sample_weight, batch_size, class_weight, shuffle, op)

@@ -137,7 +137,7 @@ class Trainer(Compiling, Replaying):
             callbacks: list of Callbacks.
             validation_split: fraction of the last samples held out.
             validation_data: (x, y), (x, y, sample_weight), or something that makes batches.
-            shuffle: whether samples come in a new order in every epoch.
+            shuffle: whether samples come in a new order in every epoch; "batch", within each batch.
             class_weight: {class: weight} for one output.
             sample_weight: array (samples,), or (samples, time); a list or dict for several outputs.
             steps_per_epoch, validation_steps: batches to take, for sources without an end.
@@ -268,6 +268,7 @@ class Trainer(Compiling, Replaying):
                 callbacks.on_train_batch_end(step - 1, self._logs(results))
             if self.stop_training:
                 break
+        batches.end()
         return step, results
 
     def _check_ran_dry(self, step, steps_per_epoch, used):
@@ -360,6 +361,7 @@ class Trainer(Compiling, Replaying):
         self.stop_evaluating = False
         results, step = None, 0
         batches = Steps(data)
+        batches.begin()
         cls = type(self)
         standard = (cls.test_step is Trainer.test_step and cls.compute_metrics is Trainer.compute_metrics
                     and cls.make_test_function is Trainer.make_test_function)
@@ -381,6 +383,7 @@ class Trainer(Compiling, Replaying):
             step += 1
             if self.stop_evaluating:
                 break
+        batches.end()
         logs = self._logs(results)
         callbacks.on_test_end(logs)
         return logs
@@ -415,6 +418,7 @@ class Trainer(Compiling, Replaying):
         callbacks.on_predict_begin()
         structure, parts, step = None, [], 0
         batches = Steps(data)
+        batches.begin()
         while steps is None or step < steps:
             batch = batches.next()
             if batch is None:
@@ -430,6 +434,7 @@ class Trainer(Compiling, Replaying):
             step += 1
             if self.stop_predicting:
                 break
+        batches.end()
         callbacks.on_predict_end()
         if not parts:
             raise ValueError("[predict] the data must have at least one batch. Received: a source that gave none")
