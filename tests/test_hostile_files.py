@@ -3,6 +3,7 @@ import importlib
 import io
 import json
 import os
+import random
 import struct
 import sys
 import time
@@ -374,3 +375,130 @@ def test_names_that_lead_elsewhere_in_files_of_keras_2(tmp_path):
     with h5py.File(path, "w") as file:
         file.attrs["layer_names"] = ["../../x"]
     refused(path, load=make().load_weights)
+
+
+# ---- what comes in other ways --------------------------------------------------------------------------
+
+
+def test_configs_that_are_damaged():
+    """ValueError or TypeError, whatever is missing or of another kind."""
+    model = keras.Sequential([keras.Input((6, 3)), keras.layers.Conv1D(4, 3), keras.layers.LSTM(3)])
+    graph = keras.Model(model.inputs, keras.layers.Dense(2)(keras.layers.Concatenate()([model.outputs[0], model.outputs[0]])))
+    wrongs = [None, True, -1, 2**40, 1.5, "", "x", [], {}, [[1]], {"class_name": {}, "config": []}, DELETED]
+    rng = random.Random(0)
+    for source in (model, graph):
+        text = source.to_json()
+        config = json.loads(text)
+        places, stack = [], [config]
+        while stack:
+            value = stack.pop()
+            if isinstance(value, (dict, list)):
+                keys = list(value) if isinstance(value, dict) else list(range(len(value)))
+                places += [(value, key) for key in keys]
+                stack += [value[key] for key in keys]
+        for holder, key in places:
+            before = holder[key]
+            for wrong in rng.sample(wrongs, 2):
+                if wrong is DELETED and isinstance(holder, dict):
+                    del holder[key]
+                else:
+                    holder[key] = wrong if wrong is not DELETED else 0
+                try:
+                    keras.models.model_from_json(json.dumps(config))
+                except (ValueError, TypeError, MemoryError):
+                    pass
+                holder[key] = before
+        assert json.loads(text).keys() == config.keys()
+    with pytest.raises(ValueError):
+        keras.models.model_from_json("[" * 100_000)
+
+
+DELETED = object()
+
+
+def test_damage_to_files_without_digests(tmp_path):
+    """Files of Keras and of Keras 2 have none: what is damaged is noticed, or is a number."""
+    model = make()
+    model.save(tmp_path / "good.h5")
+    good = bytearray((tmp_path / "good.h5").read_bytes())
+    rng, path = np.random.default_rng(0), tmp_path / "m.h5"
+    for _ in range(150):
+        data = bytearray(good)
+        for at in rng.integers(0, len(data), rng.integers(1, 20)):
+            data[at] = rng.choice([0, 1, 127, 128, 255])
+        path.write_bytes(data)
+        for load in (saving.load_model, model.load_weights):
+            try:
+                load(path)
+            except ModelFormatError:
+                pass
+
+
+def test_values_that_an_editor_would_have_to_make_up(tmp_path):
+    path = tmp_path / "m.weights.h5"
+    for i, options in enumerate(({"chunks": (1024,)}, {"chunks": (1024,), "compression": "gzip"}, {})):
+        with h5py.File(path, "w") as file:
+            file.create_dataset("layers/dense/vars/0", shape=(1 << 40,), dtype="f4", **options)
+        refused(path, "must be in the file", saving.KerasFileEditor)
+    data = np.zeros((256, 1024), "f4")  # what is packed but small is fine
+    with h5py.File(path, "w") as file:
+        file.create_dataset("layers/dense/vars/0", data=data, compression="gzip")
+    assert saving.KerasFileEditor(path).weights_dict["layers"]["dense"]["0"].shape == data.shape
+
+
+def npy(shape, dtype="|u1", data=b"", descr=None):
+    header = repr({"descr": descr or dtype, "fortran_order": False, "shape": shape}).encode()
+    header += b" " * (-(len(header) + 11) % 64) + b"\n"
+    return b"\x93NUMPY\1\0" + struct.pack("<H", len(header)) + header + data
+
+
+NPZ = {
+    "shape bomb": npy((1 << 40,)),
+    "shape that overflows": npy((1 << 33, 1 << 33), "<f8"),
+    "negative shape": npy((-1,)),
+    "too few bytes": npy((100,), data=b"x" * 99),
+    "too many bytes": npy((100,), data=b"x" * 101),
+    "pickle": npy((1,), "|O", b"cos\nsystem\n(S'touch owned'\ntR."),
+    "structure with objects": npy((1,), data=b"x" * 16, descr=[("a", "|O"), ("b", "<f8")]),
+    "no magic": b"x" * 200,
+    "version": b"\x93NUMPY\7\0" + b"x" * 100,
+    "header that is code": b"\x93NUMPY\1\0" + struct.pack("<H", 64) + b"__import__('os').system('touch owned')".ljust(63) + b"\n",
+    "empty": b"",
+    "bomb": bytes(30 << 20),
+}
+
+
+@pytest.mark.parametrize("name", NPZ)
+def test_data_sets(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("FASTNN_DATASETS", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for module, keys in (("mnist", ("x_train", "y_train", "x_test", "y_test")), ("reuters", ("x", "y"))):
+        load = getattr(keras.datasets, module).load_data
+        write(tmp_path / f"{module}.npz", {f"{key}.npy": npy((1 << 40,)) for key in keys})
+        with pytest.raises(ModelFormatError):  # imports what is imported when first used
+            load()
+        path = write(tmp_path / f"{module}.npz", {f"{key}.npy": NPZ[name] for key in keys}, compression=zipfile.ZIP_DEFLATED)
+        refused(path, load=lambda _, load=load: load())
+    assert not os.path.exists("owned")
+
+
+def test_data_sets_that_are_damaged(tmp_path, monkeypatch):
+    monkeypatch.setenv("FASTNN_DATASETS", str(tmp_path))
+    texts = np.empty(3, object)
+    texts[:] = [[1, 2], [3], [4, 5, 600]]
+    np.savez(tmp_path / "reuters.npz", x=texts, y=np.arange(3))
+    np.savez_compressed(tmp_path / "cifar10.npz", **{key: np.arange(24.0) for key in ("x_train", "y_train", "x_test", "y_test")})
+    rng = np.random.default_rng(0)
+    for name in ("reuters", "cifar10"):
+        path, load = tmp_path / f"{name}.npz", getattr(keras.datasets, name).load_data
+        good = path.read_bytes()
+        load()
+        for _ in range(300):
+            data = bytearray(good)
+            for at in rng.integers(0, len(data), rng.integers(1, 9)):
+                data[at] = rng.integers(0, 256)
+            path.write_bytes(data[:rng.integers(1, len(data)) if rng.random() < 0.3 else None])
+            try:
+                load()
+            except ModelFormatError:
+                pass

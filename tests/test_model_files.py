@@ -1,6 +1,7 @@
 """Model files: files of Keras 3 and Keras 2 are read, ours are read again, and training goes on where it stopped."""
 import io
 import json
+import errno
 import os
 import subprocess
 import sys
@@ -428,6 +429,42 @@ def test_legacy_h5_is_written(tmp_path):
     np.testing.assert_array_equal(other.predict(x, verbose=0), model.predict(x, verbose=0))
     with pytest.raises(FileExistsError):
         model.save(tmp_path / "m.h5", overwrite=False)
+
+
+@pytest.mark.parametrize("fails", range(5))
+def test_shards_written_again_are_the_old_or_the_new_ones(fails, tmp_path, monkeypatch):
+    """Whatever write is the last that succeeds; the shards before are removed only after that."""
+    from fastnn.saving import shards
+
+    old, new = dense_model(1), dense_model(2)
+    path = tmp_path / "m.weights.json"
+    old.save_weights(path, max_shard_size=1e-8)
+    before = set(os.listdir(tmp_path))
+    assert len(before) == 3
+    written = iter(range(fails))
+
+    def failing(*args):
+        if next(written, None) is None:
+            raise OSError(errno.ENOSPC, "no space left")
+        atomic_write(*args)
+
+    atomic_write = shards.atomic_write
+    monkeypatch.setattr(shards, "atomic_write", failing)
+    if fails < 3:
+        with pytest.raises(OSError, match="no space"):
+            new.save_weights(path, max_shard_size=1e-8)
+    else:
+        new.save_weights(path, max_shard_size=1e-8)
+        assert len(os.listdir(tmp_path)) == 3 and set(os.listdir(tmp_path)) != before
+    model = dense_model(3)
+    model.load_weights(path)
+    for a, b in zip(model.get_weights(), (old if fails < 3 else new).get_weights()):
+        np.testing.assert_array_equal(a, b)
+
+
+def dense_model(seed):
+    keras.utils.set_random_seed(seed)
+    return keras.Sequential([keras.Input((3,)), keras.layers.Dense(4), keras.layers.Dense(2)])
 
 
 def test_shards(tmp_path):

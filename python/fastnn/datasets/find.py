@@ -1,10 +1,18 @@
 """Looks for the file of a data set, and says what would supply it."""
 
 import importlib.util
+import io
+import math
 import os
 import pathlib
+import zipfile
 
 import numpy as np
+
+from ..saving.archive import open_regular
+from ..saving.files import ModelFormatError
+
+_LARGEST_RATIO, _SMALL = 100, 64 << 20  # of the bytes of arrays and of their file; images of digits reach 10
 
 
 def folders():
@@ -29,23 +37,68 @@ def load_npz(name, path=None):
 
     Raises:
         FileNotFoundError: ``path`` is given and does not exist.
-        ValueError: the file lacks one of the four arrays, or holds Python objects, which are not loaded.
+        ModelFormatError: a ValueError; the file is damaged, lacks one of the four arrays, or holds Python objects, which
+            are not loaded.
     """
     candidates = [pathlib.Path(path)] if path and os.path.isabs(os.path.expanduser(path)) else [
         f / (path or f"{name}.npz") for f in folders()]
     for candidate in candidates:
         candidate = candidate.expanduser()
-        if not candidate.is_file():
-            continue
-        with np.load(candidate, allow_pickle=False) as f:
-            missing = [k for k in ("x_train", "y_train", "x_test", "y_test") if k not in f]
-            if missing:
-                raise ValueError(f"[datasets.{name}] the file must hold x_train, y_train, x_test and y_test. "
-                                 f"Received: {candidate} without {', '.join(missing)}")
-            return (f["x_train"], f["y_train"]), (f["x_test"], f["y_test"])
+        if candidate.is_file():
+            x_train, y_train, x_test, y_test = read_npz(name, candidate, ("x_train", "y_train", "x_test", "y_test"))
+            return (x_train, y_train), (x_test, y_test)
     if path and os.path.isabs(os.path.expanduser(path)):
         raise FileNotFoundError(f"[datasets.{name}] path must be a file. Received: path={path!r}")
     return None
+
+
+def read_npz(name, path, keys, read_objects=None):
+    """The arrays of a file, each as large as its header says before it is made.
+
+    Args:
+        name: of the data set, for messages.
+        path: of the file.
+        keys: of the arrays.
+        read_objects: function (file object, shape) -> array for arrays of Python objects, or None to refuse them.
+
+    Raises:
+        ModelFormatError: it is damaged, lacks an array, or holds Python objects.
+    """
+    try:
+        with open_regular(path) as (file, size), zipfile.ZipFile(file) as archive:
+            members = {info.filename: info for info in archive.infolist()}
+            missing = [key for key in keys if f"{key}.npy" not in members]
+            if missing:
+                raise ModelFormatError(f"[datasets.{name}] the file must hold {', '.join(keys)}. "
+                                       f"Received: {path} without {', '.join(missing)}")
+            infos = [members[f"{key}.npy"] for key in keys]
+            if sum(info.file_size for info in infos) > max(_LARGEST_RATIO * size, _SMALL):
+                raise ModelFormatError(f"[datasets.{name}] the arrays must not be more than {_LARGEST_RATIO} times as large as "
+                                       f"their file. Received: {path}")
+            return [_read_npy(archive, info, read_objects) for info in infos]
+    except ModelFormatError:
+        raise
+    except Exception as error:  # zipfile, zlib and NumPy raise what they like on damaged files
+        raise ModelFormatError(f"[datasets.{name}] must be a sound .npz file of numbers. Received: {path}: "
+                               f"{error}") from None
+
+
+def _read_npy(archive, info, read_objects):
+    with archive.open(info) as file:
+        data = file.read(info.file_size + 1)
+    stream = io.BytesIO(data)
+    version = np.lib.format.read_magic(stream)
+    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
+    shape, fortran, dtype = read_header(stream)
+    start = stream.tell()
+    if dtype.hasobject and read_objects is not None:
+        return read_objects(stream, shape)
+    if dtype.hasobject:
+        raise ValueError(f"{info.filename!r} holds a pickle")
+    if any(n < 0 for n in shape) or start + math.prod(shape) * dtype.itemsize != len(data):
+        raise ValueError(f"{info.filename!r} does not hold an array of shape {shape} and dtype {dtype}")
+    array = np.frombuffer(data, dtype, offset=start)
+    return array.reshape(shape[::-1]).T.copy() if fortran else array.reshape(shape).copy()
 
 
 def not_found(name, package=None):

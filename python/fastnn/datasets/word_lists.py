@@ -3,32 +3,44 @@ import json
 import os
 import pathlib
 import pickle
-import zipfile
 
 import numpy as np
 
-from .find import folders
-
-# The lists stand in arrays of objects, which are pickles. These names rebuild arrays and numbers, and nothing else is called.
-_ALLOWED = {(module, name) for name in ("_reconstruct", "scalar") for module in ("numpy.core.multiarray", "numpy._core.multiarray")}
-_ALLOWED |= {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
+from ..saving.files import ModelFormatError
+from .find import folders, read_npz
 
 
-class _ArraysOnly(pickle.Unpickler):
+
+class _Array:
+    """What a pickled array says about itself: nothing of NumPy is made from a pickle."""
+
+    def __init__(self, *arguments):
+        self.state = None
+
+    def __setstate__(self, state):
+        self.state = state
+
+
+# The lists stand in arrays of objects, which are pickles. Names in them mean these, and nothing else is found.
+_NAMES = {("numpy", "ndarray"): _Array, ("numpy", "dtype"): _Array, ("_codecs", "encode"): lambda text, encoding: b""}
+_NAMES.update({(module, "_reconstruct"): _Array for module in ("numpy.core.multiarray", "numpy._core.multiarray")})
+
+
+class _ListsOnly(pickle.Unpickler):
     def find_class(self, module, name):
-        if (module, name) not in _ALLOWED:
-            raise ValueError(f"[datasets] the file must hold arrays and lists of numbers. Received: {module}.{name}")
-        return super().find_class(module, name)
+        if (module, name) not in _NAMES:
+            raise ModelFormatError(f"[datasets] the file must hold arrays and lists of numbers. Received: {module}.{name}")
+        return _NAMES[module, name]
 
 
-def _array(archive, name):
-    with archive.open(f"{name}.npy") as file:
-        version = np.lib.format.read_magic(file)
-        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = header(file)
-        if not dtype.hasobject:
-            return np.frombuffer(file.read(), dtype).reshape(shape, order="F" if fortran else "C")
-        return np.asarray(_ArraysOnly(file).load(), dtype=object)
+def _lists(file, shape):
+    """The lists of numbers of a pickled array of one axis."""
+    state = getattr(_ListsOnly(file).load(), "state", None)
+    lists = state[4] if isinstance(state, tuple) and len(state) == 5 else None
+    if not isinstance(lists, list) or shape != (len(lists),) or not all(
+            isinstance(one, list) and all(isinstance(number, int) for number in one) for one in lists):
+        raise ValueError("the file must hold arrays and lists of numbers")
+    return as_objects(lists)
 
 
 def find(name, file):
@@ -52,14 +64,9 @@ def read(name, file, keys):
 
     Raises:
         FileNotFoundError: the file is not there.
-        ValueError: it lacks one of them, or holds other objects than lists of numbers.
+        ModelFormatError: it is damaged, lacks one of them, or holds other objects than lists of numbers.
     """
-    path = find(name, file)
-    with zipfile.ZipFile(path) as archive:
-        missing = [key for key in keys if f"{key}.npy" not in archive.namelist()]
-        if missing:
-            raise ValueError(f"[datasets.{name}] the file must hold {', '.join(keys)}. Received: {path} without {', '.join(missing)}")
-        return [_array(archive, key) for key in keys]
+    return read_npz(name, find(name, file), keys, _lists)
 
 
 def word_index(name, file):

@@ -321,9 +321,10 @@ class Model(Trainer, Layer):
             custom_objects: dict from name to class or function, for what is not of this library.
         """
         from ..saving import custom_object_scope
+        from ..saving.serialization import sound_config
         from .functional import Functional, from_functional_config
 
-        with custom_object_scope(custom_objects or {}):
+        with custom_object_scope(custom_objects or {}), sound_config("from_config"):
             keys = ("layers", "input_layers", "output_layers")
             if all(key in config for key in keys):
                 return from_functional_config(Functional if cls is Model else cls, config)
@@ -344,8 +345,10 @@ def model_from_json(json_string, custom_objects=None):
         custom_objects: dict from name to class or function, for what is not of this library.
 
     Raises:
-        ValueError: it names an unknown class.
+        ValueError: it names an unknown class, or is not the config of a model.
+        TypeError: a layer does not take an argument that it has for it.
     """
-    from ..saving import deserialize_keras_object
+    from ..saving.serialization import deserialize_keras_object, sound_config
 
-    return deserialize_keras_object(json.loads(json_string), custom_objects=custom_objects)
+    with sound_config("model_from_json"):
+        return deserialize_keras_object(json.loads(json_string), custom_objects=custom_objects)

@@ -10,6 +10,10 @@ from .h5 import Dataset, open_h5, write_h5
 from .state import _OWN, own_variables, walk
 
 
+# Values that are packed, or were never written, may be larger than their file; Keras writes neither.
+_MAX_PACKED = 64 << 20
+
+
 class KerasFileEditor:
     """The weights of a `.keras` or `.weights.h5` file, which can be renamed, added, deleted, compared and saved.
 
@@ -33,7 +37,7 @@ class KerasFileEditor:
         path = os.fspath(filepath)
         if not path.endswith((".keras", ".weights.h5")):
             raise ValueError(f"[KerasFileEditor] filepath must end with .keras or .weights.h5. Received: filepath={filepath!r}")
-        self._objects = {}
+        self._objects, self._packed = {}, 0
         with open_regular(path) as (file, size):
             if path.endswith(".keras"):
                 archive = Archive(file, size, path)
@@ -47,6 +51,10 @@ class KerasFileEditor:
         for name, item in group.members.items():
             if isinstance(item, Dataset):
                 owner = path[:-5] if path.endswith("/vars") else "" if path == "vars" else path
+                self._packed += max(item.nbytes - item.stored, 0)
+                if self._packed > _MAX_PACKED:
+                    raise ModelFormatError("[KerasFileEditor] the weights must be in the file. "
+                                           f"Received: {path}/{name} of shape {item.shape} in {item.stored} bytes")
                 self._objects.setdefault(owner, {})[name] = item.read()
             elif not (path == "" and name == _OWN):
                 self._read(item, f"{path}/{name}" if path else name)

@@ -56,6 +56,21 @@ def _block(digest):
     return (_PREFIX + digest + b"\n").ljust(_BLOCK, b"\0")
 
 
+# What the library raises on damaged files.
+_ERRORS = (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, AttributeError)
+
+
+@contextmanager
+def _damage(what):
+    """Errors of the library are errors of the file."""
+    try:
+        yield
+    except ModelFormatError:
+        raise
+    except _ERRORS as error:
+        raise ModelFormatError(f"[load] the file is damaged: {what} cannot be read: {error}") from None
+
+
 class Dataset:
     """Values in a file: `shape`, `dtype` (a name of ours, or HDF5's if there is none) and `read()`."""
 
@@ -68,11 +83,18 @@ class Dataset:
     def nbytes(self):
         return math.prod(self.shape) * self._h5.dtype.itemsize
 
+    @property
+    def stored(self):
+        """Bytes that the values take in the file: fewer than `nbytes` where they are packed, or were never written."""
+        with _damage("values"):
+            return self._h5.id.get_storage_size()
+
     def read(self):
-        """The values as a NumPy array."""
+        """The values as a NumPy array; ModelFormatError if they are damaged."""
         array = np.empty(self.shape, self._h5.dtype)
         if array.size:
-            self._h5.read_direct(array)
+            with _damage("values"):
+                self._h5.read_direct(array)
         if self.dtype == "bfloat16":
             return array.view(dtypes.numpy_dtype("bfloat16"))
         return array.astype(dtypes.numpy_dtype(self.dtype), copy=False)
@@ -87,17 +109,19 @@ class Group:
 
     def attribute(self, name, default=None):
         """A value of plain numbers or strings, of at most 16 MiB; ModelFormatError for anything else."""
-        if name not in self._h5.attrs:
-            return default
-        identifier = self._h5.attrs.get_id(name)
-        if math.prod(identifier.shape) * max(identifier.dtype.itemsize, 1) > 16 << 20:
-            raise ModelFormatError(f"[load] an attribute must be small. Received: {name!r} of shape {identifier.shape}")
-        if identifier.dtype.kind not in "iufbSO":
-            raise ModelFormatError(f"[load] an attribute must hold numbers or strings. Received: {name!r}")
-        return self._h5.attrs[name]
+        with _damage(f"the attribute {name!r}"):
+            if name not in self._h5.attrs:
+                return default
+            identifier = self._h5.attrs.get_id(name)
+            if math.prod(identifier.shape) * max(identifier.dtype.itemsize, 1) > 16 << 20:
+                raise ModelFormatError(f"[load] an attribute must be small. Received: {name!r} of shape {identifier.shape}")
+            if identifier.dtype.kind not in "iufbSO":
+                raise ModelFormatError(f"[load] an attribute must hold numbers or strings. Received: {name!r}")
+            return self._h5.attrs[name]
 
     def attributes(self):
-        return list(self._h5.attrs)
+        with _damage("attributes"):
+            return list(self._h5.attrs)
 
     def find(self, path):
         """The member at `path` ("a/b"), or None."""
@@ -139,7 +163,7 @@ def open_h5(file, path):
     try:
         try:
             root = _scan(h5)
-        except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, AttributeError) as error:
+        except _ERRORS as error:
             raise ModelFormatError(f"[load] must be a sound HDF5 file. Received: {path!r}: {error}") from None
         yield root
     finally:

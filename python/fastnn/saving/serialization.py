@@ -4,6 +4,7 @@ An object is {"module", "class_name", "config", "registered_name"}. The module i
 ("keras.layers"), so that both libraries read each other's configs. Loading never imports or evaluates what a
 config names: classes come from the fixed table `_MODULES` and from the caller's custom objects.
 """
+import contextlib
 import difflib
 import importlib
 import inspect
@@ -184,6 +185,7 @@ def deserialize_keras_object(config, custom_objects=None, safe_mode=True, module
     if "class_name" not in config or "config" not in config:
         return {k: deserialize_keras_object(v, custom_objects, safe_mode) for k, v in config.items()}
     name, inner = config["class_name"], config["config"]
+    _check_text("class_name", name)
     if name.startswith("__"):
         return _deserialize_plain(name, inner)
     if name == "function":
@@ -191,6 +193,21 @@ def deserialize_keras_object(config, custom_objects=None, safe_mode=True, module
     outer = in_safe_mode()
     with SafeModeScope(safe_mode if outer is None else outer):
         return _deserialize_instance(config, custom_objects, module_objects)
+
+
+def _check_text(key, value):
+    """TypeError where a config has something else for a name."""
+    if not isinstance(value, str):
+        raise TypeError(f"[deserialize_keras_object] {key} must be a string. Received: {key}={value!r}")
+
+
+@contextlib.contextmanager
+def sound_config(op):
+    """What goes wrong with parts of a config that are missing or of another kind is an error of the config."""
+    try:
+        yield
+    except (KeyError, IndexError, AttributeError, RecursionError) as error:
+        raise ValueError(f"[{op}] the config is not one of a model: {type(error).__name__}: {error}") from error
 
 
 def _deserialize_plain(name, config):
@@ -252,6 +269,7 @@ def _find_class(config, custom_objects, module_objects):
         if obj is not None:
             return _checked_class(obj, name)
     module = config.get("module") or ""
+    _check_text("module", module)
     candidates = []
     if module == "keras" or module.startswith("keras.src.models"):
         candidates = ["models"]
@@ -334,6 +352,7 @@ def resolve(identifier, kind, objects, custom_objects=None):
             )
         config = {"config": {}, **identifier}
         name = config["class_name"]
+        _check_text("class_name", name)
         if name.startswith("__"):
             return _deserialize_plain(name, config["config"])
         if config.get("module") in (None, "builtins") and name not in objects and name != "function":

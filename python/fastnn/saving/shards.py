@@ -1,7 +1,9 @@
 """Weights in several files, as Keras shards them: `name.weights.json` tells which `name_00000.weights.h5` holds what."""
 import contextlib
+import itertools
 import json
 import os
+import re
 
 from .archive import open_regular
 from .files import ModelFormatError, atomic_write, read_regular_file
@@ -14,8 +16,10 @@ _MAX_SHARDS = 10_000
 def write_shards(groups, path, max_shard_size):
     """Writes groups (path, attributes, {name: array}) to shards of at most `max_shard_size` GB, and the index last.
 
-    One group is never cut: one that is larger has a shard of its own.
+    One group is never cut: one that is larger has a shard of its own. Shards that an index names are not overwritten:
+    new ones get other numbers, and the old ones go after the new index has come. Whoever reads finds one or the other.
     """
+    old = _named_by(path)
     base = path[: -len(".weights.json")]
     limit, shards, size, total, weight_map = max_shard_size * 1024 ** 3, [[]], 0, 0, {}
     for place, attributes, values in groups:
@@ -26,24 +30,30 @@ def write_shards(groups, path, max_shard_size):
         shards[-1].append((place, attributes, values))
         size, total = size + own, total + own
         if values:
-            weight_map[f"/{place}"] = os.path.basename(_shard(base, len(shards) - 1))
-    for index, shard in enumerate(shards):
-        atomic_write(_shard(base, index), [write_h5(shard, checksum=True)])
-    index = {"metadata": {"total_size": total}, "weight_map": weight_map}
+            weight_map[f"/{place}"] = len(shards) - 1
+    free = (name for name in (f"{base}_{n:05}.weights.h5" for n in itertools.count()) if os.path.basename(name) not in old)
+    names = [next(free) for _ in shards]
+    for name, shard in zip(names, shards):
+        atomic_write(name, [write_h5(shard, checksum=True)])
+    index = {"metadata": {"total_size": total},
+             "weight_map": {place: os.path.basename(names[n]) for place, n in weight_map.items()}}
     atomic_write(path, [json.dumps(index, indent=4).encode()])
+    for name in old:
+        if re.fullmatch(re.escape(os.path.basename(base)) + r"_\d{5}\.weights\.h5", name):  # an index may name others' files
+            with contextlib.suppress(OSError):
+                os.unlink(os.path.join(os.path.dirname(path), name))
 
 
-def _shard(base, index):
-    return f"{base}_{index:05}.weights.h5"
+def _named_by(path):
+    """The files that the index at `path` names; none where there is no sound index."""
+    try:
+        return _names(path)
+    except (OSError, ModelFormatError):
+        return set()
 
 
-@contextlib.contextmanager
-def open_shards(path):
-    """The root Group of all shards of an index.
-
-    Raises:
-        ModelFormatError: the index is not sound, or names a file that does not lie beside it.
-    """
+def _names(path):
+    """The files that an index names; ModelFormatError for one that is not sound, or names files that are not beside it."""
     try:
         names = json.loads(read_regular_file(path, _MAX_INDEX))["weight_map"].values()
         names = {name for value in names for name in ([value] if isinstance(value, str) else value)}
@@ -53,6 +63,17 @@ def open_shards(path):
         sound = False
     if not sound:
         raise ModelFormatError(f"[load_weights] the index must name `.h5` files beside it. Received: {path!r}")
+    return names
+
+
+@contextlib.contextmanager
+def open_shards(path):
+    """The root Group of all shards of an index.
+
+    Raises:
+        ModelFormatError: the index is not sound, or names a file that does not lie beside it.
+    """
+    names = _names(path)
     root = None
     with contextlib.ExitStack() as stack:
         for name in sorted(names):
