@@ -330,3 +330,13 @@ def test_wrong_reduction():
         losses.CategoricalGeneralizedCrossEntropy(q=1)
     with pytest.raises(ValueError, match="axis"):
         losses.categorical_crossentropy(HOT, P, axis=True)
+
+
+@pytest.mark.parametrize("reduction,expected", [("sum_over_batch_size", 0.75), ("sum", 3.0), ("mean_with_sample_weight", 0.5)])
+def test_a_loss_of_one_number_counts_once_for_every_weight(reduction, expected):
+    """Dice sums over everything: Keras lets sample weights scale the one number that it gives."""
+    y_true, y_pred = np.array([[1.0, 0], [0, 0], [0, 0], [0, 0]], "f"), np.array([[1.0, 1], [1, 0], [0, 0], [0, 0]], "f")
+    weights = np.array([0.0, 1, 2, 3], "f")
+    for loss in (losses.Dice(reduction), losses.Tversky(reduction=reduction)):
+        np.testing.assert_allclose(np.asarray(loss(y_true, y_pred, weights)), expected, rtol=1e-5)
+        assert np.asarray(loss(y_true, y_pred, weights[:1] + 1)).shape == ()

@@ -43,6 +43,13 @@ def test_threads_from_the_environment(env, expected):
     assert run("import fastnn; print(fastnn.num_threads())", clean).stdout.strip() == str(expected)
 
 
+@pytest.mark.parametrize("text,warned", [("", False), ("3", False), (" 2", False), ("0", True), ("-3", True), ("many", True)])
+def test_a_number_of_threads_that_is_none(text, warned):
+    stderr = run("import fastnn", {"FASTNN_NUM_THREADS": text}).stderr
+    assert ("[FASTNN_NUM_THREADS] must be a positive integer" in stderr) == warned
+    assert "<string>:1: UserWarning" in stderr or not warned
+
+
 def big():
     return convert_to_tensor(np.random.default_rng(0).standard_normal((300, 1001)).astype("f"))
 

@@ -198,6 +198,11 @@ FIT = [
     ("model(L.Dense(1)).fit([f32(8, 3), f32(8, 3)], f32(8, 1), verbose=0)", "ValueError"),
     ("model(L.Dense(1)).fit(np.array([['a']] * 4), f32(4, 1))", "TypeError"),
     ("model(L.Dense(1)).fit(f32(8, 3), f32(8, 1), class_weight={0: 1}, sample_weight=f32(8))", "ValueError: class_weight"),
+    ("m = K.Sequential([L.Dense(4)]); m.compile('sgd', 'categorical_crossentropy'); m.fit(f32(8, 3), np.arange(8) % 4, verbose=0)",
+     "ValueError: sparse_categorical_crossentropy & to_categorical(y, 4) & (8,)"),
+    ("m = K.Sequential([L.Dense(4)]); m.compile('sgd', 'sparse_categorical_crossentropy'); m.fit(f32(8, 3), f32(8, 4), verbose=0)",
+     "ValueError: For one-hot labels use categorical_crossentropy"),
+    ("K.application", "AttributeError: Did you mean 'applications'"),
     ("model(L.Dense(1)).fit(f32(8, 3), f32(8, 1), sample_weight=f32(5))", "ValueError: 8 & 5"),
     ("def g():\n    if False: yield\nmodel(L.Dense(1)).fit(g(), verbose=0)", "ValueError: batch"),
     ("m = K.Sequential([L.Dense(1)]); m.compile(K.optimizers.RMSprop(lr=0.01), 'mse')\n"

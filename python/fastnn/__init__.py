@@ -9,6 +9,12 @@ if os.environ.get("FASTNN_DEVICE"):
 
     set_device(os.environ["FASTNN_DEVICE"])
 
+if not (os.environ.get("FASTNN_NUM_THREADS") or "1").strip().lstrip("+0")[:1].isdigit():
+    from .utils.warning import warn
+
+    warn("[FASTNN_NUM_THREADS] must be a positive integer, and is ignored. "
+         f"Received: FASTNN_NUM_THREADS={os.environ['FASTNN_NUM_THREADS']!r}")
+
 from . import config, ops, utils
 from ._core import Tensor, empty_cache, isa, memory_stats, num_threads, reset_peak_memory, set_num_threads
 from .autograd import GradientTape, custom_gradient, stop_gradient
@@ -39,7 +45,10 @@ def __getattr__(name):
         value = getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
         globals()[name] = value
         return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import difflib
+
+    near = difflib.get_close_matches(name, [n for n in __dir__() if n[0] != "_"], 1, 0.75)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}" + (f". Did you mean {near[0]!r}?" if near else ""))
 
 
 def __dir__():

@@ -1,11 +1,11 @@
 """What the applications share: the checks of their arguments, the image they start from, the head they end in."""
 import inspect
 import os
-import warnings
 
 from .. import activations, config, layers
 from ..models import Model
 from ..symbolic import KerasTensor
+from ..utils.warning import warn
 from .imagenet_utils import cache_folder
 
 ARGUMENTS = """
@@ -101,8 +101,8 @@ def image_shape(name, input_shape, size, least, include_top, weights):
     if weights != "imagenet" and input_shape is not None and len(input_shape) == 3:
         channels = input_shape[0 if first else -1]
         if channels not in (1, 3):
-            warnings.warn(f"[{name}] This model usually expects 1 or 3 input channels. "
-                          f"Received: input_shape={tuple(input_shape)}", stacklevel=4)
+            warn(f"[{name}] This model usually expects 1 or 3 input channels. "
+                          f"Received: input_shape={tuple(input_shape)}")
     default = (channels, size, size) if first else (size, size, channels)
     if input_shape is None:
         if include_top:

@@ -1,8 +1,17 @@
 """MobileNet: depthwise and 1 x 1 convolutions in turn."""
-import warnings
 
 from .. import layers
-from .common import check_weights, documented, finish, image, image_shape, last_or_first, pooled, rows_and_columns
+from ..utils.warning import warn
+from .common import (
+    check_weights,
+    documented,
+    finish,
+    image,
+    image_shape,
+    last_or_first,
+    pooled,
+    rows_and_columns,
+)
 from .imagenet_utils import for_mode
 
 preprocess_input, decode_predictions = for_mode("tf")
@@ -74,7 +83,7 @@ def trained_size(kind, alpha, alphas, rows, columns, sizes):
         raise ValueError(f"[{kind}] If imagenet weights are being loaded, alpha must be one of {alphas}. "
                          f"Received: alpha={alpha}")
     if rows != columns or rows not in sizes:
-        warnings.warn(f"[{kind}] `input_shape` is undefined or non-square, or `rows` is not in {list(sizes)}. Weights for "
-                      "input shape (224, 224) will be loaded as the default.", stacklevel=3)
+        warn(f"[{kind}] `input_shape` is undefined or non-square, or `rows` is not in {list(sizes)}. Weights for "
+                      "input shape (224, 224) will be loaded as the default.")
         return 224
     return rows

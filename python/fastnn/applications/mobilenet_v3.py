@@ -1,10 +1,19 @@
 """MobileNet v3: inverted residual blocks with squeeze and excitation, and hard activations."""
-import warnings
 
 from .. import layers
+from ..utils.warning import warn
 from .common import (
-    channel_axis, check_weights, documented, finish, image, last_or_first, pooled, round_to, rows_and_columns,
-    same_even)
+    channel_axis,
+    check_weights,
+    documented,
+    finish,
+    image,
+    last_or_first,
+    pooled,
+    round_to,
+    rows_and_columns,
+    same_even,
+)
 from .imagenet_utils import decode_predictions, identity
 
 preprocess_input = identity
@@ -88,8 +97,8 @@ def _mobilenet_v3(kind, blocks, last, input_shape, alpha, minimalistic, include_
             raise ValueError(f"[{name}] If imagenet weights are being loaded, alpha must be one of {alphas} with "
                              f"minimalistic={minimalistic}. Received: alpha={alpha}")
         if rows_and_columns(shape) != (224, 224):
-            warnings.warn(f"[{name}] `input_shape` is undefined or non-square, or `rows` is not 224. Weights for input "
-                          "shape (224, 224) will be loaded as the default.", stacklevel=3)
+            warn(f"[{name}] `input_shape` is undefined or non-square, or `rows` is not 224. Weights for input "
+                          "shape (224, 224) will be loaded as the default.")
     start = x = image(input_tensor, shape)
     wide, swish = (3, _relu) if minimalistic else (5, _hard_swish)
 

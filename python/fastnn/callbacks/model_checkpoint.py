@@ -1,8 +1,8 @@
 """ModelCheckpoint: saves the model, or its weights, during training."""
 import os
-import warnings
 
 from ..utils.messages import print_msg
+from ..utils.warning import warn
 from .monitor import MonitorCallback
 
 _WEIGHTS = (".weights.h5", ".safetensors")
@@ -94,13 +94,12 @@ class ModelCheckpoint(MonitorCallback):
             return True
         current = logs.get(self.monitor)
         if current is None:
-            warnings.warn(f"Can save best model only with {self.monitor} available.", stacklevel=4)
+            warn(f"Can save best model only with {self.monitor} available.")
             return True
         if getattr(current, "shape", ()):
-            warnings.warn(
+            warn(
                 "Can save best model only when `monitor` is a scalar value. Falling back to "
-                f"`save_best_only=False`. Received: {current}",
-                stacklevel=4,
+                f"`save_best_only=False`. Received: {current}"
             )
             return True
         if self.monitor_op is None:

@@ -1,7 +1,7 @@
 """MonitorCallback: base of the callbacks that watch whether a number gets better."""
-import warnings
 
 from .. import ops
+from ..utils.warning import warn
 from .callback import Callback
 
 
@@ -18,8 +18,8 @@ class MonitorCallback(Callback):
     def __init__(self, monitor="val_loss", mode="auto", baseline=None, min_delta=0):
         super().__init__()
         if mode not in ("auto", "min", "max"):
-            warnings.warn(
-                f"{type(self).__name__} mode '{mode}' is unknown, fallback to auto mode.", stacklevel=3
+            warn(
+                f"{type(self).__name__} mode '{mode}' is unknown, fallback to auto mode."
             )
             mode = "auto"
         self.monitor = monitor
@@ -55,7 +55,6 @@ class MonitorCallback(Callback):
         return reference is None or bool(self.monitor_op(value - self.min_delta, reference))
 
     def _missing(self, what, logs):
-        warnings.warn(
-            f"{what} `{self.monitor}` which is not available. Available metrics are: {','.join(logs)}",
-            stacklevel=4,
+        warn(
+            f"{what} `{self.monitor}` which is not available. Available metrics are: {','.join(logs)}"
         )

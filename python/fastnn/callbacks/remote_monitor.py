@@ -1,9 +1,9 @@
 """RemoteMonitor: sends the results of each epoch to a server."""
 import json
-import warnings
 
 import numpy as np
 
+from ..utils.warning import warn
 from .callback import Callback
 
 
@@ -45,4 +45,4 @@ class RemoteMonitor(Callback):
             with urllib.request.urlopen(request, timeout=10):
                 pass
         except (urllib.error.URLError, OSError):
-            warnings.warn(f"[RemoteMonitor] Could not reach RemoteMonitor root server at {self.root}", stacklevel=2)
+            warn(f"[RemoteMonitor] Could not reach RemoteMonitor root server at {self.root}")

@@ -1,7 +1,7 @@
 """Embedding: vectors looked up by number."""
-import warnings
 
 from .. import constraints, initializers, ops, regularizers
+from ..utils.warning import warn
 from .layer import Layer
 from .quantization import INTEGERS
 from .quantized_embedding import QuantizedTable
@@ -41,7 +41,7 @@ class Embedding(QuantizedTable, Layer):
                  embeddings_constraint=None, mask_zero=False, weights=None, lora_rank=None, lora_alpha=None,
                  quantization_config=None, **kwargs):
         if kwargs.pop("input_length", None) is not None:
-            warnings.warn("Argument `input_length` is deprecated. Just remove it.", stacklevel=2)
+            warn("Argument `input_length` is deprecated. Just remove it.")
         kwargs.setdefault("autocast", False)  # numbers must not be rounded to a short float type
         super().__init__(**kwargs)
         self.input_dim = _positive("input_dim", input_dim)

@@ -1,9 +1,9 @@
 """Input: where a symbolic graph starts."""
-import warnings
 
 from .. import dtypes
 from ..symbolic import KerasTensor
 from ..tensor import standardize_shape
+from ..utils.warning import warn
 from .layer import Layer
 from .operation import Node
 
@@ -28,7 +28,7 @@ class InputLayer(Layer):
     def __init__(self, shape=None, batch_size=None, dtype=None, sparse=None, ragged=None, batch_shape=None,
                  input_tensor=None, optional=False, name=None, **kwargs):
         if "input_shape" in kwargs:
-            warnings.warn("[Input] Argument `input_shape` is deprecated. Use `shape` instead.", stacklevel=2)
+            warn("[Input] Argument `input_shape` is deprecated. Use `shape` instead.")
             shape = kwargs.pop("input_shape")
         if "batch_input_shape" in kwargs:
             batch_shape = kwargs.pop("batch_input_shape")

@@ -6,7 +6,6 @@ calls) is here.
 """
 import difflib
 import functools
-import warnings
 
 import numpy as np
 
@@ -18,10 +17,11 @@ from ..dtype_policies import serialize as serialize_policy
 from ..symbolic import KerasTensor, infer, owned
 from ..tensor import AutocastScope, Tensor, Variable, as_tensor, standardize_shape
 from ..utils.naming import auto_name, check_name, current_path, name_scope, to_snake_case
+from ..utils.warning import warn
 from .calling import context, next_generation, shape_arguments, shapes_of, signature_of, tensor_arguments
-from .input_spec import InputSpec, check_input
 from .configs import constructor_config, layer_from_config, pickled_class, restore_layer
 from .context_arguments import ContextArguments
+from .input_spec import InputSpec, check_input
 from .layer_state import FLOATS, LayerState
 from .operation import Node
 from .quantization import Quantizable
@@ -207,8 +207,8 @@ class Layer(ContextArguments, Quantizable, LayerState):
                 arguments, name them like those of `call`, with `_shape` behind.
         """
         if any(not layer.built for layer in self._layers):
-            warnings.warn(f"[{self.name}] has sublayers that are not built and no build() of its own: call the "
-                          "layer once, so that they make their variables", stacklevel=2)
+            warn(f"[{self.name}] has sublayers that are not built and no build() of its own: call the "
+                          "layer once, so that they make their variables")
 
     build.by_call = True  # the variables are those of sublayers, which are made when they are called
 
@@ -334,8 +334,8 @@ class Layer(ContextArguments, Quantizable, LayerState):
             if self.supports_masking:
                 self._set_masks(first, outputs, mask)
             elif mask is not None and not self._quiet_masks:
-                warnings.warn(
-                    f"[{self.name}] does not support masking: the mask of its input ends here", stacklevel=2)
+                warn(
+                    f"[{self.name}] does not support masking: the mask of its input ends here")
         except Exception as error:
             _note(error, self, args, kwargs)
             raise

@@ -1,9 +1,9 @@
 """Normalization layers: over the batch, and within each sample."""
 import math
-import warnings
 
 from .. import constraints, initializers, ops, regularizers
 from ..ops.normalization import batch_norm_inference, batch_norm_train, move_average
+from ..utils.warning import warn
 from .input_spec import InputSpec
 from .layer import Layer
 
@@ -268,8 +268,8 @@ class LayerNormalization(_Scaled):
         rms_scaling = kwargs.pop("rms_scaling", False)
         super().__init__(**kwargs)
         if rms_scaling:
-            warnings.warn("[LayerNormalization] rms_scaling=True divides by the standard deviation, not by the root mean "
-                          "square; RMSNormalization does that", stacklevel=2)
+            warn("[LayerNormalization] rms_scaling=True divides by the standard deviation, not by the root mean "
+                          "square; RMSNormalization does that")
         self.axis = _axes(axis, "LayerNormalization")
         self.epsilon = _epsilon(epsilon, "LayerNormalization")
         self.rms_scaling = bool(rms_scaling)

@@ -1,12 +1,12 @@
 """Layers that turn signals into spectrograms."""
 import math
-import warnings
 
 import numpy as np
 
 from .. import config, initializers, ops
 from ..ops.conv2d import channels_last
 from ..tensor import from_numpy
+from ..utils.warning import warn
 from .input_spec import InputSpec
 from .layer import Layer
 
@@ -51,7 +51,7 @@ class STFTSpectrogram(Layer):
               f"Scaling is invalid, it must be `None`, 'density' or 'spectrum'. Received scaling={scaling}")
         check(padding in ("valid", "same"), f"Padding is invalid, it should be 'valid', 'same'. Received: padding={padding}")
         if fft_length is not None and fft_length & (fft_length - 1):
-            warnings.warn(f"`fft_length` is recommended to be a power of two. Received fft_length={fft_length}", stacklevel=2)
+            warn(f"`fft_length` is recommended to be a power of two. Received fft_length={fft_length}")
         super().__init__(**kwargs)
         self.mode, self.frame_length, self.frame_step, self.fft_length = mode, frame_length, frame_step, fft_length
         self._frame_step = frame_step or frame_length // 2

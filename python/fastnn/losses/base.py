@@ -198,7 +198,8 @@ def reduce_weighted_values(
     sample_weight = apply_mask(sample_weight, mask, values.dtype, reduction)
     if sample_weight is not None:
         values, sample_weight = squeeze_or_expand_to_same_rank(values, sample_weight)
-        check_weight_shape(values, sample_weight)
+        if tuple(values.shape) != ():  # one number for the whole batch counts once for every weight
+            check_weight_shape(values, sample_weight)
         values = values * sample_weight
     if reduction in (None, "none") or tuple(values.shape) in ((), (0,)):
         return values

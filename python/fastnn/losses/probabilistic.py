@@ -1,9 +1,9 @@
 """Losses between probabilities: cross entropies, focal losses, divergences."""
-import warnings
 
 from .. import ops
 from ..config import epsilon
 from ..tensor import as_tensor
+from ..utils.warning import warn
 from .base import BuiltinLoss, check_not_empty, check_same_shape, match
 
 
@@ -170,14 +170,18 @@ def _match_classes(name, y_true, y_pred, axis):
         raise ValueError(f"[{name}] `axis` must be of type `int`. Received: axis={axis}")
     y_pred = as_tensor(y_pred)
     y_true = as_tensor(y_true, y_pred.dtype)
+    shape = tuple(y_pred.shape)
+    if len(shape) > 1 and shape[-1] != 1 and tuple(y_true.shape) in (shape[:-1], (*shape[:-1], 1)):
+        raise ValueError(f"[{name}] y_true must be one-hot, and have the shape of y_pred. For class numbers use the loss sparse_"
+                         f"categorical_crossentropy, or utils.to_categorical(y, {shape[-1]}). "
+                         f"Received: y_true.shape={tuple(y_true.shape)}, y_pred.shape={shape}")
     check_same_shape(name, y_true, y_pred)
     check_not_empty(name, y_pred)
     if len(y_pred.shape) and y_pred.shape[-1] == 1:
-        warnings.warn(
+        warn(
             f"[{name}] y_pred should have more than one class: with one its probability is always 1. "
             f"Consider binary_crossentropy. Received: y_pred.shape={tuple(y_pred.shape)}",
-            SyntaxWarning,
-            stacklevel=4,
+            SyntaxWarning
         )
     return y_true, y_pred
 

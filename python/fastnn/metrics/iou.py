@@ -1,5 +1,4 @@
 """Intersection over union of predicted and true classes, from a confusion matrix."""
-import warnings
 
 import numpy as np
 
@@ -7,6 +6,7 @@ from .. import ops
 from ..config import epsilon
 from ..dtypes import numpy_dtype
 from ..tensor import as_tensor, convert_to_numpy
+from ..utils.warning import warn
 from .base import Metric
 
 
@@ -48,10 +48,9 @@ class _IoUBase(Metric):
         if sample_weight is not None:
             weights = convert_to_numpy(sample_weight)
             if weights.dtype.kind == "f" and "int" in self.dtype:
-                warnings.warn(
+                warn(
                     "You are passing weight as `float`, but dtype is `int`. This may result in an incorrect weight "
-                    "due to type casting. Consider using integer weights.",
-                    stacklevel=2,
+                    "due to type casting. Consider using integer weights."
                 )
             weights = weights.astype(numpy_dtype(self.dtype)).reshape(-1)
             weights = np.broadcast_to(weights, y_true.shape)[valid]

@@ -1,10 +1,10 @@
 """Errors between real values, averaged over all samples; R2Score."""
-import warnings
 
 from .. import losses, ops
 from ..losses.base import match
 from ..losses.regression import unit
 from ..tensor import as_tensor
+from ..utils.warning import warn
 from .base import Metric
 from .reduction import BuiltinMetric, Mean
 
@@ -148,9 +148,8 @@ class R2Score(Metric):
         if self.num_regressors:
             free = float(self.num_samples) - 1.0 - self.num_regressors
             if free <= 0:
-                warnings.warn(
-                    "Adjusted R2 score needs more samples than regressors; falling back to the standard R2 score.",
-                    stacklevel=2,
+                warn(
+                    "Adjusted R2 score needs more samples than regressors; falling back to the standard R2 score."
                 )
             else:
                 score = 1.0 - (1.0 - score) * ((free + self.num_regressors) / free)

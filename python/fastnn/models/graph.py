@@ -1,11 +1,11 @@
 """Graph: the part of the symbolic graph between given inputs and outputs, ready to run on tensors."""
 
-import warnings
 
 from .. import ops, tree
 from ..layers.operation import FunctionOperation
 from ..symbolic import KerasTensor, infer
 from ..tensor import Tensor, as_tensor
+from ..utils.warning import warn
 
 
 class Graph:
@@ -218,8 +218,8 @@ class Graph:
                 raise ValueError(f"[{self.name}] The structure of `inputs` doesn't match the expected structure: "
                                  f"they must be a dict with the keys {list(struct)}")
             if isinstance(struct, dict):
-                warnings.warn("The structure of `inputs` doesn't match the expected structure: "
-                              f"[{self.name}] takes a dict with the keys {list(struct)}", stacklevel=6)
+                warn("The structure of `inputs` doesn't match the expected structure: "
+                              f"[{self.name}] takes a dict with the keys {list(struct)}")
             flat = tree.flatten(inputs)
         if len(flat) != len(self.inputs):
             raise ValueError(
@@ -234,7 +234,7 @@ class Graph:
             raise ValueError(f"[{self.name}] inputs must be a dict with the keys {names}. Received: {list(inputs)}")
         if len(inputs) > len(names):
             unused = [name for name in inputs if name not in names]
-            warnings.warn(f"[{self.name}] inputs hold keys that the model does not use: {unused}", stacklevel=6)
+            warn(f"[{self.name}] inputs hold keys that the model does not use: {unused}")
 
     def _adapt(self, x, like):
         if x is None:

@@ -1,6 +1,5 @@
 """Model: a layer that can be trained, saved and summarised."""
 import json
-import warnings
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from ..layers.layer_state import LayerState
 from ..symbolic import KerasTensor, infer
 from ..tensor import Tensor, as_tensor
 from ..trainer import Trainer
+from ..utils.warning import warn
 
 _LIBRARY = __name__.partition(".")[0] + "."
 _INFERENCE = {"training": False}
@@ -243,7 +243,7 @@ class Model(Trainer, Layer):
                 try:
                     layer.quantize(mode, config=config, type_check=type_check)
                 except NotImplementedError as error:
-                    warnings.warn(str(error), stacklevel=2)
+                    warn(str(error))
         self.train_function = self.test_function = self.predict_function = None
         LayerState._structure_changed()
 

@@ -218,7 +218,8 @@ def sparse_categorical_crossentropy(target, output, from_logits=False, axis=-1):
     if target.ndim == output.ndim and target.shape[-1] == 1:
         target = reshape(target, target.shape[:-1])
     if target.shape != output.shape[:-1]:
-        raise ValueError(f"[{name}] target must have the shape of output without its axis of classes. "
+        hint = "For one-hot labels use categorical_crossentropy. " if target.shape == output.shape else ""
+        raise ValueError(f"[{name}] target must have the shape of output without its axis of classes. {hint}"
                          f"Received: target.shape={target.shape}, output.shape={output.shape}")
     if output.shape[-1] == 0:
         raise ValueError(f"[{name}] output must have at least one class. Received: output.shape={output.shape}")

@@ -2,7 +2,8 @@
 import difflib
 import inspect
 import math
-import warnings
+
+from ..utils.warning import warn
 
 
 def full_signature(cls, base):
@@ -42,14 +43,13 @@ def take_old_names(optimizer, kwargs, learning_rate):
     """Understand `lr=`, ignore `decay=`, and refuse what nobody knows."""
     kind = type(optimizer).__name__
     if "lr" in kwargs:
-        warnings.warn(
+        warn(
             f"[{kind}] `lr` is the old name of `learning_rate`, and works as such. "
-            f"Received: lr={kwargs['lr']}",
-            stacklevel=4,
+            f"Received: lr={kwargs['lr']}"
         )
         learning_rate = kwargs.pop("lr")
     if kwargs.pop("decay", None) is not None:
-        warnings.warn(f"[{kind}] `decay` is no longer supported and will be ignored.", stacklevel=4)
+        warn(f"[{kind}] `decay` is no longer supported and will be ignored.")
     if kwargs:
         known = {name for cls in type(optimizer).__mro__[:-1] for name in inspect.signature(cls.__init__).parameters}
         known -= {"self", "kwargs", "shared"}

@@ -4,7 +4,6 @@ The learning rate and the step count are variables, read by ops or kernels and n
 numbers on the way to an update, so that a recorded step can be run again.
 """
 import re
-import warnings
 
 from .. import _core, ops
 from ..capturing import recorded_phase
@@ -13,6 +12,7 @@ from ..saving.serialization import deserialize_keras_object, serialize_keras_obj
 from ..tensor import Variable, as_tensor
 from ..utils.naming import auto_name, to_snake_case
 from ..utils.stateless import substituted
+from ..utils.warning import warn
 from .arguments import check_shared, checked_rate, full_signature, take_old_names
 from .clipping import clip_by_global_norm, clip_by_norm
 from .schedules import LearningRateSchedule
@@ -225,10 +225,9 @@ class Optimizer(OptimizerState):
         if not kept_grads and not direct:
             raise ValueError(f"[{type(self).__name__}] No gradients provided for any variable.")
         if missing:
-            warnings.warn(
+            warn(
                 f"Gradients do not exist for variables {missing} when minimizing the loss. If using "
-                "`model.compile()`, did you forget to provide a `loss` argument?",
-                stacklevel=4,
+                "`model.compile()`, did you forget to provide a `loss` argument?"
             )
         for grad, variable in direct:
             self._overwrite(variable, grad)

@@ -1,11 +1,11 @@
 """OptimizerState: the variables that an optimizer keeps, and their way into files and out of them."""
-import warnings
 
 import numpy as np
 
 from .. import initializers
 from ..capturing import note_attribute
 from ..tensor import Variable
+from ..utils.warning import warn
 
 
 class OptimizerState:
@@ -122,10 +122,9 @@ class OptimizerState:
         """Take the values of all variables from what `save_own_variables` filled."""
         variables = self.variables
         if len(store) != len(variables):
-            warnings.warn(
+            warn(
                 f"Skipping variable loading for optimizer '{self.name}', because it has {len(variables)} variables "
-                f"whereas the saved optimizer has {len(store)} variables.",
-                stacklevel=2,
+                f"whereas the saved optimizer has {len(store)} variables."
             )
             return
         for i, variable in enumerate(variables):

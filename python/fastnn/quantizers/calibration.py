@@ -1,7 +1,6 @@
 """What GPTQ and AWQ share: samples of a data set, the matrix of a kernel, and the walk through a model's blocks."""
 import contextlib
 import math
-import warnings
 import zlib
 
 import numpy as np
@@ -9,6 +8,7 @@ import numpy as np
 from .. import ops
 from ..tensor import convert_to_tensor
 from ..utils.progbar import Progbar
+from ..utils.warning import warn
 from .filters import should_quantize_layer
 
 
@@ -185,7 +185,7 @@ def calibrate(kind, config, structure, filters=None, type_check=True):
             try:
                 layer.quantize(mode, config=config, type_check=type_check)
             except NotImplementedError as error:
-                warnings.warn(str(error), stacklevel=3)
+                warn(str(error))
             else:
                 statistics.append(kind(layer, config))
         if statistics:

@@ -1,9 +1,9 @@
 """`.h5` files of Keras 2: whole models and weights, read only."""
 import copy
-import warnings
 
 from .. import dtypes
 from ..memory_limit import memory_limit
+from ..utils.warning import warn
 from .files import ModelFormatError
 from .h5 import Dataset, Group
 from .model_files import SLACK, build_model, check_config, parse_json, reading
@@ -192,7 +192,7 @@ def _compile(model, training, optimizer_weights, path, custom_objects):
             model.compile(optimizer=_optimizer(optimizer), **{key: training.get(key) for key in keys})
             model.optimizer.build(model.trainable_variables)
     except Exception as error:
-        warnings.warn(f"[load_model] the model is not compiled: what it was compiled with is not understood. {error}", stacklevel=4)
+        warn(f"[load_model] the model is not compiled: what it was compiled with is not understood. {error}")
         return
     if isinstance(optimizer_weights, Group):
         _load_optimizer(model.optimizer, optimizer_weights, path)
@@ -209,8 +209,8 @@ def _load_optimizer(optimizer, group, path):
     variables = list(optimizer.variables)
     fits = [(v, d) for v, d in zip(variables, datasets) if d.shape == tuple(v.shape) and _same(v.dtype, d)]
     if len(datasets) != len(variables) or len(fits) != len(variables):
-        warnings.warn("[load_model] the state of the optimizer is not read: Keras 2 keeps it in another order. "
-                      f"It starts afresh. Received: {path!r}", stacklevel=5)
+        warn("[load_model] the state of the optimizer is not read: Keras 2 keeps it in another order. "
+                      f"It starts afresh. Received: {path!r}")
         return
     for variable, dataset in fits:
         variable.assign(dataset.read())
@@ -302,7 +302,7 @@ def _load(model, group, path, skip_mismatch, by_name, op):
         text = "; ".join(problems[:6]) + (f"; and {len(problems) - 6} more" if len(problems) > 6 else "")
         if not skip_mismatch:
             raise ModelFormatError(f"[{op}] the file must hold the weights of the model. Received: {path!r}: {text}")
-        warnings.warn(f"[{op}] left alone, as skip_mismatch is set: {text}", stacklevel=4)
+        warn(f"[{op}] left alone, as skip_mismatch is set: {text}")
     values = [(weight, dataset.read()) for weight, dataset in plan]
     for weight, value in values:
         _check_values(weight, value, path)

@@ -7,9 +7,9 @@ import io
 import json
 import logging
 import os
-import warnings
 
 from ..memory_limit import memory_limit
+from ..utils.warning import warn
 from ..version import __version__
 from . import archive as archives
 from .archive import Archive, open_regular
@@ -82,9 +82,9 @@ def _warn_of_lambdas(model):
     """A warning where a layer's function has no name that the file could give."""
     names = [layer.name for layer in model._flatten_layers() if getattr(layer, "_is_anonymous", False)]
     if names:
-        warnings.warn(f"[save_model] the functions of the Lambda layers {names} have no name: the file can be loaded in this "
+        warn(f"[save_model] the functions of the Lambda layers {names} have no name: the file can be loaded in this "
                       "process only, with safe_mode=False. Define them by `def` and register them with "
-                      "`saving.register_keras_serializable`", stacklevel=4)
+                      "`saving.register_keras_serializable`")
 
 
 def _members(model):
@@ -303,7 +303,8 @@ def load_weights(model, filepath, skip_mismatch=False, objects_to_skip=None, **k
                 raise ModelFormatError(f"[load_weights] the file must hold {archives.WEIGHTS}. Received: {path!r}")
             file = archive.open(archives.WEIGHTS)
         with open_h5(file, path) as root:
-            from .legacy import is_legacy, load_weights as load_legacy
+            from .legacy import is_legacy
+            from .legacy import load_weights as load_legacy
 
             if is_legacy(root):
                 return load_legacy(model, root, path, skip_mismatch, by_name)

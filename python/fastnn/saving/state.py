@@ -4,7 +4,6 @@ A path follows the attributes that hold layers ("layers/dense", "layers/my_block
 lists are called after their class. A file also holds the optimizer, and under "fastnn" what Keras has no
 place for: the states of random generators and of the training.
 """
-import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ import numpy as np
 from .. import dtypes
 from ..tensor import Variable, to_numpy
 from ..utils.naming import to_snake_case
+from ..utils.warning import warn
 from .files import ModelFormatError
 
 _OWN = "fastnn"
@@ -204,8 +204,8 @@ def load_state(model, root, path, skip_mismatch=False, op="load_weights", skip=N
             continue
         if optional and len(found) < len(expected):
             if entries or root.find("optimizer") is not None:
-                warnings.warn(f"[{op}] the file does not hold the state of this optimizer: it starts afresh. "
-                              f"Received: {path!r}", stacklevel=3)
+                warn(f"[{op}] the file does not hold the state of this optimizer: it starts afresh. "
+                              f"Received: {path!r}")
             continue
         plan.append((obj, expected, found, entries))
     for name in root.datasets():
@@ -218,7 +218,7 @@ def load_state(model, root, path, skip_mismatch=False, op="load_weights", skip=N
         if not skip_mismatch:
             raise ModelFormatError(f"[{op}] the file must hold the variables of the model, and shapes must match. "
                                    f"Received: {path!r}: {text}")
-        warnings.warn(f"[{op}] left alone, as skip_mismatch is set: {text}", stacklevel=3)
+        warn(f"[{op}] left alone, as skip_mismatch is set: {text}")
     # Everything is read before anything is set.
     ready = [(obj, expected, {key: dataset.read() for key, dataset in found.items()}) for obj, expected, found, _ in plan]
     for obj, expected, values in ready:

@@ -2,11 +2,11 @@
 
 import difflib
 import inspect
-import warnings
 
 from .. import _core, labels, ops
 from ..layers.calling import signature_of
 from ..scopes import on_own_device
+from ..utils.warning import warn
 from .common import check_count
 from .compiled import CompiledLoss, CompiledMetrics
 
@@ -207,9 +207,9 @@ class Compiling:
         from ..saving import deserialize_keras_object
 
         if _is_custom(type(self).compile) and not _is_custom(type(self).compile_from_config):
-            warnings.warn("`compile()` was not called as part of model loading because the model's `compile()` method is custom. "
+            warn("`compile()` was not called as part of model loading because the model's `compile()` method is custom. "
                           "Override `get_compile_config()` and `compile_from_config(config)`, too, or call `compile()` after "
-                          "loading.", stacklevel=2)
+                          "loading.")
             return
         self.compile(**{k: deserialize_keras_object(v) for k, v in config.items()})
         if self.built and self.optimizer is not None:

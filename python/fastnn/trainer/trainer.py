@@ -2,7 +2,6 @@
 
 import inspect
 import threading
-import warnings
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from ..config import max_epochs
 from ..scopes import on_own_device
 from ..tensor import Variable, to_numpy
 from ..tree import flatten, map_structure, pack_sequence_as
+from ..utils.warning import warn
 from .common import Steps, check_count, is_due, limit_steps, pack, rows_of, to_logs, whole_batch
 from .compiled import CompiledMetrics
 from .compiling import Compiling
@@ -82,7 +82,7 @@ class Trainer(Compiling, Replaying):
             with labels.named("optimizer"):
                 self.optimizer.apply(gradients, weights)
         elif not weights:
-            warnings.warn("The model does not have any trainable weights.", stacklevel=2)
+            warn("The model does not have any trainable weights.")
         return y_pred
 
     def test_step(self, data):
@@ -275,13 +275,11 @@ class Trainer(Compiling, Replaying):
         if step == 0 and not used:
             raise ValueError("[fit] the data must have at least one batch. Received: a source that gave none")
         if step == 0:
-            warnings.warn("[fit] the data ran out: a generator gives its batches once. Training stops here; for more epochs "
-                          "give fit() a source that starts again, or steps_per_epoch with one that does not end.",
-                          stacklevel=4)
+            warn("[fit] the data ran out: a generator gives its batches once. Training stops here; for more epochs "
+                          "give fit() a source that starts again, or steps_per_epoch with one that does not end.")
         elif steps_per_epoch is not None:
-            warnings.warn(f"[fit] Your input ran out of data after {step} of {steps_per_epoch} steps of this epoch. "
-                          "Make sure that your dataset or generator gives enough batches (use repeat()).",
-                          stacklevel=4)
+            warn(f"[fit] Your input ran out of data after {step} of {steps_per_epoch} steps of this epoch. "
+                          "Make sure that your dataset or generator gives enough batches (use repeat()).")
 
     def _standard_train_step(self):
         """Whether metrics may be read at the end of the epoch only: nothing of the step is overridden."""
@@ -317,8 +315,8 @@ class Trainer(Compiling, Replaying):
         now = self._trainable_ids()
         if self._trained_weights is not None and now != self._trained_weights and self.built:
             self._check_optimizer_knows()
-            warnings.warn("The set of trainable weights has changed since compile(): the new set is trained. "
-                          "Call compile() after setting trainable to start the optimizer afresh.", stacklevel=4)
+            warn("The set of trainable weights has changed since compile(): the new set is trained. "
+                          "Call compile() after setting trainable to start the optimizer afresh.")
         self._trained_weights = now
 
     def _check_optimizer_knows(self):

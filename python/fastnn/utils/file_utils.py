@@ -6,10 +6,10 @@ import tarfile
 import tempfile
 import urllib.parse
 import urllib.request
-import warnings
 import zipfile
 
 from .messages import print_msg
+from .warning import warn
 
 _CHUNK = 1 << 20
 
@@ -50,7 +50,7 @@ def filter_safe_zipinfos(members, base_dir):
         if _inside(member.filename, base_dir):
             yield member
         else:
-            warnings.warn(f"Skipping invalid path during archive extraction: '{member.filename}'.", stacklevel=2)
+            warn(f"Skipping invalid path during archive extraction: '{member.filename}'.")
 
 
 def filter_safe_tarinfos(members, base_dir):
@@ -60,7 +60,7 @@ def filter_safe_tarinfos(members, base_dir):
         if _inside(member.name, base_dir) and (not link or is_link_in_dir(member, base_dir)):
             yield member
         else:
-            warnings.warn(f"Skipping invalid path during archive extraction: '{member.name}'.", stacklevel=2)
+            warn(f"Skipping invalid path during archive extraction: '{member.name}'.")
 
 
 def extract_archive(file_path, path=".", archive_format="auto"):
@@ -167,7 +167,7 @@ def get_file(fname=None, origin=None, untar=False, md5_hash=None, file_hash=None
     if unpacked is None:
         return target
     if not extract_archive(target, unpacked, "tar" if untar else archive_format):
-        warnings.warn(f"Could not extract archive: {target} is neither of archive_format={archive_format!r}.", stacklevel=2)
+        warn(f"Could not extract archive: {target} is neither of archive_format={archive_format!r}.")
     return unpacked
 
 
