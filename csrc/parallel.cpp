@@ -1,6 +1,8 @@
 // A pool of our own rather than OpenMP: its waiting threads must not burn a busy machine, it must
-// survive fork(), and a slow thread must not hold up the rest. Chunks are taken one by one, so a
-// thread that the system has put aside simply takes fewer.
+// survive fork(), and a slow thread must not hold up the rest. Every thread has a part of the chunks of
+// its own, the same part in each kernel, so that what it wrote is in its cache when the next kernel reads
+// it, and neighbouring chunks share what they read. Chunks are taken one by one, and who is through with
+// its part helps with the others', so a thread that the system has put aside simply takes fewer.
 #include "parallel.h"
 
 #include <pthread.h>
@@ -54,10 +56,15 @@ void wait_while_equal(std::atomic<uint32_t>& word, uint32_t old, std::atomic<int
 struct Job {
   void (*call)(void*, int64_t) = nullptr;
   void* context = nullptr;
-  int64_t chunks = 0;
-  std::atomic<int64_t> next{0};
+  int64_t parts = 0;
   std::exception_ptr error;
   std::mutex error_mutex;
+};
+
+// Chunks [next, end) of a job: one thread's part, which others may help with.
+struct alignas(64) Part {
+  std::atomic<int64_t> next{0};
+  int64_t end = 0;
 };
 
 class Pool {
@@ -69,14 +76,17 @@ class Pool {
     grow(threads - 1);
     job_.call = call;
     job_.context = context;
-    job_.chunks = chunks;
     job_.error = nullptr;
-    job_.next.store(0, std::memory_order_relaxed);
+    const int64_t parts = job_.parts = std::min<int64_t>(std::min(threads, workers_ + 1), chunks);
+    for (int64_t p = 0; p < parts; ++p) {
+      parts_[p].next.store(p * chunks / parts, std::memory_order_relaxed);
+      parts_[p].end = (p + 1) * chunks / parts;
+    }
     // Opens the door to as many helpers as can find a chunk.
-    seats_.store(int(std::min<int64_t>(std::min(threads - 1, workers_), chunks - 1)), std::memory_order_release);
+    seats_.store(int(parts - 1), std::memory_order_release);
     epoch_.fetch_add(1, std::memory_order_seq_cst);
     if (sleepers_.load(std::memory_order_seq_cst) > 0) epoch_.notify_all();
-    work();
+    work(0);
     // Close the door, then wait for those inside.
     seats_.exchange(kClosed, std::memory_order_acq_rel);
     for (uint32_t n; (n = inside_.load(std::memory_order_acquire)) != 0;) wait_while_equal(inside_, n, nullptr);
@@ -87,25 +97,28 @@ class Pool {
  private:
   static constexpr int kClosed = -1 << 20;
 
-  void work() {
-    for (int64_t i; (i = job_.next.fetch_add(1, std::memory_order_relaxed)) < job_.chunks;) {
-      try {
-        job_.call(job_.context, i);
-      } catch (...) {
-        std::lock_guard lock(job_.error_mutex);
-        job_.error = std::current_exception();
+  void work(int id) {
+    for (int64_t k = 0; k < job_.parts; ++k) {
+      Part& part = parts_[(id + k) % job_.parts];
+      for (int64_t i; (i = part.next.fetch_add(1, std::memory_order_relaxed)) < part.end;) {
+        try {
+          job_.call(job_.context, i);
+        } catch (...) {
+          std::lock_guard lock(job_.error_mutex);
+          job_.error = std::current_exception();
+        }
       }
     }
   }
 
-  void loop() {
+  void loop(int id) {
     uint32_t seen = 0;
     for (;;) {
       wait_while_equal(epoch_, seen, &sleepers_);
       seen = epoch_.load(std::memory_order_acquire);
       // Announce first, then take a seat: the caller closes the seats before it counts who is inside.
       inside_.fetch_add(1, std::memory_order_seq_cst);
-      if (seats_.fetch_sub(1, std::memory_order_seq_cst) > 0) work();
+      if (seats_.fetch_sub(1, std::memory_order_seq_cst) > 0) work(id);
       if (inside_.fetch_sub(1, std::memory_order_seq_cst) == 1) inside_.notify_all();
     }
   }
@@ -117,9 +130,9 @@ class Pool {
     pthread_sigmask(SIG_SETMASK, &all, &old);  // signals belong to the program's own threads
     try {
       for (; workers_ < wanted; ++workers_) {
-        std::thread([this] {
+        std::thread([this, id = workers_ + 1] {
           in_worker() = true;
-          loop();
+          loop(id);
         }).detach();
       }
     } catch (const std::system_error&) {
@@ -138,6 +151,7 @@ class Pool {
  private:
   std::mutex mutex_;
   Job job_;
+  Part parts_[kMaxThreads];
   int workers_ = 0;
   std::atomic<uint32_t> epoch_{0};
   std::atomic<int> seats_{kClosed};
