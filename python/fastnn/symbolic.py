@@ -33,7 +33,7 @@ class KerasTensor:
 
     Attributes:
         shape: tuple of int or None.
-        dtype: the name of a dtype.
+        dtype: the name of a dtype, or "string": such a tensor can only go into layers that take strings.
         name: of the layer or op that made it.
         history: (operation, node index, tensor index) of the operation that made it, or None.
     """
@@ -43,7 +43,7 @@ class KerasTensor:
         from .utils.naming import auto_name
 
         self.shape = standardize_shape(shape, "KerasTensor", allow_none=True)
-        self.dtype = dtypes.standardize_dtype(dtype)
+        self.dtype = "string" if dtype in ("string", str) else dtypes.standardize_dtype(dtype)
         self.sparse = bool(sparse)
         self.ragged = bool(ragged)
         self.name = name or auto_name("keras_tensor")
@@ -150,7 +150,7 @@ def _meta(size, chosen=None):
             for (owner, axis), s in (chosen or {}).items():
                 if owner == id(x):
                     shape[axis] = s
-            return _core.meta(tuple(shape), x.dtype)
+            return _core.meta(tuple(shape), "int64" if x.dtype == "string" else x.dtype)
         if type(x) is Tensor:
             return _core.meta(x.shape, x.dtype)
         from .tensor import Variable
@@ -252,6 +252,9 @@ def _merge_nests(f, nests):
 
 def apply_symbolic(fn, args, kwargs):
     """``fn`` applied to symbolic tensors, noted in the graph so that a functional model can run it."""
+    if any(x.dtype == "string" for x in _symbolic_leaves([args, kwargs])):
+        raise TypeError(f"[{fn.__name__}] tensors must hold numbers; strings can only go into layers that take them, such as "
+                        "StringLookup, Hashing and TextVectorization. Received: a KerasTensor with dtype='string'")
     outputs = infer(fn, args, kwargs, search=True)
     from .layers.operation import record_operation
 

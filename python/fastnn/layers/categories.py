@@ -4,6 +4,7 @@ import numpy as np
 from .. import dtypes, ops
 from .._core import Tensor
 from ..ops.numpy_op import numpy_op
+from ..strings import Strings
 from ..symbolic import KerasTensor
 from ..tensor import Variable, from_numpy, to_numpy
 from .layer import Layer
@@ -16,6 +17,7 @@ class HostLayer(Layer):
     """A layer that NumPy computes, and that also takes lists and arrays of strings, of which there are no tensors."""
 
     _allow_non_tensor_positional_args = True
+    _takes_strings = True
 
     def __call__(self, inputs, *args, **kwargs):
         if in_graph((inputs, *args), kwargs):
@@ -48,10 +50,12 @@ class HostLayer(Layer):
 
 
 def _given(inputs):
+    if isinstance(inputs, Strings):
+        return inputs.array
     if isinstance(inputs, (Tensor, KerasTensor, Variable, np.ndarray)) or hasattr(inputs, "__dlpack__"):
         return inputs
     if isinstance(inputs, (list, tuple)) and any(
-            isinstance(x, (Tensor, KerasTensor, np.ndarray)) for x in inputs):
+            isinstance(x, (Tensor, KerasTensor, np.ndarray, Strings)) for x in inputs):
         return [_given(x) for x in inputs]
     return np.asarray(inputs)
 

@@ -14,7 +14,7 @@ class InputLayer(Layer):
     Args:
         shape: tuple of ints and None, without the batch axis.
         batch_size: int or None.
-        dtype: dtype name; floatx by default.
+        dtype: dtype name; floatx by default. "string" for a layer that takes strings, such as StringLookup.
         sparse, ragged: must be False or None: tensors are dense.
         batch_shape: the whole shape, instead of `shape` and `batch_size`.
         input_tensor: a KerasTensor to take shape and dtype from.
@@ -59,7 +59,7 @@ class InputLayer(Layer):
         if batch_shape is None:
             batch_shape = (batch_size, *standardize_shape(shape, "Input", allow_none=True))
         self.batch_shape = standardize_shape(batch_shape, "Input", allow_none=True)
-        self._input_dtype = dtypes.standardize_dtype(dtype)
+        self._input_dtype = "string" if dtype in ("string", str) else dtypes.standardize_dtype(dtype)
         self.sparse = self.ragged = False
         self.optional = bool(optional)
         self.built = True

@@ -14,6 +14,7 @@ from .. import regularizers as regularizers_module
 from ..dtype_policies import DTypePolicyMap
 from ..dtype_policies import get as get_policy
 from ..dtype_policies import serialize as serialize_policy
+from ..strings import Strings
 from ..symbolic import KerasTensor, infer, owned
 from ..tensor import AutocastScope, Tensor, Variable, as_tensor, standardize_shape
 from ..utils.naming import auto_name, check_name, current_path, name_scope, to_snake_case
@@ -83,6 +84,7 @@ class Layer(ContextArguments, Quantizable, LayerState):
     """
 
     _allow_non_tensor_positional_args = False
+    _takes_strings = False
     _quiet_masks = False
 
     def __new__(cls, *args, **kwargs):
@@ -382,7 +384,7 @@ class Layer(ContextArguments, Quantizable, LayerState):
         leaves = tree.flatten(args)
         if not self._allow_non_tensor_positional_args:
             for x in leaves:
-                if x is not None and not isinstance(x, (Tensor, KerasTensor, Variable)):
+                if x is not None and not isinstance(x, (Tensor, KerasTensor, Variable, Strings)):
                     raise ValueError(
                         f"[{self.name}] Only input tensors may be passed as positional arguments; pass others by keyword. "
                         f"Received: {x!r} (of type {type(x).__name__})")

@@ -13,6 +13,10 @@ def symbolic_outputs(layer, args, kwargs):
     if getattr(type(layer).compute_output_shape, "by_trial", False):
         return infer(layer.call, args, kwargs)
     tensors = tensor_arguments(call_signature(layer).bind(args, kwargs))
+    if not layer._takes_strings and not layer._layers and any(
+            getattr(x, "dtype", None) == "string" for x in tree.flatten(list(tensors.values()))):
+        raise TypeError(f"[{layer.name}] inputs must hold numbers: a {type(layer).__name__} cannot take strings. "
+                        "Received: a KerasTensor with dtype='string'")
     shape = layer.compute_output_shape(**shape_arguments(layer.compute_output_shape, tensors, layer.name))
     if not tree.is_nested(shape):
         raise ValueError(f"[{layer.name}] compute_output_shape() must return a shape. Received: {shape!r}")

@@ -1,8 +1,11 @@
 """Graph: the part of the symbolic graph between given inputs and outputs, ready to run on tensors."""
 
 
+import numpy as np
+
 from .. import ops, tree
 from ..layers.operation import FunctionOperation
+from ..strings import Strings, are_strings
 from ..symbolic import KerasTensor, infer
 from ..tensor import Tensor, as_tensor
 from ..utils.warning import warn
@@ -241,16 +244,21 @@ class Graph:
             if getattr(like.history.operation, "optional", True):
                 return None
             raise ValueError(f"[{self.name}] the input {like.name!r} is not optional. Received: None")
-        if not isinstance(x, (Tensor, KerasTensor)):
+        if (like.dtype == "string") != (getattr(x, "dtype", None) == "string"):
+            if like.dtype != "string" or not are_strings(np.asarray(x)):
+                what = "strings" if like.dtype == "string" else "numbers"
+                raise TypeError(f"[{self.name}] the input {like.name!r} must hold {what}. Received: {x!r}")
+            x = Strings(np.asarray(x))
+        if not isinstance(x, (Tensor, KerasTensor, Strings)):
             x = as_tensor(x)
         mask = getattr(x, "_keras_mask", None)
         y = x if x.dtype == like.dtype else ops.cast(x, like.dtype)
         shape, expected = y.shape, like.shape
         if len(shape) != len(expected):
             if len(shape) == len(expected) + 1 and shape[-1] == 1:
-                y = ops.squeeze(y, -1)
+                y = y[..., 0] if isinstance(y, Strings) else ops.squeeze(y, -1)
             elif len(shape) == len(expected) - 1 and expected[-1] == 1:
-                y = ops.expand_dims(y, -1)
+                y = y[..., None] if isinstance(y, Strings) else ops.expand_dims(y, -1)
         if len(y.shape) != len(expected) or self.check_sizes and any(
                 e is not None and n is not None and n != e for n, e in zip(y.shape[1:], expected[1:])):
             raise ValueError(

@@ -7,6 +7,7 @@ from .. import _core, scopes, tree
 from ..layers.calling import context
 from ..layers.layer import Layer
 from ..layers.layer_state import LayerState
+from ..strings import Strings, are_strings
 from ..symbolic import KerasTensor, infer
 from ..tensor import Tensor, as_tensor
 from ..trainer import Trainer
@@ -14,6 +15,17 @@ from ..utils.warning import warn
 
 _LIBRARY = __name__.partition(".")[0] + "."
 _INFERENCE = {"training": False}
+
+
+def _strings(x):
+    """An argument of a call with its arrays of strings as Strings."""
+    if type(x) is np.ndarray:
+        return Strings(x) if are_strings(x) else x
+    if type(x) in (list, tuple) and any(map(are_strings, x)):
+        return type(x)(map(_strings, x))
+    if type(x) is dict and any(map(are_strings, x.values())):
+        return {key: _strings(value) for key, value in x.items()}
+    return x
 
 
 def _is_ours(x):
@@ -64,6 +76,7 @@ class Model(Trainer, Layer):
             if name not in (None, "meta", _core.current_device()):
                 with scopes.device(name):
                     return self(*args, **kwargs)
+        args = tuple([x if type(x) is Tensor else _strings(x) for x in args])
         if (not kwargs or kwargs == _INFERENCE) and len(args) == 1 and self._replays():
             x = args[0]
             if type(x) is np.ndarray:

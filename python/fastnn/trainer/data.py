@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import _core, dtypes
 from .._core import Tensor
+from ..strings import Strings, are_strings
 from ..tensor import Variable, convert_to_tensor, from_numpy, to_numpy
 from ..tree import flatten, map_structure
 from ..utils.py_dataset import PyDataset
@@ -71,7 +72,7 @@ def dense(value):
 def to_array(value, name, op="fit"):
     """A leaf of x, y or sample_weight as a NumPy array, floats as floatx.
 
-    A sparse matrix of SciPy stays one, whose rows can be taken.
+    A sparse matrix of SciPy stays one, whose rows can be taken; an array of strings for x becomes Strings.
 
     Raises:
         TypeError: the values are not numbers.
@@ -84,7 +85,11 @@ def to_array(value, name, op="fit"):
     elif isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"[{op}] {name} must not be a masked array, whose mask would be lost. "
                         "Pass array.filled(value).")
+    if type(value) is Strings:
+        return value
     array = value.tocsr() if is_sparse(value) else np.asarray(dense(value))
+    if name.startswith("x") and array.ndim and are_strings(array):
+        return Strings(array)
     if array.dtype.name not in dtypes.ALLOWED_DTYPES:
         raise TypeError(f"[{op}] {name} must hold numbers. Received: {name}.dtype={array.dtype}")
     if array.dtype.name in dtypes.FLOAT_DTYPES and array.dtype.name != dtypes.floatx():
@@ -210,6 +215,8 @@ class ArrayData:
                 def rows(a, start=start, stop=stop):
                     if is_sparse(a):
                         return from_numpy(a[start:stop].toarray())
+                    if type(a) is Strings:
+                        return a[start:stop]
                     return None if a is None else from_numpy(a[start:stop], borrow=True)
             else:
                 index = from_numpy(chosen, borrow=True)
@@ -217,6 +224,8 @@ class ArrayData:
                 def rows(a, index=index, chosen=chosen):
                     if is_sparse(a):
                         return from_numpy(a[chosen].toarray())
+                    if type(a) is Strings:
+                        return a[chosen]
                     return None if a is None else _core.gather(from_numpy(a, borrow=True), index, 0)
             yield (rows(x) if type(x) is np.ndarray else map_structure(rows, x),
                    rows(y) if type(y) is np.ndarray else map_structure(rows, y),
@@ -259,7 +268,14 @@ def to_tensors(nest):
     def one(v):
         if v is None:
             return None
-        t = v if isinstance(v, Tensor) else convert_to_tensor(dense(v))
+        if isinstance(v, Strings):
+            return v
+        v = dense(v)
+        if getattr(getattr(v, "dtype", None), "name", None) == "string":  # of TensorFlow
+            v = np.asarray(v)
+        if are_strings(v):
+            return Strings(v)
+        t = v if isinstance(v, Tensor) else convert_to_tensor(v)
         return convert_to_tensor(t, dtypes.floatx()) if t.dtype == "float64" else t
 
     return map_structure(one, nest)
