@@ -521,15 +521,29 @@ class QuantizedKernel:
     def load_own_variables(self, store):
         if not self.built:
             return super().load_own_variables(store)
-        names = self._specified()
-        if len(store) != len(names):
-            raise ValueError(f"[{self.name}] expected {len(names)} variables, but received {len(store)} variables during "
-                             f"loading. Expected: {names}")
         mode = self.quantization_mode
+        load_specified(self, store, ("lora_kernel_a", "lora_kernel_b"))
         if mode in ("gptq", "awq"):  # what was saved was calibrated
             setattr(self, f"is_{mode}_calibrated", True)
-        for index, name in enumerate(names):
-            getattr(self, self._attribute_of(name)).assign(store[str(index)])
-        if self.lora_enabled:
-            for factor in (self.lora_kernel_a, self.lora_kernel_b):
-                factor.assign(ops.zeros(factor.shape, factor.dtype))
+
+
+def load_specified(layer, store, factors):
+    """Assigns a layer's variables in the order of `variable_serialization_spec`; LoRA's factors are in the kernel already.
+
+    Args:
+        layer: that is built.
+        store: {"0": values, "1": ...}.
+        factors: names of the attributes that hold LoRA's factors.
+
+    Raises:
+        ValueError: there are more or fewer values than variables.
+    """
+    names = layer._specified()
+    if len(store) != len(names):
+        raise ValueError(f"[{layer.name}] expected {len(names)} variables, but received {len(store)} variables during "
+                         f"loading. Expected: {names}")
+    for index, name in enumerate(names):
+        getattr(layer, layer._attribute_of(name)).assign(store[str(index)])
+    for name in factors if layer.lora_enabled else ():
+        factor = getattr(layer, name)
+        factor.assign(ops.zeros(factor.shape, factor.dtype))

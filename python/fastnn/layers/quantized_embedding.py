@@ -2,7 +2,7 @@
 import math
 
 from .. import ops
-from .quantization import INTEGERS, block_size_of, group_index, in_blocks, quantized_levels
+from .quantization import INTEGERS, block_size_of, group_index, in_blocks, load_specified, quantized_levels
 
 
 def table_integers(table, mode, config, block_size):
@@ -127,15 +127,7 @@ class QuantizedTable:
     def load_own_variables(self, store):
         if not self.built:
             return super().load_own_variables(store)
-        names = self._specified()
-        if len(store) != len(names):
-            raise ValueError(f"[{self.name}] expected {len(names)} variables, but received {len(store)} variables during "
-                             f"loading. Expected: {names}")
-        for index, name in enumerate(names):
-            getattr(self, self._attribute_of(name)).assign(store[str(index)])
-        if self.lora_enabled:
-            for factor in (self.lora_embeddings_a, self.lora_embeddings_b):
-                factor.assign(ops.zeros(factor.shape, factor.dtype))
+        load_specified(self, store, ("lora_embeddings_a", "lora_embeddings_b"))
 
 
 class QuantizedReverse(QuantizedTable):

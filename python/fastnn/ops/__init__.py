@@ -5,6 +5,7 @@ from .activation import *  # noqa: F401,F403
 from .reduction import *  # noqa: F401,F403
 from .long_tail import *  # noqa: F401,F403
 from .array import *  # noqa: F401,F403
+from .joining import *  # noqa: F401,F403
 from .repetition import *  # noqa: F401,F403
 from .creation import *  # noqa: F401,F403
 from .indexing import *  # noqa: F401,F403

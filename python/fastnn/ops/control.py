@@ -4,8 +4,9 @@ from .. import _core, tree
 from .._core import Tensor
 from ..symbolic import op
 from ..tensor import as_tensor
-from .array import concatenate, flip, stack
+from .array import flip
 from .indexing import get_item
+from .joining import concatenate, stack
 
 __all__ = ["associative_scan", "cond", "fori_loop", "map", "scan", "switch", "vectorized_map", "while_loop"]
 

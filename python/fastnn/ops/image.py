@@ -10,12 +10,13 @@ from ..config import standardize_data_format
 from ..symbolic import op
 from ..tensor import as_tensor, from_numpy
 from . import sampling
-from .array import cast, expand_dims, moveaxis, reshape, split, squeeze, stack, transpose
+from .array import cast, expand_dims, moveaxis, reshape, squeeze, transpose
 from .conv2d import conv
 from .depthwise_conv import depthwise_conv
 from .elementwise import (abs, add, clip, divide, equal, exp, greater, less, maximum, minimum, multiply, round, square,
                           subtract, where)
 from .indexing import take
+from .joining import split, stack
 from .long_tail import mod
 from .matmul import _matmul, matmul, outer
 from .numpy_op import float_dtype, numpy_op

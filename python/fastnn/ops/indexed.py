@@ -6,8 +6,9 @@ from .. import _core
 from .._core import record
 from ..symbolic import op
 from ..tensor import as_tensor, to_numpy
-from .array import concatenate, reshape
+from .array import reshape
 from .indexing import gather, read_indices, scatter_rows
+from .joining import concatenate
 
 __all__ = ["IndexedSlices", "embedding_lookup"]
 

@@ -6,7 +6,8 @@ from .. import _core
 from .._core import record
 from ..symbolic import op
 from ..tensor import as_tensor
-from .array import _part, axis_index, concatenate, expand_dims, integers, ravel, reshape, transpose
+from .array import axis_index, expand_dims, integers, ravel, reshape, transpose
+from .joining import _part, concatenate
 
 __all__ = ["depth_to_space", "pad", "repeat", "space_to_depth", "tile"]
 

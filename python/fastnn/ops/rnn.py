@@ -9,9 +9,9 @@ from ..autograd import GradientTape, record
 from ..symbolic import op
 from ..tensor import as_tensor
 from .activation import sigmoid
-from .array import split, stack
 from .elementwise import add, maximum, multiply, tanh, where
 from .indexing import get_item
+from .joining import split, stack
 from .matmul import matmul
 
 __all__ = ["lstm", "gru", "simple_rnn"]

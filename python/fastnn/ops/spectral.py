@@ -6,10 +6,11 @@ from .. import dtypes
 from .._core import record
 from ..symbolic import op
 from ..tensor import as_tensor, from_numpy
-from .array import concatenate, flip, moveaxis
+from .array import flip, moveaxis
 from .creation import zeros_like
 from .elementwise import add, divide, greater, multiply, negative, square, where
 from .indexing import take
+from .joining import concatenate
 from .numpy_op import float_dtype, numpy_op
 from .reduction import _reshape
 from .reduction import sum as sum_
