@@ -101,3 +101,22 @@ def test_compile_scales_the_loss_of_half_precision():
     assert half == pytest.approx(full, rel=0.05)
     plain, _ = trained("mixed_float16", auto_scale_loss=False)
     assert type(plain.optimizer).__name__ == "SGD"
+
+
+IMAGE, ROWS = (2, 6, 6, 4), (2, 5, 8)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("name,options,shape", [
+    ("Dense", {"units": 3}, ROWS), ("PReLU", {}, ROWS), ("PReLU", {"shared_axes": [1]}, ROWS),
+    ("EinsumDense", {"equation": "abc,cd->abd", "output_shape": (None, 3)}, ROWS), ("LSTM", {"units": 3}, ROWS),
+    ("GRU", {"units": 3}, ROWS), ("SimpleRNN", {"units": 3}, ROWS), ("Conv1D", {"filters": 3, "kernel_size": 2}, ROWS),
+    ("Conv2D", {"filters": 3, "kernel_size": 2}, IMAGE), ("SeparableConv2D", {"filters": 3, "kernel_size": 2}, IMAGE),
+    ("DepthwiseConv2D", {"kernel_size": 2}, IMAGE), ("Conv2DTranspose", {"filters": 3, "kernel_size": 2}, IMAGE),
+    ("BatchNormalization", {}, IMAGE), ("LayerNormalization", {}, ROWS), ("RMSNormalization", {}, ROWS),
+    ("GroupNormalization", {"groups": 2}, IMAGE), ("Normalization", {"mean": 1.0, "variance": 2.0}, ROWS)])
+def test_every_layer_with_weights_gives_the_compute_dtype(policy, name, options, shape):
+    layer = getattr(layers, name)(dtype=policy, **options)
+    y = layer(np.ones(shape, "f"))
+    assert y.dtype == policy.removeprefix("mixed_") == layer(fastnn.Input(shape[1:])).dtype
+    assert {w.dtype for w in layer.weights} <= {"float32", "int32"}

@@ -125,7 +125,7 @@ class PReLU(Layer):
         self.input_spec = InputSpec(ndim=len(input_shape), axes=axes)
 
     def call(self, inputs):
-        return ops.add(ops.relu(inputs), ops.multiply(self.alpha, ops.minimum(inputs, 0.0)))
+        return ops.add(ops.relu(inputs), ops.multiply(ops.cast(self.alpha, inputs.dtype), ops.minimum(inputs, 0.0)))
 
     def get_config(self):
         return {
