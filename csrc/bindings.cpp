@@ -26,7 +26,7 @@ PYBIND11_MODULE(_core, m) {
   });
   if (!add_tensor_type(m.ptr()) || !add_elementwise(m.ptr()) || !add_matmul(m.ptr())) throw py::error_already_set();
 
-  m.def("isa", [] { return isa_name(); }, "The instruction set in use: 'avx512', 'avx2' or 'baseline'.");
+  m.def("isa", [] { return isa_name(); }, "The instruction set in use: 'amx', 'avx512', 'avx2' or 'baseline'.");
   m.def("isa_names", &isa_names, "What FASTNN_ISA may be here, best first.");
   m.def("num_threads", &num_threads);
   m.def("set_num_threads", &set_num_threads, "n"_a);

@@ -8,9 +8,29 @@
 #include <vector>
 
 #include "check.h"
+#include "cpu/tile_unit.h"
+
+#if defined(__x86_64__) && defined(__linux__)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 namespace fastnn {
 namespace {
+
+// The CPU has AMX with bfloat16, and the system lets this process use its registers, which it must be asked for.
+bool tiles_granted() {
+#if defined(__x86_64__) && defined(__linux__)
+  constexpr unsigned kBfloat16 = 1u << 22, kTiles = 1u << 24;
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
+  unsigned a, b, c, d = 0;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & kBfloat16) == 0 || (d & kTiles) == 0) return false;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
 
 struct Isa {
   const char* name;
@@ -21,12 +41,14 @@ struct Isa {
 // What was built and this machine has, best first.
 const std::vector<Isa>& usable() {
   static const std::vector<Isa> found = [] {
+#ifdef FASTNN_HAS_avx512
+    const bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+#endif
     std::vector<Isa> isas = {
 #ifdef FASTNN_HAS_avx512
-        {"avx512",
-         __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"),
-         &avx512::kernels},
+        {"amx", wide && tiles_granted(), &avx512::kernels},
+        {"avx512", wide, &avx512::kernels},
 #endif
 #ifdef FASTNN_HAS_avx2
         {"avx2", __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"), &avx2::kernels},
@@ -87,6 +109,10 @@ const Kernels& cpu_kernels() {
   return kernels;
 }
 const char* isa_name() { return chosen().name; }
+bool has_tiles() {
+  static const bool found = !std::strcmp(isa_name(), "amx");
+  return found;
+}
 std::vector<std::string> isa_names() {
   std::vector<std::string> names;
   for (const Isa& isa : usable()) names.push_back(isa.name);

@@ -12,7 +12,7 @@ namespace fastnn {
 
 // The table of the best instruction set of this CPU, or of the one named by FASTNN_ISA.
 const Kernels& cpu_kernels();
-// "baseline", "avx2" or "avx512".
+// "baseline", "avx2", "avx512" or "amx": the kernels of avx512, some of which use the tile unit.
 const char* isa_name();
 // Those that FASTNN_ISA may name here, best first.
 std::vector<std::string> isa_names();

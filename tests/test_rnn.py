@@ -146,6 +146,52 @@ def test_masked_steps_are_not_read(name, options):
         assert np.array_equal(y.numpy(), e.numpy())
 
 
+# Batches and lengths from which lstm computes on the tile unit, where there is one: whole and broken tiles of rows, units and features,
+# chunks of one and two tiles, several chunks in a task; tests below show that all of it is independent of threads.
+TILED = [(16, 16, 33, 16), (37, 8, 5, 20), (64, 5, 64, 33), (70, 4, 1, 48), (97, 3, 40, 17), (64, 9, 28, 128)]
+
+
+@pytest.mark.parametrize("batch, time, features, units", TILED)
+@pytest.mark.parametrize("return_sequences, go_backwards", [(False, False), (True, False), (True, True)])
+def test_tiles(batch, time, features, units, return_sequences, go_backwards):
+    options = dict(return_sequences=return_sequences, go_backwards=go_backwards)
+    Case("lstm", batch, time, features, units, **options).check()
+    mask = np.random.default_rng(3).random((batch, time)) < 0.7
+    mask[0], mask[1] = False, True
+    Case("lstm", batch, time, features, units, mask=mask, zero_output_for_mask=units % 2 == 1, **options).check()
+
+
+# What has no parts of bfloat16 takes another way: rows that are finite keep their numbers, the others give IEEE's.
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 3.4e38])
+@pytest.mark.parametrize("where", ["x", "kernel", "state"])
+def test_tiles_without_parts(value, where):
+    case = Case("lstm", 33, 16, 6, 20, return_sequences=True)
+    expected = case.run()[0].numpy()
+    if where == "kernel":
+        case.arrays[1][2, 3] = value
+    else:
+        case.arrays[0 if where == "x" else 4][(5, 0, 1)[:3 if where == "x" else 2]] = value
+    with np.errstate(all="ignore"):
+        reference = case.expected()[0]
+    y = case.run()[0].numpy()
+    np.testing.assert_allclose(y, reference, rtol=2e-5, atol=2e-5)
+    if where != "kernel":
+        np.testing.assert_allclose(np.delete(y, 5, 0), np.delete(expected, 5, 0), rtol=2e-5, atol=2e-5)
+    gs = case.gradients([np.ones(t.shape) for t in case.expected()])
+    if where == "x" and not np.isnan(value):
+        assert np.isfinite(np.delete(gs[1].numpy(), 1, 0)).all()
+
+
+# Large gradients vanish over many steps: parts of what is left are above the smallest normal number.
+def test_tiles_of_large_and_small_gradients():
+    case = Case("lstm", 32, 40, 8, 32, scale=0.3)
+    weights = [case.rng.normal(size=e.shape) * 1e-8 for e in case.expected()]
+    small = case.gradients(weights)
+    large = case.gradients([w * 2.0**60 for w in weights])
+    for a, b in zip(small, large):
+        np.testing.assert_allclose(a.numpy() * 2.0**60, b.numpy(), rtol=1e-5, atol=1e-6 * np.abs(b.numpy()).max())
+
+
 # simple_rnn without tanh is a sum of products: exact on integers.
 @pytest.mark.parametrize("activation", ["relu", "linear"])
 @pytest.mark.parametrize("batch, time, features, units", [(1, 1, 1, 1), (7, 3, 5, 16), (17, 3, 17, 33), (13, 2, 3, 70)])
@@ -185,7 +231,7 @@ def test_without_bias_and_state(name, options):
 
 @pytest.mark.parametrize("name, options", OPS[:4], ids=ids[:4])
 @pytest.mark.parametrize("batch, time, features, units", [(37, 30, 20, 24), (64, 5, 300, 260), (1, 2000, 8, 8), (1, 9, 7, 150),
-                                                          (5, 9, 7, 150), (20, 3, 30, 330)])
+                                                          (5, 9, 7, 150), (20, 3, 30, 330), (130, 5, 30, 50), (600, 3, 9, 17)])
 def test_threads(name, options, batch, time, features, units):
     batch, time = sized((batch, time), (min(batch, 8), min(time, 40)))
     case = Case(name, batch, time, features, units, return_sequences=True, **options)

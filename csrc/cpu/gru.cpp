@@ -49,7 +49,7 @@ void gru_forward_reset_after(const RnnForward& a) {
   const int64_t ld = w.ld(), state = a.batch * ld;
   Scratch<float> scratch(2 * state);  // h before and after even steps
   rnn_load_state(a.h0, 0, a.batch, u, scratch, ld);
-  rnn_save_initial(a, scratch, ld, a.hs);
+  rnn_save_initial(a, scratch, ld, 0, a.batch, a.hs);
   rnn_run(plan, a.batch, a.steps, ld, 1, [&](int64_t row0, int64_t rows, int64_t unit0, int64_t units, int64_t s, int) {
     const float* h = scratch + s % 2 * state;
     float* h_next = scratch + (s + 1) % 2 * state;
@@ -88,7 +88,7 @@ void gru_forward_reset_before(const RnnForward& a) {
   Scratch<float> scratch(6 * state);  // h before and after even steps, q, and z r g (batch, blocks, 3, W)
   float *const q = scratch + 2 * state, *const zrg = q + state;
   rnn_load_state(a.h0, 0, a.batch, u, scratch, ld);
-  rnn_save_initial(a, scratch, ld, a.hs);
+  rnn_save_initial(a, scratch, ld, 0, a.batch, a.hs);
   rnn_run(plan, a.batch, a.steps, ld, 2, [&](int64_t row0, int64_t rows, int64_t unit0, int64_t units, int64_t s, int phase) {
     const float* h = scratch + s % 2 * state;
     float* h_next = scratch + (s + 1) % 2 * state;

@@ -4,6 +4,7 @@
 //   h = o tanh(c)
 #include "cpu/rnn.h"
 #include "cpu/rnn_backward.h"
+#include "cpu/rnn_tiles.h"
 #include "kernels.h"
 
 namespace fastnn::FASTNN_TARGET {
@@ -46,9 +47,287 @@ struct LstmStep {
   }
 };
 
+// The gradients of the arguments of i f g o for n units of one row: p, its gates, u apart; c after and before the step;
+// gh of the step. gc becomes that of the step before.
+[[gnu::always_inline]] inline void lstm_gradients(const float* p, const float* c, const float* c_prev, int64_t u, int64_t n, Vec gh, float* gc,
+                                                  Vec (&gates)[4]) {
+  const Vec one = Vec::set(1), i = Vec::load(p, n), f = Vec::load(p + u, n), g = Vec::load(p + 2 * u, n), o = Vec::load(p + 3 * u, n);
+  const Vec tc = tanh(Vec::load(c, n));
+  const Vec gck = fma(gh * o, one - tc * tc, Vec::load(gc, n));
+  gates[0] = rnn_flush(gck * g * (i * (one - i)));
+  gates[1] = rnn_flush(gck * Vec::load(c_prev, n) * (f * (one - f)));
+  gates[2] = rnn_flush(gck * i * (one - g * g));
+  gates[3] = rnn_flush(gh * tc * (o * (one - o)));
+  rnn_flush(gck * f).store(gc, n);
+}
+
+// Asks for what a row needs in its next step.
+inline void lstm_prefetch(const RnnBackward& a, int64_t row, int64_t t, int64_t s, int64_t unit0, int64_t units, float* gz) {
+  const int64_t u = a.units;
+  if (s == 0) return;
+  const int64_t next = a.go_backwards ? 4 * u : -4 * u;
+  const float* p = a.gates + (row * a.steps + t) * 4 * u;
+  for (int64_t gate = 0; gate < 4; ++gate) {
+    rnn_prefetch(p + next + gate * u + unit0, units);
+    rnn_prefetch_to_write(gz + next + gate * u + unit0, units);
+  }
+  rnn_prefetch(a.cs + rnn_before(a.batch, a.steps, row, s - 1, a.go_backwards) * u + unit0, units);
+}
+
+#if FASTNN_TILES
+// Rows of an array, `stride` apart; null: not kept.
+struct LstmRows {
+  float* base;
+  int64_t stride;
+  float* at(int64_t r) const { return base + r * stride; }
+};
+// What a step writes for the rows of a chunk, at one block of units.
+struct LstmPlaces {
+  LstmRows gates, cs, hs, y;
+  LstmPlaces(const RnnForward& a, int64_t row0, int64_t s, int64_t block) {
+    const int64_t u = a.units, steps = a.steps, t = a.go_backwards ? steps - 1 - s : s, unit = block * W;
+    const int64_t first = rnn_before(a.batch, steps, row0, s + 1, a.go_backwards), next = s + 1 == steps ? u : steps * u;
+    const auto rows = [](float* p, int64_t at, int64_t stride) { return LstmRows{p ? p + at : p, stride}; };
+    gates = rows(a.gates, (row0 * steps + t) * 4 * u + unit, steps * 4 * u);
+    cs = rows(a.cs, first * u + unit, next), hs = rows(a.hs, first * u + unit, next);
+    y = rows(a.y, (row0 * steps + s) * u + unit, steps * u);
+  }
+};
+// LstmStep for a whole vector of units and no mask, in few instructions: they compete with products for the core.
+inline void lstm_cell(const LstmPlaces& to, int64_t u, int64_t r, float* z, float* c_state) {
+  const Vec i = sigmoid(Vec::load(z)), f = sigmoid(Vec::load(z + W)), g = tanh(Vec::load(z + 2 * W)), o = sigmoid(Vec::load(z + 3 * W));
+  const Vec c = fma(f, Vec::load(c_state), i * g);
+  c.store(c_state);
+  o.store(z + 3 * W);
+  if (!to.gates.base) return;
+  float* p = to.gates.at(r);
+  i.store(p), f.store(p + u), g.store(p + 2 * u), o.store(p + 3 * u);
+  c.store(to.cs.at(r));
+}
+inline void lstm_output(const LstmPlaces& to, int64_t r, const float* z, const float* c_state, float* h_state) {
+  const Vec h = Vec::load(z + 3 * W) * tanh(Vec::load(c_state));
+  h.store(h_state);
+  if (to.hs.base) h.store(to.hs.at(r));
+  if (to.y.base) h.store(to.y.at(r));
+}
+
+// lstm_forward on the tile unit. Weights are [block][gate][chunks of x, then of h][part].
+// False: something was infinite or NaN, and what was written is of no use.
+bool lstm_forward_tiles(const RnnForward& a) {
+  const int64_t u = a.units, blocks = ceil_div(u, W), chunk = rnn_tile_rows(a.batch), chunks = ceil_div(a.batch, chunk);
+  const int64_t kx = ceil_div(a.features, kTileDepth), kh = ceil_div(u, kTileDepth), next = (kx + kh) * kSplit;
+  Scratch<uint16_t> weights(blocks * 4 * next);
+  Scratch<float> bias(blocks * 4 * W);
+  RnnFinite finite(blocks + chunks);
+  parallel_for(blocks, 1 + 32768 / next, [&](int64_t begin, int64_t end) {
+    for (int64_t block = begin; block < end; ++block) {
+      Split split;
+      const int64_t n = min(W, u - block * W);
+      for (int64_t gate = 0; gate < 4; ++gate) {
+        uint16_t* out = weights + (block * 4 + gate) * next;
+        const int64_t column = gate * u + block * W;
+        split_columns(split, a.kernel + column, a.features, n, 4 * u, out);
+        split_columns(split, a.recurrent + column, u, n, 4 * u, out + kx * kSplit);
+        (a.bias ? Vec::load(a.bias + column, n) : Vec::zero()).store(bias + (block * 4 + gate) * W);
+      }
+      finite.put(block, split);
+    }
+  });
+  if (!finite.all(blocks)) return false;
+  parallel_for(a.batch, chunk, [&](int64_t row0, int64_t end) {
+    const TilesReady ready;
+    Split split;
+    const int64_t rows = end - row0, tiles = ceil_div(rows, kTileRows), ld = blocks * W;
+    Scratch<uint16_t> operands(2 * tiles * next);  // x and h of even and odd steps
+    Scratch<float> h(rows * ld), c(rows * ld);
+    rnn_load_state(a.h0, row0, rows, u, h, ld);
+    rnn_load_state(a.c0, row0, rows, u, c, ld);
+    rnn_save_initial(a, h, ld, row0, rows, a.hs);
+    rnn_save_initial(a, c, ld, row0, rows, a.cs);
+    __builtin_memset(operands, 0, size_t(2 * tiles * next) * 2);
+    const auto operand = [&](int64_t s) { return operands + s % 2 * tiles * next; };
+    const auto state_at = [&](int64_t s, int64_t r, int64_t unit) {
+      return operand(s) + r / kTileRows * next + (kx + unit / kTileDepth) * kSplit + half_row(r % kTileRows, unit % kTileDepth);
+    };
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t i = 0; i < ld; i += W) split_half_row(split, Vec::load(h + r * ld + i), state_at(0, r, i));
+    // z (rows, 4, W) of a block. Where products of a step end, its last gates remain: beside them the next step
+    // begins, with the input's part of the first blocks.
+    const int64_t z_size = tiles * kTileRows * 4 * W, ahead = blocks == 2 ? 2 : 1;
+    Scratch<float> z((ahead + 1) * z_size);
+    const auto z_of = [&](int64_t s, int64_t block) { return z + (s * blocks + block) % (ahead + 1) * z_size; };
+    const auto product = [&](int64_t s, int64_t block, int64_t k0, int64_t k1, auto&& beside) {
+      float* const to = z_of(s, block);
+      const float* const start = k0 ? to : bias + block * 4 * W;
+      tiles_product(tiles, 4, k1 - k0, operand(s) + k0 * kSplit, next, weights + block * 4 * next + k0 * kSplit, next, start, k0 ? 4 * W : 0, to,
+                    4 * W, beside);
+    };
+    const auto begin_step = [&](int64_t s, auto&& beside) {
+      const int64_t t = a.go_backwards ? a.steps - 1 - s : s;
+      for (int64_t r = 0; r < rows; r += kTileRows)
+        for (int64_t k = 0; k < kx; ++k) {
+          const float* from = a.x + ((row0 + r) * a.steps + t) * a.features + k * kTileDepth;
+          const int64_t left = a.features - k * kTileDepth;
+          split_left(split, from, clamp_count(left, 16), from + 16, clamp_count(left - 16, 16), a.steps * a.features, rows - r,
+                     operand(s) + r / kTileRows * next + k * kSplit);
+        }
+      for (int64_t block = 0; block < ahead; ++block) product(s, block, 0, kx, beside);
+    };
+    begin_step(0, Nothing());
+    for (int64_t s = 0; s < a.steps; ++s) {
+      const int64_t t = a.go_backwards ? a.steps - 1 - s : s;
+      // The cells of all rows, then their outputs: the chain of functions from z to h is longer than what a core can look ahead.
+      const auto gates = [&](int64_t block, int64_t slots) {
+        const bool whole = !a.mask && (block + 1) * W <= u;
+        return Beside(block < 0 ? 0 : 2 * rows, slots, [&, block, whole, to = LstmPlaces(a, row0, s, block)](int64_t i) {
+          const int64_t r = i < rows ? i : i - rows;
+          float *const zr = z_of(s, block) + r * 4 * W, *const cr = c + r * ld + block * W, *const hr = h + r * ld + block * W;
+          if (whole) {
+            if (i < rows) return lstm_cell(to, u, r, zr, cr);
+            lstm_output(to, r, zr, cr, hr);
+          } else {
+            const LstmStep step{a, row0 + r, t, s, block * W};
+            if (i < rows) return step.cell(zr, cr);
+            step.output(zr, cr, hr, hr);
+          }
+          split_half_row(split, Vec::load(hr), state_at(s + 1, r, block * W));
+        });
+      };
+      for (int64_t block = 0; block < blocks; ++block) {
+        const int64_t k0 = block < ahead ? kx : 0;
+        auto before = gates(block - 1, tiles_slots(tiles, 4, kx + kh - k0));
+        product(s, block, k0, kx + kh, before);
+        before.finish();
+      }
+      auto last = gates(blocks - 1, ahead * tiles_slots(tiles, 4, kx));
+      if (s + 1 < a.steps) begin_step(s + 1, last);
+      last.finish();
+    }
+    rnn_store_state(h, ld, row0, rows, u, a.h_last);
+    rnn_store_state(c, ld, row0, rows, u, a.c_last);
+    finite.put(blocks + row0 / chunk, split);
+  });
+  return finite.all(blocks + chunks);
+}
+
+// lstm_backward likewise. The sums over gates and units run over (4, units in whole blocks).
+bool lstm_backward_tiles(const RnnBackward& a) {
+  const int64_t u = a.units, blocks = ceil_div(u, W), ld = blocks * W, depth = 2 * blocks, next = depth * kSplit;
+  const int64_t f = a.features, ldx = round_up(f, 16), tx = ldx / 16, gx_tiles = a.gx ? tx : 0;
+  // A task takes some chunks of rows, so that there are few sums to add up.
+  const int64_t chunk = rnn_tile_rows(a.batch), chunks = ceil_div(a.batch, chunk), task = ceil_div(chunks, 16), tasks = ceil_div(chunks, task);
+  // recurrent^T and kernel^T: [tile of units or features][chunk of k][part]
+  Scratch<uint16_t> weights((blocks + gx_tiles) * next);
+  RnnFinite finite(blocks + gx_tiles + tasks);
+  parallel_for(blocks + gx_tiles, 1 + 32768 / next, [&](int64_t begin, int64_t end) {
+    for (int64_t tile = begin; tile < end; ++tile) {
+      Split split;
+      const int64_t row = (tile < blocks ? tile : tile - blocks) * 16, rows = (tile < blocks ? u : f) - row;
+      const float* w = (tile < blocks ? a.recurrent : a.kernel) + row * 4 * u;
+      for (int64_t k = 0; k < depth; ++k) {
+        uint16_t* out = weights + tile * next + k * kSplit;
+        const auto column = [&](int64_t half) { return half / blocks * u + half % blocks * W; };
+        const auto count = [&](int64_t half) { return min(W, u - half % blocks * W); };
+        split_left(split, w + column(2 * k), count(2 * k), w + column(2 * k + 1), count(2 * k + 1), 4 * u, rows, out);
+        transpose_tiles(out);
+      }
+      finite.put(tile, split);
+    }
+  });
+  if (!finite.all(blocks + gx_tiles)) return false;
+  rnn_load_state(a.gc_last, 0, a.batch, u, a.gc0, u);
+  // Of each task: gradients of weights (features, then units in whole tiles; 4 ld) and of the bias (4 ld).
+  const int64_t floats = (ldx + ld + 1) * 4 * ld;
+  Scratch<float> partial(tasks * floats);
+  parallel_for(chunks, task, [&](int64_t chunk0, int64_t chunk_end) {
+    const TilesReady ready;
+    Split split;
+    float *const sums_c = partial + chunk0 / task * floats, *const gb = sums_c + (ldx + ld) * 4 * ld;
+    rnn_zero(gb, 4 * ld);
+    RnnSums sums(tx + blocks, 4 * blocks, sums_c);
+    for (int64_t row0 = chunk0 * chunk; row0 < min(a.batch, chunk_end * chunk); row0 += chunk) {
+      const int64_t rows = min(chunk, a.batch - row0), tiles = ceil_div(rows, kTileRows);
+      Scratch<uint16_t> step(tiles * next);
+      Scratch<float> gh(tiles * kTileRows * ld), gx(tiles * kTileRows * ldx);
+      rnn_zero(gh, tiles * kTileRows * ld);
+      rnn_load_state(a.gh_last, row0, rows, u, gh, ld);
+      __builtin_memset(step, 0, size_t(tiles * next) * 2);
+      sums.clear();
+      alignas(64) float gz[2][4 * W];
+      for (int64_t i = 0; i < a.steps; ++i) {
+        const int64_t s = a.steps - 1 - i, t = a.go_backwards ? a.steps - 1 - s : s;
+        // Beside gradients of weights, for each pair of rows and block of units: gates of the first row, of the second, and their parts.
+        Beside gates((rows + 1) / 2 * blocks * 3, sums.slots(i), [&](int64_t item) {
+          const int64_t part = item % 3, block = item / 3 % blocks, pair = item / 3 / blocks, r = 2 * pair + part, row = row0 + r, k = block * W;
+          if (part == 2) {
+            FASTNN_UNROLL for (int gate = 0; gate < 4; ++gate) {
+              const int64_t half = gate * blocks + block, first = 2 * pair;
+              const Vec g0 = Vec::load(gz[0] + gate * W), g1 = Vec::load(gz[1] + gate * W);
+              uint16_t* const to = step + first / kTileRows * next + half / 2 * kSplit + half_row(first % kTileRows, half % 2 * W);
+              split_pair(split, g0, g1, to, to + kTileDepth, sums.right(i, half) + pair * kTileDepth);
+              float* const b = gb + gate * ld + k;
+              (Vec::load(b) + (g0 + g1)).store(b);
+            }
+            return;
+          }
+          float* const to = gz[part];
+          const bool on = r < rows && (!a.mask || a.mask[row * a.steps + t]);
+          const int64_t n = min(W, u - k);
+          float* const ghk = gh + r * ld + k;
+          if (a.gy && r < rows && (on || !a.zero_output))
+            (Vec::load(ghk) + Vec::load(a.gy + (row * a.steps + s) * u + k, n)).store(ghk);
+          Vec g[4] = {Vec::zero(), Vec::zero(), Vec::zero(), Vec::zero()};
+          if (on) {
+            const float* const p = a.gates + (row * a.steps + t) * 4 * u + k;
+            const float* const c = a.cs + rnn_before(a.batch, a.steps, row, s + 1, a.go_backwards) * u + k;
+            const int64_t at = (row * a.steps + t) * u + k;
+            if (s > 0) {
+              const int64_t later = a.go_backwards ? u : -u;
+              FASTNN_UNROLL for (int gate = 0; gate < 4; ++gate) __builtin_prefetch(p + 4 * later + gate * u);
+              __builtin_prefetch(a.cs + at + later);
+            }
+            float* const gc = a.gc0 + row * u + k;
+            if (n == W) lstm_gradients(p, c, a.cs + at, u, W, Vec::load(ghk), gc, g);
+            else lstm_gradients(p, c, a.cs + at, u, n, Vec::load(ghk), gc, g);
+            Vec::zero().store(ghk);
+          }
+          FASTNN_UNROLL for (int gate = 0; gate < 4; ++gate) g[gate].store(to + gate * W);
+        });
+        sums.add_share(i, gates);
+        gates.finish();
+        // x and the state before, transposed, beside the products with the weights.
+        Beside operands(tx + blocks, tiles_slots(tiles, blocks, depth), [&](int64_t tile) {
+          const bool of_x = tile < tx;
+          const int64_t size = of_x ? f : u, col = (of_x ? tile : tile - tx) * 16;
+          const float* from = (of_x ? a.x : a.hs) + (row0 * a.steps + t) * size + col;
+          split_right(split, from, min(16, size - col), a.steps * size, rows, sums.left(i, tile));
+          transpose_tiles(sums.left(i, tile));
+        });
+        tiles_product(tiles, blocks, depth, step, next, weights, next, gh, ld, gh, ld, operands);
+        operands.finish();
+        if (!a.gx) continue;
+        tiles_product(tiles, tx, depth, step, next, weights + blocks * next, next, nullptr, 0, gx, ldx, Nothing());
+        for (int64_t r = 0; r < rows; ++r) rnn_store_state(gx + r * ldx, ldx, (row0 + r) * a.steps + t, 1, f, a.gx);
+      }
+      sums.add_rest(a.steps);
+      rnn_store_state(gh, ld, row0, rows, u, a.gh0);
+    }
+    finite.put(blocks + gx_tiles + chunk0 / task, split);
+  });
+  if (!finite.all(blocks + gx_tiles + tasks)) return false;
+  rnn_add_up(partial, tasks, floats, f, 4, u, ld, a.gkernel);
+  rnn_add_up(partial + ldx * 4 * ld, tasks, floats, u, 4, u, ld, a.grecurrent);
+  if (a.gbias) rnn_add_up(partial + (ldx + ld) * 4 * ld, tasks, floats, 1, 4, u, ld, a.gbias);
+  return true;
+}
+#endif
+
 }  // namespace
 
 void lstm_forward(RnnForward a) {
+#if FASTNN_TILES
+  if (rnn_uses_tiles(a.batch, a.steps, a.features, a.units, 4) && lstm_forward_tiles(a)) return;
+#endif
   const RnnWeights w(a, 4, 4, 4, 4);
   const RnnPlan plan = w.plan(a);
   const RnnInput<4, 4> input(a, w, plan);
@@ -57,8 +336,8 @@ void lstm_forward(RnnForward a) {
   float* const c = scratch + 2 * state;
   rnn_load_state(a.h0, 0, a.batch, a.units, scratch, ld);
   rnn_load_state(a.c0, 0, a.batch, a.units, c, ld);
-  rnn_save_initial(a, scratch, ld, a.hs);
-  rnn_save_initial(a, c, ld, a.cs);
+  rnn_save_initial(a, scratch, ld, 0, a.batch, a.hs);
+  rnn_save_initial(a, c, ld, 0, a.batch, a.cs);
   rnn_run(plan, a.batch, a.steps, ld, 1, [&](int64_t row0, int64_t rows, int64_t unit0, int64_t units, int64_t s, int) {
     const int64_t t = a.go_backwards ? a.steps - 1 - s : s;
     const float* h = scratch + s % 2 * state;
@@ -78,40 +357,27 @@ void lstm_forward(RnnForward a) {
 }
 
 void lstm_backward(RnnBackward a) {
+#if FASTNN_TILES
+  if (rnn_uses_tiles(a.batch, a.steps, a.features, a.units, 4) && lstm_backward_tiles(a)) return;
+#endif
   const int64_t u = a.units;
   const RnnPlan plan = rnn_plan(a.batch, a.steps, u, W, 4 * u * u);
   const RnnWeightsT recurrent(a.recurrent, u, 4 * u, 4 * u, a.batch, plan);
   rnn_load_state(a.gc_last, 0, a.batch, u, a.gc0, u);
   rnn_through_time(a, plan, recurrent, 4 * u, 4 * u, a.gbias, [&](int64_t row, int64_t t, int64_t s, int64_t unit0, int64_t units, RnnStepGradients to) {
     const bool on = rnn_add_gy(a, row, t, s, unit0, units, to.gh);
-    const auto before = [&](int64_t step) { return rnn_before(a.batch, a.steps, row, step, a.go_backwards) * u; };
-    const float *p = a.gates + (row * a.steps + t) * 4 * u, *c = a.cs + before(s + 1), *c_prev = a.cs + before(s);
-    if (s > 0) {
-      const int64_t next = a.go_backwards ? 4 * u : -4 * u;
-      for (int64_t gate = 0; gate < 4; ++gate) {
-        rnn_prefetch(p + next + gate * u + unit0, units);
-        rnn_prefetch_to_write(to.gz + next + gate * u + unit0, units);
-      }
-      rnn_prefetch(a.cs + before(s - 1) + unit0, units);
-    }
+    lstm_prefetch(a, row, t, s, unit0, units, to.gz);
     if (!on) {
       for (int64_t gate = 0; gate < 4; ++gate) rnn_zero(to.gz + gate * u + unit0, units), rnn_zero(to.step + gate * u + unit0, units);
       return;
     }
-    float *gh = to.gh, *gc = a.gc0 + row * u;
-    for_each_vec(units, [&](int64_t i0, int64_t n) {
-      const int64_t k = unit0 + i0;
-      const Vec one = Vec::set(1), i = Vec::load(p + k, n), f = Vec::load(p + u + k, n);
-      const Vec g = Vec::load(p + 2 * u + k, n), o = Vec::load(p + 3 * u + k, n);
-      const Vec tc = tanh(Vec::load(c + k, n)), ghk = Vec::load(gh + k, n);
-      const Vec go = rnn_flush(ghk * tc * (o * (one - o)));
-      const Vec gck = fma(ghk * o, one - tc * tc, Vec::load(gc + k, n));
-      const Vec gi = rnn_flush(gck * g * (i * (one - i)));
-      const Vec gf = rnn_flush(gck * Vec::load(c_prev + k, n) * (f * (one - f)));
-      const Vec gg = rnn_flush(gck * i * (one - g * g));
-      rnn_flush(gck * f).store(gc + k, n);
-      Vec::zero().store(gh + k, n);
-      const Vec gates[] = {gi, gf, gg, go};
+    const auto before = [&](int64_t step) { return a.cs + rnn_before(a.batch, a.steps, row, step, a.go_backwards) * u; };
+    const float *p = a.gates + (row * a.steps + t) * 4 * u, *c = before(s + 1), *c_prev = before(s);
+    for_each_vec(units, [&](int64_t i, int64_t n) {
+      const int64_t k = unit0 + i;
+      Vec gates[4];
+      lstm_gradients(p + k, c + k, c_prev + k, u, n, Vec::load(to.gh + k, n), a.gc0 + row * u + k, gates);
+      Vec::zero().store(to.gh + k, n);
       FASTNN_UNROLL for (int gate = 0; gate < 4; ++gate) {
         const int64_t at = gate * u + k;
         gates[gate].store(to.gz + at, n), gates[gate].store(to.step + at, n);

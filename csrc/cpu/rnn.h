@@ -298,11 +298,11 @@ inline void rnn_store_state(const float* state, int64_t ld, int64_t row0, int64_
 inline int64_t rnn_before(int64_t batch, int64_t steps, int64_t row, int64_t s, bool go_backwards) {
   return s == steps ? batch * steps + row : row * steps + (go_backwards ? steps - 1 - s : s);
 }
-// The state before the first step, in its place in the workspace.
-inline void rnn_save_initial(const RnnForward& a, const float* state, int64_t ld, float* saved) {
+// The state (rows, ld) of rows row0... before the first step, in its place in the workspace.
+inline void rnn_save_initial(const RnnForward& a, const float* state, int64_t ld, int64_t row0, int64_t rows, float* saved) {
   if (!saved) return;
-  for (int64_t r = 0; r < a.batch; ++r)
-    rnn_store_state(state + r * ld, ld, rnn_before(a.batch, a.steps, r, 0, a.go_backwards), 1, a.units, saved);
+  for (int64_t r = 0; r < rows; ++r)
+    rnn_store_state(state + r * ld, ld, rnn_before(a.batch, a.steps, row0 + r, 0, a.go_backwards), 1, a.units, saved);
 }
 
 // The state `h` of a row after step s at time t of one block of units: workspace and output.

@@ -18,7 +18,7 @@ void simple_rnn_blocks(const RnnForward& a, F activation) {
   const int64_t u = a.units, ld = w.ld(), state = a.batch * ld;
   Scratch<float> scratch(2 * state);  // h before and after even steps
   rnn_load_state(a.h0, 0, a.batch, u, scratch, ld);
-  rnn_save_initial(a, scratch, ld, a.hs);
+  rnn_save_initial(a, scratch, ld, 0, a.batch, a.hs);
   rnn_run(plan, a.batch, a.steps, ld, 1, [&](int64_t row0, int64_t rows, int64_t unit0, int64_t units, int64_t s, int) {
     const int64_t t = a.go_backwards ? a.steps - 1 - s : s, block0 = unit0 / w.block_units, blocks = units / w.block_units;
     const float* h = scratch + s % 2 * state;
