@@ -326,7 +326,8 @@ bool lstm_backward_tiles(const RnnBackward& a) {
 
 void lstm_forward(RnnForward a) {
 #if FASTNN_TILES
-  if (rnn_uses_tiles(a.batch, a.steps, a.features, a.units, 4) && lstm_forward_tiles(a)) return;
+  // One block of units leaves too little to multiply beside its gates.
+  if (a.units > W && rnn_uses_tiles(a.batch, a.steps, a.features, a.units, 4) && lstm_forward_tiles(a)) return;
 #endif
   const RnnWeights w(a, 4, 4, 4, 4);
   const RnnPlan plan = w.plan(a);

@@ -119,7 +119,7 @@ constexpr int64_t kRnnPiece = 96;
 // starts there.
 template <int NV, int NB0 = NV, int NB1 = NV, int SHIFT = 0, class F>
 inline void rnn_tiles(int64_t rows, F tile_of, float* z, int64_t ldz) {
-  int64_t p = 0, k1;
+  int64_t p = 0, k1 = 0;
   do {
     for_each_tile(rows, [&](int64_t r, int64_t n) {
       RnnTile t = tile_of(r);
