@@ -36,8 +36,9 @@ FILES = tuple(sorted({f.stem[5:] for f in (ROOT / "tests").glob("test_*.py")} - 
 MODES = tuple(itertools.product(("forward", "reverse", "shuffled"), ("late", "early")))
 FLAGS = {"plain": "-O2", "ucontext": "-O2 -DFASTNN_EMU_UCONTEXT", "asan": "-O1 -g -fsanitize=address,undefined",
          "tsan": "-O1 -g -fsanitize=thread"}
-PRELOAD = {"asan": "libasan.so", "tsan": "libtsan.so"}  # the interpreter itself is not built with the sanitizer
-REPORTS = r"ERROR: AddressSanitizer|runtime error:|WARNING: ThreadSanitizer"
+# The interpreter itself is not built with the sanitizer, which wants to find the function that throws when it begins.
+PRELOAD = {"asan": ("libasan.so", "libstdc++.so"), "tsan": ("libtsan.so", "libstdc++.so")}
+REPORTS = r"ERROR: AddressSanitizer|AddressSanitizer: CHECK failed|runtime error:|WARNING: ThreadSanitizer"
 
 
 # ---- within the process of a mode: pytest loads this file as a plug-in ----
@@ -105,8 +106,8 @@ def run(name, order, copies, options):
     for variable, value in build.ENVIRONMENT.items():  # into files: pytest keeps what passing tests print
         environment[variable] = f"{value}:halt_on_error={int(name != 'tsan')}:log_path={sanitizer}"
     if name in PRELOAD:
-        environment["LD_PRELOAD"] = subprocess.run([*build.compiler(), f"-print-file-name={PRELOAD[name]}"], capture_output=True,
-                                                   text=True).stdout.strip()
+        environment["LD_PRELOAD"] = ":".join(subprocess.run([*build.compiler(), f"-print-file-name={each}"], capture_output=True,
+                                                            text=True).stdout.strip() for each in PRELOAD[name])
     command = [sys.executable, "-m", "pytest", "-p", "matrix", "-o", "addopts=", "-q", "--no-header", "-p", "no:cacheprovider", "--tb=short",
                *(str(ROOT / "tests" / f"test_{file}.py") for file in options.files.split(","))]
     begin, problems = time.time(), []
@@ -117,7 +118,7 @@ def run(name, order, copies, options):
         if code in (0, 1, 5):
             break
         if len(read(log)) == before:  # it does not get as far as a test
-            problems.append(f"pytest ends with {code}: {stem.with_suffix('.txt').read_text(errors='replace').strip()[-300:]}")
+            problems.append(f"pytest ends with {code}: {' '.join(stem.with_suffix('.txt').read_text(errors='replace').split())[-200:]}")
             break
     found = read(log)
     counts = collections.Counter(line["outcome"] for line in found)
