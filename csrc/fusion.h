@@ -74,6 +74,17 @@ namespace pool_relu {
 enum { gy, y, taps, tap_bytes, gz, gb, s };
 }
 
+// What kernels call the functions of `unary`.
+inline int64_t clip_of(int64_t op) {
+  return op == unary_op::relu ? kClipRelu : op == unary_op::relu6 ? kClipRelu6 : kClipNone;
+}
+inline int64_t activation_of(int64_t op) {
+  return op == unary_op::relu      ? kActivationRelu
+         : op == unary_op::sigmoid ? kActivationSigmoid
+         : op == unary_op::tanh    ? kActivationTanh
+                                   : kActivationLinear;
+}
+
 // The arguments of kernel K in a node.
 template <auto K>
 struct Args {

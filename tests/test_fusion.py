@@ -248,3 +248,23 @@ def test_a_result_takes_the_memory_of_an_operand_that_is_read_no_more():
     np.testing.assert_array_equal(z, g.__wrapped__(x))
     assert f.capture.programs()[0]["block_bytes"] == x.nbytes  # one array: exp is written over the first softmax
     assert g.capture.programs()[0]["block_bytes"] <= 3 * x.nbytes
+
+
+@pytest.mark.parametrize("batch", [128, 99])
+def test_inference_takes_a_few_samples_at_a_time_where_results_are_large(batch):
+    fastnn.utils.set_random_seed(2)
+    x = np.random.default_rng(2).standard_normal((batch, 30, 30, 1)).astype("f")
+    model = fastnn.Sequential([fastnn.Input((30, 30, 1)), layers.Conv2D(24, 3, activation="relu"), layers.MaxPooling2D(2),
+                               layers.Conv2D(16, 3), layers.MaxPooling2D(3, strides=2, padding="same"), layers.Flatten(), layers.Dense(3)])
+    found = [model.predict(x, batch_size=batch, verbose=0) for _ in range(4)]
+    capture = model.captured["predict_step"]
+    assert capture.replayed >= 1
+    names = [name for name, _ in capture.calls()[0]]
+    assert names.count("conv2d_forward") == names.count("max_pool2d_forward") >= 8
+    assert capture.programs()[0]["block_bytes"] < 4 << 20  # a quarter of what the first layer gives
+    np.testing.assert_allclose(found[-1], found[0], rtol=1e-5, atol=1e-5)
+    model.layers[0].kernel.assign(model.layers[0].kernel * 2.0)
+    model.run_eagerly = True
+    eager = model.predict(x, batch_size=batch, verbose=0)
+    model.run_eagerly = False
+    np.testing.assert_allclose(model.predict(x, batch_size=batch, verbose=0), eager, rtol=1e-5, atol=1e-5)
