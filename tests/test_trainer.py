@@ -569,3 +569,20 @@ def test_validation_takes_a_generator_up_where_it_stopped():
     history = model.fit(batches(), steps_per_epoch=2, epochs=3, validation_data=source, validation_steps=2, verbose=0)
     assert len(history.history["val_loss"]) == 3
     assert next(source)[0][0, 0] >= 7
+
+
+def test_batches_are_as_many_as_the_steps_asked_for():
+    """As with Keras: without batch_size, the rows are cut into so many batches."""
+    x = np.arange(50, dtype="f").reshape(50, 1)
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    assert model.predict(x, steps=1, verbose=0).shape == (50, 1) == model.predict(x, steps=3, verbose=0).shape
+    assert model.predict(x, steps=1, batch_size=8, verbose=0).shape == (8, 1)
+    seen = []
+    count = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_: seen.append("train"))
+    count.on_test_batch_end = lambda *_, **__: seen.append("test")
+    model.fit(x, x, steps_per_epoch=4, epochs=2, validation_data=(x, x), validation_steps=3, verbose=0, callbacks=[count])
+    assert seen == [*["train"] * 4, *["test"] * 3] * 2
+    seen.clear()
+    model.evaluate(x, x, steps=5, verbose=0, callbacks=[count])
+    assert seen == ["test"] * 5

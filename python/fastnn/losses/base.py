@@ -240,6 +240,7 @@ def apply_mask(sample_weight, mask, dtype, reduction):
     if sample_weight is None:
         return mask
     mask, sample_weight = squeeze_or_expand_to_same_rank(mask, sample_weight)
+    check_weight_shape(mask, sample_weight)
     return sample_weight * mask
 
 

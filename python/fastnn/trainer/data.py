@@ -147,9 +147,10 @@ class ArrayData:
 
     Args:
         x, y, sample_weight: nests of arrays (see ``to_arrays``); y and sample_weight may be None.
-        batch_size: samples in a batch; the last one of an epoch may be smaller. 32 by default.
+        batch_size: samples in a batch; the last one of an epoch may be smaller. By default what `steps` batches need, or 32.
         class_weight: {class: weight}, turned into sample weights.
         shuffle: whether every epoch has an order of its own, from NumPy's global generator; "batch", each batch has.
+        steps: batches that are asked for, or None.
 
     Raises:
         ValueError: lengths differ, there are no rows, a wrong batch_size or class_weight.
@@ -157,7 +158,7 @@ class ArrayData:
 
     used = False  # whether a batch was ever taken
 
-    def __init__(self, x, y=None, sample_weight=None, batch_size=None, class_weight=None, shuffle=False, op="fit"):
+    def __init__(self, x, y=None, sample_weight=None, batch_size=None, class_weight=None, shuffle=False, op="fit", steps=None):
         x, y = to_arrays(x, "x", op), to_arrays(y, "y", op)
         sample_weight = to_arrays(sample_weight, "sample_weight", op)
         if class_weight is not None:
@@ -176,7 +177,9 @@ class ArrayData:
         self.size = sizes.pop()
         if self.size == 0:
             raise ValueError(f"[{op}] the data must have at least one row. Received: {lengths}")
-        self.batch_size = check_batch_size(32 if batch_size is None else batch_size)
+        if batch_size is None:
+            batch_size = -(-self.size // steps) if steps else 32
+        self.batch_size = check_batch_size(batch_size)
         self.steps = -(-self.size // self.batch_size)
         self._shuffle = bool(shuffle)
         self._batch_shuffle = shuffle == "batch"
@@ -401,7 +404,7 @@ def kind_of(x):
     return "PyDataset" if is_indexed(x) else "generator"
 
 
-def make_data(x, y=None, sample_weight=None, batch_size=None, class_weight=None, shuffle=False, op="fit"):
+def make_data(x, y=None, sample_weight=None, batch_size=None, class_weight=None, shuffle=False, op="fit", steps=None):
     """The source of batches for the arguments of fit, evaluate or predict."""
     if callable(x) and not hasattr(x, "__getitem__") and not hasattr(x, "__iter__") and not hasattr(x, "__array__"):
         x = x()  # a generator function
@@ -413,4 +416,4 @@ def make_data(x, y=None, sample_weight=None, batch_size=None, class_weight=None,
                 raise ValueError(f"[{op}] When providing `x` as a {kind_of(x)}, `{name}` should not be passed: each batch has its own. "
                                  f"Received: x={type(x).__name__}")
         return IterableData(x, class_weight, shuffle, op)
-    return ArrayData(x, y, sample_weight, batch_size, class_weight, shuffle, op)
+    return ArrayData(x, y, sample_weight, batch_size, class_weight, shuffle, op, steps)

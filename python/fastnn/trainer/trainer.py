@@ -131,7 +131,7 @@ class Trainer(Compiling, Replaying):
                 names of the inputs; or something that makes (x, y[, sample_weight]) batches: a generator, a
                 PyDataset, a torch DataLoader, a tf.data.Dataset.
             y: targets in the structure of the outputs: array, list, or dict by their names.
-            batch_size: samples in a batch, 32 by default.
+            batch_size: samples in a batch; by default what `steps_per_epoch` batches need, or 32.
             epochs: the number of the last epoch; ``initial_epoch`` counts from 0.
             verbose: 0 silent, 1 a progress bar, 2 a line per epoch, "auto" 1 on a terminal and 2 elsewhere.
             callbacks: list of Callbacks.
@@ -175,7 +175,7 @@ class Trainer(Compiling, Replaying):
         if check_labels is None:
             given = getattr(callbacks, "callbacks", callbacks) or ()
             check_labels = not any(isinstance(c, TerminateOnNaN) for c in flatten(given))
-        data = make_data(x, y, sample_weight, batch_size, class_weight, shuffle, "fit")
+        data = make_data(x, y, sample_weight, batch_size, class_weight, shuffle, "fit", steps_per_epoch)
         if check_labels and data.y is not None:
             check_finite(data.y, "y")
         if validation_split and validation_data is None:
@@ -186,11 +186,11 @@ class Trainer(Compiling, Replaying):
             whole = ArrayData(x, y, sample_weight, batch_size, op="fit") if class_weight is not None else data
             train, _ = data.split(validation_split)
             _, held_out = whole.split(validation_split)
-            data = ArrayData(*train, batch_size=batch_size, shuffle=shuffle, op="fit")
+            data = ArrayData(*train, batch_size=batch_size, shuffle=shuffle, op="fit", steps=steps_per_epoch)
             validation_data = held_out
         validation = None
         if validation_data is not None:
-            validation = self._validation_data(validation_data, validation_batch_size or batch_size)
+            validation = self._validation_data(validation_data, validation_batch_size or batch_size, validation_steps)
             if check_labels and validation.y is not None:
                 check_finite(validation.y, "validation y")
         if not self._busy.acquire(blocking=False):
@@ -296,10 +296,10 @@ class Trainer(Compiling, Replaying):
                              f"Received: {type(results).__name__}")
         return to_logs(results)
 
-    def _validation_data(self, validation_data, batch_size):
+    def _validation_data(self, validation_data, batch_size, steps):
         if isinstance(validation_data, (tuple, list)):
-            return make_data(*unpack_x_y_sample_weight(tuple(validation_data)), batch_size=batch_size, op="fit")
-        return make_data(validation_data, batch_size=batch_size, op="fit")
+            return make_data(*unpack_x_y_sample_weight(tuple(validation_data)), batch_size=batch_size, op="fit", steps=steps)
+        return make_data(validation_data, batch_size=batch_size, op="fit", steps=steps)
 
     @staticmethod
     def _verbosity(verbose):
@@ -344,7 +344,7 @@ class Trainer(Compiling, Replaying):
         self._assert_compiled("evaluate")
         steps = check_count(steps, "steps", "evaluate")
         verbose = self._verbosity(verbose)
-        data = make_data(x, y, sample_weight, batch_size, op="evaluate")
+        data = make_data(x, y, sample_weight, batch_size, op="evaluate", steps=steps)
         steps = limit_steps(steps, data)
         if not isinstance(callbacks, CallbackList):
             callbacks = CallbackList(callbacks, add_progbar=verbose != 0, verbose=verbose, epochs=1,
@@ -406,7 +406,7 @@ class Trainer(Compiling, Replaying):
             done = self._predict_arrays(x, 32 if batch_size is None else check_batch_size(batch_size))
             if done is not None:
                 return done
-        data = make_data(x, batch_size=batch_size, op="predict")
+        data = make_data(x, batch_size=batch_size, op="predict", steps=steps)
         steps = limit_steps(steps, data)
         if not isinstance(callbacks, CallbackList):
             callbacks = CallbackList(callbacks, add_progbar=verbose == 1, verbose=verbose, epochs=1,
