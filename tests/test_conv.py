@@ -138,6 +138,8 @@ def test_exact_random():
     ((2, 15, 16, 256), (1, 1, 256, 33), (2, 2), "same", (1, 1), 1),
     ((2, 17, 15, 128), (3, 1, 128, 40), (2, 2), "same", (1, 1), 1),
     ((1, 33, 40, 512), (1, 1, 512, 97), (1, 1), "same", (1, 1), 1),
+    # Gradients of one-pixel windows with more channels than filters, over many pixels.
+    ((3, 41, 17, 67), (1, 1, 67, 24), (1, 1), "same", (1, 1), 1),
 ])
 def test_exact(x, w, strides, padding, dilations, groups):
     check(x, w, strides, padding, dilations, groups, np.random.default_rng(1))

@@ -1,6 +1,7 @@
 // The gradient of a convolution's kernel: the product of transposed patches and gy.
 #include "cpu/conv2d.h"
 #include "cpu/conv2d_patches.h"
+#include "cpu/transpose.h"
 #include "kernels.h"
 
 namespace fastnn::FASTNN_TARGET {
@@ -32,10 +33,23 @@ Tasks cut_tasks(const Patches& p, int64_t n) {
   return t;
 }
 
+// gw (ic, oc) = x^T (ic, pixels) @ gy (pixels, oc).
+void multiply_pixels(const float* x, const float* gy, float* gw, int64_t pixels, int64_t ic, int64_t oc) {
+  // Many rows of few columns leave vectors half empty and read far apart: long sums of the transposed
+  // product are 1.1 to 1.6 times faster, and turning it is little beside them.
+  if (ic <= oc || pixels < 2048) return gemm(true, false, ic, oc, pixels, x, ic, gy, oc, gw, oc);
+  Scratch<float> turned(ic * oc);
+  gemm(true, false, oc, ic, pixels, gy, oc, x, ic, turned, ic);
+  parallel_for(ic, max(16, 16384 / oc), [&](int64_t begin, int64_t end) {
+    for (int64_t c = begin; c < end; c += 16)
+      transpose_tile<float>((const char*)(turned + c), ic * 4, (char*)(gw + c * oc), oc * 4, oc, min(16, end - c));
+  });
+}
+
 }  // namespace
 
 void conv2d_backward_weights(const float* x, const float* gy, float* gw, Conv2dShape s) {
-  if (is_pointwise(s)) return gemm(true, false, s.ic, s.oc, s.n * s.oh * s.ow, x, s.ic, gy, s.oc, gw, s.oc);
+  if (is_pointwise(s)) return multiply_pixels(x, gy, gw, s.n * s.oh * s.ow, s.ic, s.oc);
   if (winograd_backward_weights(x, gy, gw, s)) return;
   const int64_t icg = s.ic / s.groups, ocg = s.oc / s.groups, k = s.kh * s.kw * icg;
   Scratch<int64_t> offsets(s.kh + s.kw);
