@@ -26,7 +26,7 @@ import sys
 import time
 
 import ceilings
-from process import HERE, Process
+from process import HERE, Process, busy_neighbour
 from run import machine_name, replace_between
 from workloads import GOALS, WORKLOADS
 
@@ -89,14 +89,9 @@ def measure(workload, threads, arguments, limits):
                 samples[w.name][what] += w.turn("repeat", what, arguments.seconds / share) or []
     busy = {w.name: [] for w in workers}
     if arguments.busy:
-        neighbour = subprocess.Popen([sys.executable, "-c", "while True: pass"])
-        try:
-            time.sleep(0.3)
+        with busy_neighbour():
             for w in workers:
                 busy[w.name] = w.turn("step", arguments.seconds / 2) or []
-        finally:
-            neighbour.kill()
-            neighbour.wait()
     for w in workers:
         f = found[w.name]
         f.update({k: statistics.median(v) * 1e3 for k, v in samples[w.name].items() if v})

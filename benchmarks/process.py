@@ -1,14 +1,36 @@
 """A worker in a process of its own, which answers commands, lines of JSON, one at a time."""
+import contextlib
 import json
 import os
 import pathlib
 import signal
 import subprocess
 import sys
+import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 # Without these each large result of a peer would be fresh memory, and its page faults its time.
 PEER_ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": str(1 << 34), "MALLOC_TRIM_THRESHOLD_": str(1 << 34), "MALLOC_TOP_PAD_": str(1 << 26)}
+
+
+def die_with_parent():
+    """Run in a child: it ends when its parent does, however that ended and even while it is stopped. Linux only."""
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+@contextlib.contextmanager
+def busy_neighbour():
+    """A context beside which another process keeps one core busy."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"], preexec_fn=die_with_parent)
+    try:
+        time.sleep(0.3)
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 class Process:
@@ -30,7 +52,7 @@ class Process:
             env.pop("OPENBLAS_CORETYPE", None)  # OpenBLAS chooses its kernels itself
             env.pop("OPENBLAS_L2_SIZE", None)
         self.process = subprocess.Popen(command, env=env, cwd=HERE, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=subprocess.DEVNULL)
+                                        stderr=subprocess.DEVNULL, preexec_fn=die_with_parent)
 
     def ask(self, *command):
         """The worker's answer; None where it cannot do this, failed or is gone."""
