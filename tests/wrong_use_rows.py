@@ -96,6 +96,7 @@ POOL = [
 ]
 
 NORMALIZATION = [
+    ("L.GroupNormalization(axis=None)(f32(2, 4, 4, 8))", "ValueError: axis must be an integer"),
     ("L.BatchNormalization(epsilon=0)", "ValueError: epsilon"),
     ("L.BatchNormalization(epsilon=-1)", "ValueError: epsilon"),
     ("L.BatchNormalization(epsilon=float('nan'))", "ValueError: epsilon"),
@@ -231,4 +232,24 @@ LAYOUT = [
      "ops.add(Bad(), 1.0)", "ValueError|TypeError|MemoryError"),
 ]
 
-ROWS = SHAPES + MATMUL + CONV + POOL + NORMALIZATION + RNN + EMBEDDING + LOSSES + DROPOUT + FIT + LAYOUT
+SIZES = [  # larger than any memory: refused before NumPy begins to fill them
+    ("ops.eye(2**31)", "MemoryError: [eye] & bytes"),
+    ("ops.eye(-1)", "ValueError: [eye]"),
+    ("ops.tri(2**31)", "MemoryError: [tri]"),
+    ("ops.arange(2**40)", "MemoryError: [arange]"),
+    ("ops.linspace(0, 1, 2**40)", "MemoryError: [linspace]"),
+    ("ops.hamming(2**40)", "MemoryError: [hamming]"),
+    ("ops.kaiser(2**40, 1.0)", "MemoryError: [kaiser]"),
+    ("ops.vander(f32(9), 2**40)", "MemoryError: [vander]"),
+    ("ops.bincount(np.array([2**40]))", "MemoryError: [bincount]"),
+    ("ops.image.resize(f32(1, 4, 4, 3), (2**31, 2**31))", "MemoryError: [resize]"),
+    ("ops.in_top_k(np.array([0]), f32(2, 3), 1)", "ValueError: [in_top_k] & (2, 3)"),
+    ("ops.extract_sequences(f32(10), 0, 1)", "ValueError: sequence_length"),
+    ("ops.ctc_loss(np.array([[5]]), f32(1, 4, 3), np.array([1]), np.array([4]))", "ValueError: target[0, 0]=5"),
+    ("ops.ctc_loss(np.array([[-1]]), f32(1, 4, 3), np.array([1]), np.array([4]))", "ValueError: target[0, 0]=-1"),
+    ("ops.ctc_loss(np.array([[1]]), f32(1, 4, 3), np.array([2]), np.array([4]))", "ValueError: target_length[0]=2"),
+    ("ops.ctc_loss(np.array([[1]]), f32(1, 4, 3), np.array([1]), np.array([9]))", "ValueError: output_length[0]=9"),
+    ("assert ops.ctc_loss(np.array([[1, 99]]), f32(1, 4, 3), np.array([1]), np.array([4])).shape == (1,)", "ok"),
+]
+
+ROWS = SIZES + SHAPES + MATMUL + CONV + POOL + NORMALIZATION + RNN + EMBEDDING + LOSSES + DROPOUT + FIT + LAYOUT

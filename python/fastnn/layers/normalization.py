@@ -60,6 +60,8 @@ class _Scaled(Layer):
 def _check_axis(axis, input_shape, name):
     """axis as an index from 0 on, of a known size."""
     rank = len(input_shape)
+    if isinstance(axis, bool) or not hasattr(axis, "__index__"):
+        raise ValueError(f"[{name}] axis must be an integer. Received: axis={axis!r}")
     if not -rank <= axis < rank:
         raise ValueError(f"[{name}] axis must be in [{-rank}, {rank}). Received: axis={axis}, shape={tuple(input_shape)}")
     if input_shape[axis] is None:

@@ -3,7 +3,9 @@
 Every function serves all dtypes and has a gradient, itself a movement of data.
 """
 
+import functools
 import math
+import os
 
 import numpy as np
 
@@ -69,6 +71,26 @@ def integers(op_name, name, values):
     if any(isinstance(v, bool) for v in values):
         raise TypeError(f"[{op_name}] {name} must hold integers. Received: {name}={values!r}")
     return result
+
+
+def check_fits(op_name, *shape, itemsize=8):
+    """Raise for a result of this shape that NumPy would begin to fill although no memory holds it.
+
+    Raises:
+        ValueError: a size is negative.
+        MemoryError: it is larger than the memory of this machine.
+    """
+    if any(n < 0 for n in shape):
+        raise ValueError(f"[{op_name}] sizes must not be negative. Received: shape={shape}")
+    nbytes = math.prod(shape) * itemsize
+    if nbytes > _physical_memory():
+        raise MemoryError(f"[{op_name}] the result must fit the memory of this machine ({_physical_memory()} bytes). "
+                          f"Received: shape={shape}, {nbytes} bytes")
+
+
+@functools.cache
+def _physical_memory():
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 2**40
 
 
 # ---- dtype ----

@@ -11,7 +11,7 @@ from ..dtypes import FLOAT_DTYPES
 from ..autograd import record_without_gradient
 from ..symbolic import op
 from ..tensor import Variable, as_tensor, convert_to_tensor, from_numpy, to_numpy
-from .array import axis_list, cast, expand_dims, integers, moveaxis, ravel, reshape
+from .array import axis_list, cast, check_fits, expand_dims, integers, moveaxis, ravel, reshape
 from .indexing import gather, get_item, read_indices
 from .numpy_op import numpy_op, operands
 
@@ -176,8 +176,7 @@ def arange(start, stop=None, step=None, dtype=None):
     if not (math.isfinite(start) and math.isfinite(stop) and math.isfinite(step)):
         raise ValueError(f"[arange] the bounds must be finite. Received: start={start}, stop={stop}, step={step}")
     count = max(0, math.ceil((stop - start) / step))
-    if count > 2**48:
-        raise MemoryError(f"[arange] the result would have {count} elements")
+    check_fits("arange", count)
     exact = all(isinstance(v, int) for v in (start, stop, step))
     values = np.arange(start, stop, step, dtype="int64" if exact else "float64")
     return cast(from_numpy(values), dtype)
@@ -229,6 +228,7 @@ def _space(f, start, stop, num, dtype, axis, **options):
     (num,) = integers(f.__name__, "num", num)
     if num < 0:
         raise ValueError(f"[{f.__name__}] num must not be negative. Received: num={num}")
+    check_fits(f.__name__, num)
     if dtype is None:
         dtype = dtypes.result_type(*_kind(start, stop), float)
     wide = [cast(as_tensor(v), "float64") for v in (start, stop)]
@@ -247,6 +247,7 @@ def eye(N, M=None, k=0, dtype=None):
     """
     (n,) = integers("eye", "N", N)
     m = n if M is None else integers("eye", "M", M)[0]
+    check_fits("eye", n, m)
     return from_numpy(np.eye(n, m, operator.index(k), dtypes.numpy_dtype(dtypes.standardize_dtype(dtype))))
 
 
@@ -271,6 +272,7 @@ def tri(N, M=None, k=0, dtype=None):
     """
     (n,) = integers("tri", "N", N)
     m = n if M is None else integers("tri", "M", M)[0]
+    check_fits("tri", n, m)
     return from_numpy(np.tri(n, m, operator.index(k), dtypes.numpy_dtype(dtypes.standardize_dtype(dtype))))
 
 
@@ -430,6 +432,7 @@ def vander(x, N=None, increasing=False):
     if x.ndim != 1:
         raise ValueError(f"[vander] x must have 1 dimension. Received: shape={x.shape}")
     n = x.shape[0] if N is None else N
+    check_fits("vander", x.shape[0], n)
     from .elementwise import power
 
     powers = np.arange(n) if increasing else np.arange(n)[::-1]
@@ -474,6 +477,7 @@ def bincount(x, weights=None, minlength=0, sparse=False):
     w = None if weights is None else as_tensor(weights)
     dtype = "int32" if w is None else dtypes.result_type(x.dtype, w.dtype)
     n = max(minlength, int(ids.max()) + 1 if ids.size else 0)
+    check_fits("bincount", *ids.shape[:-1], n)
     if ids.ndim == 1:
         return cast(from_numpy(np.bincount(ids, None if w is None else to_numpy(w), n)), dtype)
     rows = [np.bincount(r, None if w is None else to_numpy(w)[i], n) for i, r in enumerate(ids)]

@@ -107,7 +107,7 @@ def ctc_loss(target, output, target_length, output_length, mask_index=0):
         gradient.
 
     Raises:
-        ValueError: shapes disagree, or mask_index is no class.
+        ValueError: shapes disagree, a label that counts or mask_index is no class, or a length is not one of its array.
 
     Source: Graves et al. 2006.
     """
@@ -124,8 +124,15 @@ def ctc_loss(target, output, target_length, output_length, mask_index=0):
     x = cast(x, dtype)
 
     def run(labels, logits, label_count, frame_count):
-        return _forward_backward(labels.astype("int64"), logits, np.clip(label_count, 0, labels.shape[1]).astype("int64"),
-                                 np.clip(frame_count, 0, logits.shape[1]).astype("int64"), mask_index)
+        labels, label_count, frame_count = (a.astype("int64") for a in (labels, label_count, frame_count))
+        for name, count, most in (("target_length", label_count, labels.shape[1]), ("output_length", frame_count, logits.shape[1])):
+            for row in np.flatnonzero((count < 0) | (count > most))[:1]:
+                raise ValueError(f"[ctc_loss] {name} must be in [0, {most}]. Received: {name}[{row}]={count[row]}")
+        wrong = ((labels < 0) | (labels >= logits.shape[2])) & (np.arange(labels.shape[1]) < label_count[:, None])
+        for row, at in np.argwhere(wrong)[:1]:
+            raise ValueError(f"[ctc_loss] target must hold classes in [0, {logits.shape[2]}). "
+                             f"Received: target[{row}, {at}]={labels[row, at]}")
+        return _forward_backward(labels, logits, label_count, frame_count, mask_index)
 
     if x.device == "meta":
         return _core.meta((x.shape[0],), dtype)

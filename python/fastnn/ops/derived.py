@@ -6,6 +6,7 @@ from .. import config, dtypes
 from .._core import record
 from ..symbolic import op
 from ..tensor import as_tensor
+from .array import check_fits
 from .elementwise import add, divide, log, maximum, minimum, multiply, rsqrt, sqrt, square, subtract
 from .numpy_op import float_dtype, named, numpy_op, operands
 from .reduction import _reshape, mean, norm
@@ -191,6 +192,7 @@ def correlate(x1, x2, mode="valid"):
 def _window(name, f, doc):
     def window(x):
         n = int(as_tensor(x).item())
+        check_fits(name, max(n, 0))
         return numpy_op(lambda: f(n), dtype=dtypes.floatx())
 
     return op(named(window, name, f"The {doc} window.", "Tensor (x,) of floatx.", x="int; the number of points."))
@@ -211,6 +213,7 @@ def kaiser(x, beta):
         beta: number; 0 is a rectangle.
     """
     n, beta = int(as_tensor(x).item()), float(as_tensor(beta).item())
+    check_fits("kaiser", max(n, 0))
     return numpy_op(lambda: np.kaiser(n, beta), dtype=dtypes.floatx())
 
 

@@ -10,7 +10,7 @@ from ..config import standardize_data_format
 from ..symbolic import op
 from ..tensor import as_tensor, from_numpy
 from . import sampling
-from .array import cast, expand_dims, moveaxis, reshape, squeeze, transpose
+from .array import cast, check_fits, expand_dims, moveaxis, reshape, squeeze, transpose
 from .conv2d import conv
 from .depthwise_conv import depthwise_conv
 from .elementwise import (abs, add, clip, divide, equal, exp, greater, less, maximum, minimum, multiply, round, square,
@@ -230,6 +230,7 @@ def resize(images, size, interpolation="bilinear", antialias=False, crop_to_aspe
     if oh < 1 or ow < 1:
         raise ValueError(f"[resize] `size` must have positive height and width. Received: size={size}")
     h, w = x.shape[1:3]
+    check_fits("resize", x.shape[0] or 0, oh, ow, x.shape[3], itemsize=4)
     if crop_to_aspect_ratio:
         ch, cw = max(min(h, w * oh // ow), 1), max(min(w, h * ow // oh), 1)
         x = x[:, (h - ch) // 2:(h - ch) // 2 + ch, (w - cw) // 2:(w - cw) // 2 + cw]

@@ -163,6 +163,9 @@ def in_top_k(targets, predictions, k):
         k: int.
     """
     targets, predictions = as_tensor(targets), as_tensor(predictions)
+    if predictions.ndim < 1 or targets.shape != predictions.shape[:-1]:
+        raise ValueError("[in_top_k] targets must have the shape of predictions without its last axis. "
+                         f"Received: targets.shape={targets.shape}, predictions.shape={predictions.shape}")
 
     def inside(t, p):
         t = t.astype("int64")

@@ -150,8 +150,8 @@ def extract_sequences(x, sequence_length, sequence_stride):
     x = as_tensor(x)
     _check_stride("extract_sequences", sequence_stride)
     count = (x.shape[-1] - sequence_length) // sequence_stride + 1
-    if count < 1:
-        raise ValueError("[extract_sequences] sequence_length must be at most the last axis of x. "
+    if sequence_length < 1 or count < 1:
+        raise ValueError("[extract_sequences] sequence_length must be from 1 to the last axis of x. "
                          f"Received: sequence_length={sequence_length}, x.shape={x.shape}")
     index = np.arange(count)[:, None] * sequence_stride + np.arange(sequence_length)
     return take(x, index.astype("int32"), axis=-1)

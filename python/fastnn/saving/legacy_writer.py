@@ -38,7 +38,7 @@ def save_model_to_hdf5(model, filepath, overwrite=True, include_optimizer=True):
         for layer in model.layers:
             _write(group.create_group(layer.name), [*layer.trainable_weights, *layer.non_trainable_weights])
         _write(group.create_group("top_level_model_weights"), [*model._trainable_variables, *model._non_trainable_variables])
-        if include_optimizer and getattr(model, "optimizer", None) is not None and model.optimizer.variables:
+        if include_optimizer and getattr(model, "optimizer", None) is not None and model.optimizer.built:
             _write(file.create_group("optimizer_weights"), model.optimizer.variables)
     atomic_write(path, [buffer.getbuffer()])
 
