@@ -86,10 +86,10 @@ struct LstmPlaces {
   LstmRows gates, cs, hs, y;
   LstmPlaces(const RnnForward& a, int64_t row0, int64_t s, int64_t block) {
     const int64_t u = a.units, steps = a.steps, t = a.go_backwards ? steps - 1 - s : s, unit = block * W;
-    const int64_t first = rnn_before(a.batch, steps, row0, s + 1, a.go_backwards), next = s + 1 == steps ? u : steps * u;
+    const int64_t first = rnn_before(a.batch, steps, row0, s + 1, a.go_backwards), stride = s + 1 == steps ? u : steps * u;
     const auto rows = [](float* p, int64_t at, int64_t stride) { return LstmRows{p ? p + at : p, stride}; };
     gates = rows(a.gates, (row0 * steps + t) * 4 * u + unit, steps * 4 * u);
-    cs = rows(a.cs, first * u + unit, next), hs = rows(a.hs, first * u + unit, next);
+    cs = rows(a.cs, first * u + unit, stride), hs = rows(a.hs, first * u + unit, stride);
     y = rows(a.y, (row0 * steps + s) * u + unit, steps * u);
   }
 };
@@ -100,7 +100,7 @@ inline void lstm_cell(const LstmPlaces& to, int64_t u, int64_t r, float* z, floa
   c.store(c_state);
   o.store(z + 3 * W);
   if (!to.gates.base) return;
-  float* p = to.gates.at(r);
+  float* const p = to.gates.at(r);
   i.store(p), f.store(p + u), g.store(p + 2 * u), o.store(p + 3 * u);
   c.store(to.cs.at(r));
 }
@@ -255,7 +255,7 @@ bool lstm_backward_tiles(const RnnBackward& a) {
       sums.clear();
       alignas(64) float gz[2][4 * W];
       for (int64_t i = 0; i < a.steps; ++i) {
-        const int64_t s = a.steps - 1 - i, t = a.go_backwards ? a.steps - 1 - s : s;
+        const int64_t s = a.steps - 1 - i, t = a.go_backwards ? a.steps - 1 - s : s, later = a.go_backwards ? 1 : -1;
         // Beside gradients of weights, for each pair of rows and block of units: gates of the first row, of the second, and their parts.
         Beside gates((rows + 1) / 2 * blocks * 3, sums.slots(i), [&](int64_t item) {
           const int64_t part = item % 3, block = item / 3 % blocks, pair = item / 3 / blocks, r = 2 * pair + part, row = row0 + r, k = block * W;
@@ -281,11 +281,8 @@ bool lstm_backward_tiles(const RnnBackward& a) {
             const float* const p = a.gates + (row * a.steps + t) * 4 * u + k;
             const float* const c = a.cs + rnn_before(a.batch, a.steps, row, s + 1, a.go_backwards) * u + k;
             const int64_t at = (row * a.steps + t) * u + k;
-            if (s > 0) {
-              const int64_t later = a.go_backwards ? u : -u;
-              FASTNN_UNROLL for (int gate = 0; gate < 4; ++gate) __builtin_prefetch(p + 4 * later + gate * u);
-              __builtin_prefetch(a.cs + at + later);
-            }
+            FASTNN_UNROLL for (int gate = 0; gate < 4; ++gate) __builtin_prefetch(p + (4 * later + gate) * u);
+            __builtin_prefetch(a.cs + at + later * u);
             float* const gc = a.gc0 + row * u + k;
             if (n == W) lstm_gradients(p, c, a.cs + at, u, W, Vec::load(ghk), gc, g);
             else lstm_gradients(p, c, a.cs + at, u, n, Vec::load(ghk), gc, g);
@@ -302,12 +299,17 @@ bool lstm_backward_tiles(const RnnBackward& a) {
           const float* from = (of_x ? a.x : a.hs) + (row0 * a.steps + t) * size + col;
           split_right(split, from, min(16, size - col), a.steps * size, rows, sums.left(i, tile));
           transpose_tiles(sums.left(i, tile));
+          for (int64_t r = 0; r < rows; ++r) __builtin_prefetch(from + (r * a.steps + later) * size);
         });
         tiles_product(tiles, blocks, depth, step, next, weights, next, gh, ld, gh, ld, operands);
         operands.finish();
         if (!a.gx) continue;
         tiles_product(tiles, tx, depth, step, next, weights + blocks * next, next, nullptr, 0, gx, ldx, Nothing());
-        for (int64_t r = 0; r < rows; ++r) rnn_store_state(gx + r * ldx, ldx, (row0 + r) * a.steps + t, 1, f, a.gx);
+        for (int64_t r = 0; r < rows; ++r) {
+          const int64_t at = (row0 + r) * a.steps + t;
+          rnn_store_state(gx + r * ldx, ldx, at, 1, f, a.gx);
+          rnn_prefetch_to_write(a.gx + (at + later) * f, f);
+        }
       }
       sums.add_rest(a.steps);
       rnn_store_state(gh, ld, row0, rows, u, a.gh0);
@@ -326,8 +328,8 @@ bool lstm_backward_tiles(const RnnBackward& a) {
 
 void lstm_forward(RnnForward a) {
 #if FASTNN_TILES
-  // One block of units leaves too little to multiply beside its gates.
-  if (a.units > W && rnn_uses_tiles(a.batch, a.steps, a.features, a.units, 4) && lstm_forward_tiles(a)) return;
+  // Short sums are soon done: the gates take most of the time then, and vectors share their core better with vectors.
+  if (a.features + a.units >= 112 && rnn_uses_tiles(a.batch, a.steps, a.features, a.units, 4) && lstm_forward_tiles(a)) return;
 #endif
   const RnnWeights w(a, 4, 4, 4, 4);
   const RnnPlan plan = w.plan(a);
@@ -359,7 +361,8 @@ void lstm_forward(RnnForward a) {
 
 void lstm_backward(RnnBackward a) {
 #if FASTNN_TILES
-  if (rnn_uses_tiles(a.batch, a.steps, a.features, a.units, 4) && lstm_backward_tiles(a)) return;
+  // Gradients of weights are sums over the rows of a chunk, of which fewer than 32 fill half a tile.
+  if (a.features + a.units >= (a.batch < 64 ? 112 : 40) && rnn_uses_tiles(a.batch, a.steps, a.features, a.units, 4) && lstm_backward_tiles(a)) return;
 #endif
   const int64_t u = a.units;
   const RnnPlan plan = rnn_plan(a.batch, a.steps, u, W, 4 * u * u);

@@ -11,11 +11,11 @@ namespace {
 // Rows of a chunk: two tiles, which share every tile of the weights, where the batch has several.
 inline int64_t rnn_tile_rows(int64_t batch) { return batch < 64 ? kTileRows : 2 * kTileRows; }
 
-// Whole tiles of rows, and weights that stay in a core's second-level cache (2 MB on every CPU with tiles) beside the rest; splitting
-// and packing the weights once must pay.
+// Whole tiles of rows, and weights that stay in a core's second-level cache (2 MB on every CPU with tiles) beside the rest; where two
+// tiles share them, they may come from the third level. Splitting and packing them once must pay.
 inline bool rnn_uses_tiles(int64_t batch, int64_t steps, int64_t features, int64_t units, int64_t gates) {
   const int64_t bytes = gates * tiles_of(units, 16) * 16 * (tiles_of(features, 32) + tiles_of(units, 32)) * 32 * 6;
-  return has_tiles() && batch >= kTileRows && batch * steps >= 256 && units >= 8 && bytes <= int64_t(3) << 19;
+  return has_tiles() && batch >= kTileRows && batch * steps >= 256 && units >= 8 && bytes <= (batch < 64 ? int64_t(3) << 19 : int64_t(16) << 20);
 }
 
 // Whether what chunks of work split was finite.
@@ -33,42 +33,42 @@ class RnnFinite {
   Scratch<int64_t> bad_;
 };
 
-// Sums of products over the steps of a chunk: c (rows, cols in tiles) += a^T gz. Two groups of kSteps steps take
+// Sums of products over the steps of a chunk: c (rows, cols in tiles) += a^T gz. Two groups of steps_ steps take
 // turns: while one is filled with split operands, a share of the other's product is added at every step.
 class RnnSums {
  public:
-  static constexpr int64_t kSteps = 2;  // each reads and writes c once; two groups of two stay in L2 beside c and the weights
+  // A group reads and writes c once. Two groups of two stay in L2 beside c and the weights; where c does not, it should be read less often.
   RnnSums(int64_t rows, int64_t cols, float* c)
-      : rows_(rows), cols_(cols), c_(c), left_(2 * kSteps * rows * kSplit), right_(2 * kSteps * cols * kSplit) {
+      : steps_(rows * cols > 1024 ? 4 : 2), rows_(rows), cols_(cols), c_(c), left_(2 * steps_ * rows * kSplit), right_(2 * steps_ * cols * kSplit) {
     rnn_zero(c, rows * cols * 256);
   }
-  void clear() { __builtin_memset(right_, 0, size_t(2 * kSteps * cols_ * kSplit) * 2); }
+  void clear() { __builtin_memset(right_, 0, size_t(2 * steps_ * cols_ * kSplit) * 2); }
   // Where step i puts a tile of its operands.
-  uint16_t* left(int64_t i, int64_t tile) const { return left_ + ((i / kSteps % 2 * rows_ + tile) * kSteps + i % kSteps) * kSplit; }
-  uint16_t* right(int64_t i, int64_t tile) const { return right_ + ((i / kSteps % 2 * cols_ + tile) * kSteps + i % kSteps) * kSplit; }
+  uint16_t* left(int64_t i, int64_t tile) const { return left_ + ((i / steps_ % 2 * rows_ + tile) * steps_ + i % steps_) * kSplit; }
+  uint16_t* right(int64_t i, int64_t tile) const { return right_ + ((i / steps_ % 2 * cols_ + tile) * steps_ + i % steps_) * kSplit; }
   // Before step i is put: a share of the group before its own.
-  int64_t slots(int64_t i) const { return i < kSteps ? 0 : tiles_slots(rows_, end(i) - begin(i), kSteps); }
+  int64_t slots(int64_t i) const { return i < steps_ ? 0 : tiles_slots(rows_, end(i) - begin(i), steps_); }
   template <class F>
   void add_share(int64_t i, F&& beside) {
-    if (i >= kSteps) add(i / kSteps - 1, kSteps, begin(i), end(i), beside);
+    if (i >= steps_) add(i / steps_ - 1, steps_, begin(i), end(i), beside);
   }
   // After the last of `steps` steps.
   void add_rest(int64_t steps) {
-    const int64_t group = (steps - 1) / kSteps, done = steps % kSteps;
-    if (group > 0 && done) add(group - 1, kSteps, end(steps - 1), cols_, Nothing());
-    add(group, steps - group * kSteps, 0, cols_, Nothing());
+    const int64_t group = (steps - 1) / steps_, done = steps % steps_;
+    if (group > 0 && done) add(group - 1, steps_, end(steps - 1), cols_, Nothing());
+    add(group, steps - group * steps_, 0, cols_, Nothing());
   }
 
  private:
-  int64_t begin(int64_t i) const { return i % kSteps * ceil_div(cols_, 2 * kSteps) * 2; }  // whole pairs of columns
-  int64_t end(int64_t i) const { return i % kSteps == kSteps - 1 ? cols_ : min(cols_, begin(i + 1)); }
+  int64_t begin(int64_t i) const { return i % steps_ * ceil_div(cols_, 2 * steps_) * 2; }  // whole pairs of columns
+  int64_t end(int64_t i) const { return i % steps_ == steps_ - 1 ? cols_ : min(cols_, begin(i + 1)); }
   template <class F>
   void add(int64_t group, int64_t chunks, int64_t col, int64_t end, F&& beside) {
-    const uint16_t *a = left_ + group % 2 * rows_ * kSteps * kSplit, *b = right_ + (group % 2 * cols_ + col) * kSteps * kSplit;
+    const uint16_t *a = left_ + group % 2 * rows_ * steps_ * kSplit, *b = right_ + (group % 2 * cols_ + col) * steps_ * kSplit;
     float* c = c_ + col * 16;
-    if (col < end) tiles_product(rows_, end - col, chunks, a, kSteps * kSplit, b, kSteps * kSplit, c, cols_ * 16, c, cols_ * 16, beside);
+    if (col < end) tiles_product(rows_, end - col, chunks, a, steps_ * kSplit, b, steps_ * kSplit, c, cols_ * 16, c, cols_ * 16, beside);
   }
-  const int64_t rows_, cols_;
+  const int64_t steps_, rows_, cols_;
   float* const c_;
   Scratch<uint16_t> left_, right_;
 };
