@@ -15,6 +15,7 @@ from ..dtype_policies import DTypePolicyMap
 from ..dtype_policies import get as get_policy
 from ..dtype_policies import serialize as serialize_policy
 from ..strings import Strings
+from ..stateless import collect
 from ..symbolic import KerasTensor, infer, owned
 from ..tensor import AutocastScope, Tensor, Variable, as_tensor, standardize_shape
 from ..utils.naming import auto_name, check_name, current_path, name_scope, to_snake_case
@@ -463,6 +464,7 @@ class Layer(ContextArguments, Quantizable, LayerState):
                 raise ValueError(f"[{self.name}.add_loss] loss must be a tensor. Received: loss={x!r}")
             if isinstance(x, Tensor) and x.device != "meta":
                 self._losses.append(x)
+                collect(x)
 
     def _regularize(self, outputs):
         for y in tree.flatten(outputs):
