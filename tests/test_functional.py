@@ -441,3 +441,29 @@ def test_ops_are_written_as_keras_writes_them():
     assert len(mean["inbound_nodes"][0]["args"]) == 1
     copy = model_from_json(model.to_json())
     np.testing.assert_array_equal(copy(A), model(A))
+
+
+def test_results_whose_size_only_values_tell():
+    """Their sizes are None in the graph; the graph runs all the same."""
+    x = fastnn.Input(batch_shape=(2, 4), dtype="int32")
+    values, index, inverse = ops.unique(x, return_index=True, return_inverse=True)
+    assert (values.shape, index.shape, inverse.shape) == ((None,), (None,), (2, 4))
+    assert [y.shape for y in ops.nonzero(x)] == [y.shape for y in ops.where(x)] == [(None,), (None,)]
+    assert ops.unique(fastnn.KerasTensor((None, 3)), axis=0).shape == (None, 3)
+    sums = ops.segment_sum(x, fastnn.KerasTensor((2,), "int32"))
+    assert sums.shape == (None, 4)
+    assert ops.segment_max(fastnn.KerasTensor((None, 4)), fastnn.KerasTensor((10,), "int32")).shape == (None, 4)
+    assert ops.segment_max(fastnn.KerasTensor((None, 4)), fastnn.KerasTensor((10,), "int32"), num_segments=5).shape == (5, 4)
+    assert [y.shape for y in ops.unstack(fastnn.KerasTensor((None, 4)), 3)] == [(4,)] * 3
+    model = fastnn.Model(x, [values, inverse, ops.sum(values)])
+    a = np.array([[3, 1, 3, 0], [0, 1, 2, 2]])
+    got = model(a)
+    for y, expected in zip(got, (*np.unique(a, return_inverse=True), 6)):
+        np.testing.assert_array_equal(y, expected)
+
+
+def test_convert_to_numpy_gives_an_array_of_ones_own():
+    t = ops.ones((3,))
+    a = ops.convert_to_numpy(t)
+    a[0] = 5
+    np.testing.assert_array_equal(t, [1, 1, 1])

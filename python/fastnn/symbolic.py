@@ -17,6 +17,15 @@ _SIZES = (720, 1440)
 _MOST_HOLES = 4  # unknown sizes for which known ones are tried: 5 ^ 4 calls at most with four known sizes
 
 
+_trial = [_SIZES[0], False]  # the number that stands for None now, and whether a result has a size that only values tell
+
+
+def unknown_size():
+    """A size of a result that only values tell, while shapes are inferred; it becomes None."""
+    _trial[1] = True
+    return _trial[0]
+
+
 class SymbolicArgument(TypeError):
     """Raised by ``as_tensor`` on a symbolic tensor, and caught by ``op``. What is no op lets it through."""
 
@@ -189,7 +198,11 @@ def _unknown_as_known(fn, args, kwargs, error):
             for values in itertools.product(*(known[key] for key, _ in places)):
                 chosen = dict(zip(places, values))
                 try:
-                    return [fn(*map_nest(one, args), **map_nest(one, kwargs)) for one in (_meta(size, chosen) for size in _SIZES)]
+                    results = []
+                    for size in _SIZES:
+                        _trial[0], one = size, _meta(size, chosen)
+                        results.append(fn(*map_nest(one, args), **map_nest(one, kwargs)))
+                    return results
                 except ValueError:
                     continue
     raise error
@@ -205,10 +218,15 @@ def infer(fn, args, kwargs, search=False):
     sizes = _SIZES if _has_unknown(args) or _has_unknown(kwargs) else _SIZES[:1]
     results = []
     old = _core.set_recording(0), _core.set_inferring(True)
+    outer = tuple(_trial)
     try:
         try:
+            _trial[:] = sizes[0], False
             for size in sizes:
-                one = _meta(size)
+                _trial[0], one = size, _meta(size)
+                results.append(fn(*map_nest(one, args), **map_nest(one, kwargs)))
+            if _trial[1] and len(sizes) == 1:
+                _trial[0] = _SIZES[1]
                 results.append(fn(*map_nest(one, args), **map_nest(one, kwargs)))
         except ValueError as error:
             if len(sizes) == 1 or "broadcast" not in str(error) and not search:
@@ -228,6 +246,7 @@ def infer(fn, args, kwargs, search=False):
     finally:
         _core.set_recording(old[0])
         _core.set_inferring(old[1])
+        _trial[:] = outer[0], outer[1] or _trial[1]
 
     def merge(*tensors):
         if type(tensors[0]) is not Tensor:

@@ -160,7 +160,7 @@ def convert_to_tensor(x, dtype=None, sparse=None, ragged=None):
 
 
 def convert_to_numpy(x):
-    """``x`` as a NumPy array; of a tensor, a read-only view without a copy.
+    """``x`` as a NumPy array; of a tensor, a copy, where ``numpy.asarray`` gives a read-only view.
 
     Args:
         x: tensor, variable, array or number.
@@ -170,10 +170,10 @@ def convert_to_numpy(x):
     if isinstance(x, KerasTensor):
         raise TypeError("[convert_to_numpy] a symbolic tensor has no values")
     if type(x) is Tensor:
-        return to_numpy(x)
+        return np.array(to_numpy(x))
     if isinstance(x, np.ndarray):
         return x
-    return to_numpy(_convert(x))
+    return np.array(to_numpy(_convert(x)))
 
 
 def to_numpy(x):

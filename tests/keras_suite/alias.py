@@ -131,12 +131,13 @@ def op_class(name):
         self.args, self.kwargs = args, kwargs
 
     def call(self, *args, **kwargs):
-        args = self.args + args if name == "Einsum" else args + self.args
+        args = self.args + args if name in ARGUMENTS_FIRST else args + self.args
         return function(*args, **self.kwargs, **kwargs)
 
     return type(name, (), {"__init__": init, "__call__": call, "call": call, "symbolic_call": call, "compute_output_spec": call})
 
 
+ARGUMENTS_FIRST = {"Einsum", "WhileLoop", "ForiLoop"}  # the function takes those of the class before its tensors
 OP_NAMES = {"LayerNorm": "layer_normalization", "RMSNorm": "rms_normalization", "BatchNorm": "batch_normalization"}
 
 

@@ -293,9 +293,9 @@ def where(condition, x1=None, x2=None):
             ``condition`` holds are returned, one tensor per axis.
     """
     if x1 is None and x2 is None:
-        from .numpy_op import numpy_op
+        from .sorting import nonzero
 
-        return numpy_op(lambda c: tuple(np.nonzero(c)), as_tensor(condition), dtype="int32")
+        return nonzero(condition)
     if x1 is None or x2 is None:
         raise ValueError("[where] x1 and x2 must be given together. Received: one of them None")
     condition = as_tensor(condition)

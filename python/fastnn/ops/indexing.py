@@ -5,7 +5,7 @@ import numpy as np
 from .. import _core
 from .._core import Tensor, record
 from ..dtypes import FLOAT_DTYPES
-from ..symbolic import KerasTensor, op
+from ..symbolic import KerasTensor, op, unknown_size
 from ..tensor import Variable, as_tensor, from_numpy, to_numpy
 from .array import axis_index, cast, integers, ravel, reshape
 from .numpy_op import numpy_op
@@ -451,8 +451,9 @@ def _segments(op_name, data, segment_ids, num_segments):
     data, ids = reshape(data, (ids.size,) + data.shape[ids.ndim :]), reshape(ids, (ids.size,))
     if num_segments is None:
         if ids.device == "meta":
-            raise ValueError(f"[{op_name}] num_segments must be given for symbolic segment_ids")
-        num_segments = int(to_numpy(ids).max()) + 1 if ids.size else 0
+            num_segments = unknown_size()
+        else:
+            num_segments = int(to_numpy(ids).max()) + 1 if ids.size else 0
     (num_segments,) = integers(op_name, "num_segments", num_segments)
     # ids outside [0, num_segments) go to one more segment, which is dropped
     ids = numpy_op(lambda i: np.where((i >= 0) & (i < num_segments), i, num_segments), ids, dtype="int64")

@@ -2,7 +2,7 @@
 
 from .. import _core
 from .._core import record
-from ..symbolic import op
+from ..symbolic import _SIZES, op
 from ..tensor import as_tensor
 from .array import axis_index, expand_dims, integers, ravel, reshape, tensors
 
@@ -93,6 +93,8 @@ def unstack(x, num=None, axis=0):
     """
     x = as_tensor(x)
     axis = axis_index("unstack", axis, x.ndim)
+    if num is not None and x.device == "meta" and x.shape[axis] in _SIZES:  # an unknown size
+        return [_core.meta(x.shape[:axis] + x.shape[axis + 1:], x.dtype) for _ in range(num)]
     if num is not None and num != x.shape[axis]:
         raise ValueError(f"[unstack] num must be the size of the axis, {x.shape[axis]}. Received: num={num}")
     shape = x.shape[:axis] + x.shape[axis + 1:]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .. import _core, dtypes
-from ..symbolic import op
+from ..symbolic import op, unknown_size
 from ..tensor import as_tensor, from_numpy, to_numpy
 from .array import axis_index, cast, integers, moveaxis, ravel
 from .indexing import read_indices, take_along_axis
@@ -201,7 +201,10 @@ def nonzero(x):
     Args:
         x: tensor of any shape and dtype.
     """
-    return numpy_op(lambda a: tuple(np.nonzero(a)), as_tensor(x), dtype="int32")
+    x = as_tensor(x)
+    if x.device == "meta":
+        return tuple(_core.meta((unknown_size(),), "int32") for _ in x.shape)
+    return numpy_op(lambda a: tuple(np.nonzero(a)), x, dtype="int32")
 
 
 @op
@@ -212,24 +215,23 @@ def unique(x, sorted=True, return_index=False, return_inverse=False, return_coun
     Args:
         sorted: accepted for Keras's sake: the result is always sorted.
         return_index, return_inverse, return_counts: also return, in this order, where each occurs first, the
-            number in the result of each element of ``x``, and how often each occurs; int32.
+            number in the result of each element of ``x``, in its shape, and how often each occurs; int32.
         size: the length of the result: cut, or filled up with ``fill_value`` (0 by default).
     """
     x = as_tensor(x)
+    whole = x.shape if axis is None else (x.shape[axis],)
     if axis is None:
         x, axis = ravel(x), 0
     axis = axis_index("unique", axis, x.ndim)
     if x.device == "meta":
-        if size is None:
-            raise ValueError("[unique] size must be given for a symbolic tensor: the number of different elements "
-                             "depends on values")
+        size = unknown_size() if size is None else size
         parts = [_core.meta(x.shape[:axis] + (size,) + x.shape[axis + 1 :], x.dtype)]
-        parts += [_core.meta((n,), "int32") for wanted, n in (
-            (return_index, size), (return_inverse, x.shape[axis]), (return_counts, size)) if wanted]
+        parts += [_core.meta(whole if n is None else (n,), "int32") for wanted, n in (
+            (return_index, size), (return_inverse, None), (return_counts, size)) if wanted]
         return parts[0] if len(parts) == 1 else tuple(parts)
     values, index, inverse, counts = np.unique(
         to_numpy(x), return_index=True, return_inverse=True, return_counts=True, axis=axis)
-    inverse = inverse.reshape(-1)
+    inverse = inverse.reshape(whole)
 
     def fit(a, axis, fill):
         if size is None:
