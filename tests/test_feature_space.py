@@ -72,3 +72,22 @@ def test_config_and_errors():
         ints(TABLE)
     with pytest.raises(ValueError, match="called with a dict"):
         ints([1])
+
+
+def test_files_and_symbolic_strings(tmp_path):
+    a = space()
+    a.adapt(TABLE)
+    expected = np.asarray(a(TABLE))
+    a.save(tmp_path / "a.keras")
+    b = keras.saving.load_model(tmp_path / "a.keras")
+    np.testing.assert_array_equal(b(TABLE), expected)
+    b.save(tmp_path / "b.keras")
+    for features in (a, keras.saving.load_model(tmp_path / "b.keras")):
+        inputs = features.get_inputs()
+        assert "string" in {x.dtype for x in inputs.values()}
+        model = keras.Model(inputs, features.get_encoded_features())
+        assert model.output_shape == (None, expected.shape[-1])
+        table = {name: np.array(column) for name, column in TABLE.items()}
+        np.testing.assert_allclose(model.predict(table, verbose=0, batch_size=3), expected, rtol=1e-5)
+    with pytest.raises(ValueError, match="Invalid filepath extension"):
+        a.save(tmp_path / "a.json")

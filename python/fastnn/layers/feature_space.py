@@ -112,6 +112,9 @@ class FeatureSpace(Layer):
         self._is_adapted = False
         self.inputs = self.encoded_features = None
 
+    def _build_at_init(self):
+        """It is built when it is adapted, used, or read from a file."""
+
     # The kinds of columns ----------------------------------------------------------------------------------
 
     @classmethod
@@ -236,7 +239,7 @@ class FeatureSpace(Layer):
     def _check_adapted(self):
         if not self._is_adapted and self._to_adapt():
             raise ValueError("[FeatureSpace] You need to call `.adapt(dataset)` on the FeatureSpace before you can start using it.")
-        self._is_adapted = True
+        self._is_adapted = self.built = True
 
     def __call__(self, data):
         """The features of a dict of columns; for single values without an axis of rows."""
@@ -304,12 +307,9 @@ class FeatureSpace(Layer):
     # Symbolic use and files --------------------------------------------------------------------------------
 
     def get_inputs(self):
-        """{name: symbolic column}; for columns of strings there are no symbolic tensors."""
+        """{name: symbolic column} for a model of `get_encoded_features`."""
         self._check_adapted()
         if self.inputs is None:
-            strings = [name for name, feature in self.features.items() if feature.dtype == "string"]
-            if strings:
-                raise ValueError(f"[FeatureSpace] there are no symbolic strings: call the FeatureSpace on data. Received: {strings}")
             self.inputs = {name: Input((1,), dtype=feature.dtype, name=name) for name, feature in self.features.items()}
         return self.inputs
 
@@ -319,6 +319,16 @@ class FeatureSpace(Layer):
         if self.encoded_features is None:
             self.encoded_features = self._features(self.get_inputs())
         return self.encoded_features
+
+    def save(self, filepath):
+        """Writes it to a file, which `fastnn.saving.load_model` reads.
+
+        Args:
+            filepath: path that ends in `.keras`.
+        """
+        from ..saving.model_files import save_model
+
+        save_model(self, filepath)
 
     def get_config(self):
         return {
@@ -342,7 +352,7 @@ class FeatureSpace(Layer):
             preprocessor = self.features[name].preprocessor
             if not preprocessor.built:
                 preprocessor.build_from_config(own)
-        self._is_adapted = True
+        self._is_adapted = self.built = True
 
 
 def _preprocessor(name, kind):

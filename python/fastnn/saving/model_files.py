@@ -42,6 +42,7 @@ def save_model(model, filepath, overwrite=True, zipped=None, include_optimizer=T
         ValueError: another ending, zipped is False, or an unknown argument.
         OSError: it cannot be written; an older file is unchanged.
     """
+    from ..layers.feature_space import FeatureSpace
     from ..models import Model
 
     path = filepath if hasattr(filepath, "write") else os.fspath(filepath)
@@ -50,8 +51,8 @@ def save_model(model, filepath, overwrite=True, zipped=None, include_optimizer=T
                          f"`.h5`. Received: save_format={kwargs['save_format']!r}")
     if kwargs:
         raise ValueError(f"[save_model] The following argument(s) are not supported: {sorted(kwargs)}")
-    if not isinstance(model, Model):
-        raise ValueError(f"[save_model] model must be a Model. Received: model={model!r}")
+    if not isinstance(model, (Model, FeatureSpace)):
+        raise ValueError(f"[save_model] model must be a Model or a FeatureSpace. Received: model={model!r}")
     if path is filepath and hasattr(filepath, "write"):
         for chunk in archives.zip_chunks(_members(model)):
             filepath.write(chunk)
@@ -177,6 +178,7 @@ def _load_keras(archive, custom_objects, compile):
 
 def build_model(config, path, custom_objects, compile):
     """The model that the config of a file describes; ModelFormatError if it describes none."""
+    from ..layers.feature_space import FeatureSpace
     from ..models import Model
 
     check_config(config, path)
@@ -184,7 +186,7 @@ def build_model(config, path, custom_objects, compile):
         config = {**config, "compile_config": None}
     with reading(path), ObjectSharingScope():
         model = deserialize_keras_object(config, custom_objects=custom_objects)
-    if not isinstance(model, Model):
+    if not isinstance(model, (Model, FeatureSpace)):
         raise ModelFormatError(f"[load_model] the config must describe a model. Received: {type(model).__name__} in {path!r}")
     return model
 

@@ -79,6 +79,8 @@ def public_module(obj):
     parts = obj.__module__.split(".")
     if parts[0] != _PACKAGE:
         return obj.__module__
+    if obj.__name__ == "FeatureSpace":
+        return "keras.utils"
     if parts[1] == "models":
         return "keras.src.models.functional" if obj.__name__ == "Functional" else "keras"
     if parts[1] == "applications":
@@ -277,6 +279,8 @@ def _find_class(config, custom_objects, module_objects):
         candidates = [_MODULES[part] for part in module.split(".") if part in _MODULES]
     elif module.startswith("keras.") and module[6:] in _MODULES:
         candidates = [_MODULES[module[6:]]]
+    elif (module, name) == ("keras.utils", "FeatureSpace"):  # the rest of that module is nothing for files
+        candidates = ["layers.feature_space"]
     for submodule in candidates:
         obj = _public_objects(submodule).get(name)
         if obj is not None:
