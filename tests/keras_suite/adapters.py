@@ -215,6 +215,8 @@ def compute_pooling_output_shape(input_shape, pool_size, strides, padding="valid
     return shape_of(T.ops.max_pool, input_shape, pool_size=pool_size, strides=strides, padding=padding, data_format=data_format)
 
 
+T.models.Functional._operations = property(lambda model: model._graph.operations)
+
 NAMES = {}
 for _modules, _found in (
     (("trainers.data_adapters.array_data_adapter", "trainers.data_adapters"), {"ArrayDataAdapter": ArrayDataAdapter}),
