@@ -102,7 +102,7 @@ def image_shape(name, input_shape, size, least, include_top, weights):
         channels = input_shape[0 if first else -1]
         if channels not in (1, 3):
             warn(f"[{name}] This model usually expects 1 or 3 input channels. "
-                          f"Received: input_shape={tuple(input_shape)}")
+                 f"Received: input_shape={tuple(input_shape)}")
     default = (channels, size, size) if first else (size, size, channels)
     if input_shape is None:
         if include_top:

@@ -84,6 +84,6 @@ def trained_size(kind, alpha, alphas, rows, columns, sizes):
                          f"Received: alpha={alpha}")
     if rows != columns or rows not in sizes:
         warn(f"[{kind}] `input_shape` is undefined or non-square, or `rows` is not in {list(sizes)}. Weights for "
-                      "input shape (224, 224) will be loaded as the default.")
+             "input shape (224, 224) will be loaded as the default.")
         return 224
     return rows

@@ -98,7 +98,7 @@ def _mobilenet_v3(kind, blocks, last, input_shape, alpha, minimalistic, include_
                              f"minimalistic={minimalistic}. Received: alpha={alpha}")
         if rows_and_columns(shape) != (224, 224):
             warn(f"[{name}] `input_shape` is undefined or non-square, or `rows` is not 224. Weights for input "
-                          "shape (224, 224) will be loaded as the default.")
+                 "shape (224, 224) will be loaded as the default.")
     start = x = image(input_tensor, shape)
     wide, swish = (3, _relu) if minimalistic else (5, _hard_swish)
 

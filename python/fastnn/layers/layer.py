@@ -211,7 +211,7 @@ class Layer(ContextArguments, Quantizable, LayerState):
         """
         if any(not layer.built for layer in self._layers):
             warn(f"[{self.name}] has sublayers that are not built and no build() of its own: call the "
-                          "layer once, so that they make their variables")
+                 "layer once, so that they make their variables")
 
     build.by_call = True  # the variables are those of sublayers, which are made when they are called
 

@@ -271,7 +271,7 @@ class LayerNormalization(_Scaled):
         super().__init__(**kwargs)
         if rms_scaling:
             warn("[LayerNormalization] rms_scaling=True divides by the standard deviation, not by the root mean "
-                          "square; RMSNormalization does that")
+                 "square; RMSNormalization does that")
         self.axis = _axes(axis, "LayerNormalization")
         self.epsilon = _epsilon(epsilon, "LayerNormalization")
         self.rms_scaling = bool(rms_scaling)

@@ -222,7 +222,7 @@ class Graph:
                                  f"they must be a dict with the keys {list(struct)}")
             if isinstance(struct, dict):
                 warn("The structure of `inputs` doesn't match the expected structure: "
-                              f"[{self.name}] takes a dict with the keys {list(struct)}")
+                     f"[{self.name}] takes a dict with the keys {list(struct)}")
             flat = tree.flatten(inputs)
         if len(flat) != len(self.inputs):
             raise ValueError(

@@ -210,7 +210,7 @@ def _load_optimizer(optimizer, group, path):
     fits = [(v, d) for v, d in zip(variables, datasets) if d.shape == tuple(v.shape) and _same(v.dtype, d)]
     if len(datasets) != len(variables) or len(fits) != len(variables):
         warn("[load_model] the state of the optimizer is not read: Keras 2 keeps it in another order. "
-                      f"It starts afresh. Received: {path!r}")
+             f"It starts afresh. Received: {path!r}")
         return
     for variable, dataset in fits:
         variable.assign(dataset.read())

@@ -84,8 +84,8 @@ def _warn_of_lambdas(model):
     names = [layer.name for layer in model._flatten_layers() if getattr(layer, "_is_anonymous", False)]
     if names:
         warn(f"[save_model] the functions of the Lambda layers {names} have no name: the file can be loaded in this "
-                      "process only, with safe_mode=False. Define them by `def` and register them with "
-                      "`saving.register_keras_serializable`")
+             "process only, with safe_mode=False. Define them by `def` and register them with "
+             "`saving.register_keras_serializable`")
 
 
 def _members(model):

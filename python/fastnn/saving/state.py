@@ -205,7 +205,7 @@ def load_state(model, root, path, skip_mismatch=False, op="load_weights", skip=N
         if optional and len(found) < len(expected):
             if entries or root.find("optimizer") is not None:
                 warn(f"[{op}] the file does not hold the state of this optimizer: it starts afresh. "
-                              f"Received: {path!r}")
+                     f"Received: {path!r}")
             continue
         plan.append((obj, expected, found, entries))
     for name in root.datasets():

@@ -208,8 +208,8 @@ class Compiling:
 
         if _is_custom(type(self).compile) and not _is_custom(type(self).compile_from_config):
             warn("`compile()` was not called as part of model loading because the model's `compile()` method is custom. "
-                          "Override `get_compile_config()` and `compile_from_config(config)`, too, or call `compile()` after "
-                          "loading.")
+                 "Override `get_compile_config()` and `compile_from_config(config)`, too, or call `compile()` after "
+                 "loading.")
             return
         self.compile(**{k: deserialize_keras_object(v) for k, v in config.items()})
         if self.built and self.optimizer is not None:

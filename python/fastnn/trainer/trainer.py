@@ -276,10 +276,10 @@ class Trainer(Compiling, Replaying):
             raise ValueError("[fit] the data must have at least one batch. Received: a source that gave none")
         if step == 0:
             warn("[fit] the data ran out: a generator gives its batches once. Training stops here; for more epochs "
-                          "give fit() a source that starts again, or steps_per_epoch with one that does not end.")
+                 "give fit() a source that starts again, or steps_per_epoch with one that does not end.")
         elif steps_per_epoch is not None:
             warn(f"[fit] Your input ran out of data after {step} of {steps_per_epoch} steps of this epoch. "
-                          "Make sure that your dataset or generator gives enough batches (use repeat()).")
+                 "Make sure that your dataset or generator gives enough batches (use repeat()).")
 
     def _standard_train_step(self):
         """Whether metrics may be read at the end of the epoch only: nothing of the step is overridden."""
@@ -316,7 +316,7 @@ class Trainer(Compiling, Replaying):
         if self._trained_weights is not None and now != self._trained_weights and self.built:
             self._check_optimizer_knows()
             warn("The set of trainable weights has changed since compile(): the new set is trained. "
-                          "Call compile() after setting trainable to start the optimizer afresh.")
+                 "Call compile() after setting trainable to start the optimizer afresh.")
         self._trained_weights = now
 
     def _check_optimizer_knows(self):
@@ -326,8 +326,8 @@ class Trainer(Compiling, Replaying):
             return
         new = [v.path for v in self.trainable_variables if id(v) not in known]
         if new:
-            raise ValueError(f"[fit] call compile() again: the optimizer was built before these weights became trainable, and has "
-                             f"no state for them. Received: {new}")
+            raise ValueError("[train] call compile() again (after enable_lora, new layers, or trainable=True): the optimizer was built "
+                             f"before these weights became trainable, and has no state for them. Received: {new}")
 
     @on_own_device
     def evaluate(self, x=None, y=None, batch_size=None, verbose="auto", sample_weight=None, steps=None,
