@@ -118,7 +118,24 @@ PyObject* call_reduce(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
   return compute(x.numel(), [&] { return reduce(op, x, axes, keepdims); });
 }
 
+// take(x, indices, axis)
+PyObject* call_take(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
+  if (!check_count("take", nargs, 3, 3)) return nullptr;
+  if (Py_TYPE(args[0]) != tensor_type || Py_TYPE(args[1]) != tensor_type || !PyLong_CheckExact(args[2])) Py_RETURN_NONE;
+  const int64_t rank = unwrap(args[0]).rank();
+  int overflow;
+  int64_t axis = PyLong_AsLongLongAndOverflow(args[2], &overflow);
+  if (overflow || axis < -rank || axis >= rank) Py_RETURN_NONE;
+  if (axis < 0) axis += rank;
+  const Tensor x = argument(args[0]), positions = argument(args[1]);
+  const int64_t elements = x.size(int(axis)) ? x.numel() / x.size(int(axis)) * positions.numel() : 0;
+  return compute(elements, [&] { return gather(x, indices("take", "indices", positions, x.size(int(axis)), true), axis); });
+}
+
 PyMethodDef functions[] = {
+    {"take", FAST(call_take),
+     "take(x: Any, indices: Any, axis: Any) -> Tensor | None\n\n"
+     "The elements of x at indices along axis, or None unless both are tensors and axis an int in range."},
     {"unary", FAST(call_unary),
      "unary(op: int, x: Any, p: float = 0, q: float = 0) -> Tensor | None\n\nf(x), or None unless x is a float32 tensor."},
     {"unary_backward", FAST(call_unary_backward),

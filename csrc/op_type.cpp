@@ -20,6 +20,7 @@ struct PyOp {
   PyObject* before;   // a tuple: arguments of the kernel in front of those given
   PyObject* after;    // a tuple: what it gets for those that may be left out
   Py_ssize_t least;   // how many must be given
+  PyObject* names;    // a tuple that begins with the names of the function's parameters, or NULL
   PyObject* dict;
   PyObject* weakrefs;
 };
@@ -61,15 +62,26 @@ PyObject* retry(PyObject* self, PyObject* const* args, Py_ssize_t nargs, PyObjec
   return y;
 }
 
+// How many arguments are given by position, those by name included where they continue in the order of the
+// parameters; -1 where they do not.
+Py_ssize_t in_order(const PyOp* op, Py_ssize_t nargs, PyObject* names) {
+  if (!names) return nargs;
+  const Py_ssize_t named = PyTuple_GET_SIZE(names);
+  if (!op->names || nargs + named > PyTuple_GET_SIZE(op->names)) return -1;
+  for (Py_ssize_t i = 0; i < named; ++i)
+    if (PyTuple_GET_ITEM(names, i) != PyTuple_GET_ITEM(op->names, nargs + i)) return -1;  // both are interned
+  return nargs + named;
+}
+
 PyObject* call(PyObject* self, PyObject* const* args, size_t nargsf, PyObject* names) {
   PyOp* op = self_of(self);
-  const Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
-  const Py_ssize_t left_out = op->kernel ? op->least + PyTuple_GET_SIZE(op->after) - nargs : -1;
-  if (left_out >= 0 && nargs >= op->least && !names && !taped(args, nargs)) {
+  const Py_ssize_t nargs = PyVectorcall_NARGS(nargsf), given = op->kernel ? in_order(op, nargs, names) : -1;
+  const Py_ssize_t left_out = given < op->least ? -1 : op->least + PyTuple_GET_SIZE(op->after) - given;
+  if (left_out >= 0 && op->kernel && !taped(args, given)) {
     PyObject* stack[kMostArguments];
     Py_ssize_t count = 0;
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(op->before); ++i) stack[count++] = PyTuple_GET_ITEM(op->before, i);
-    for (Py_ssize_t i = 0; i < nargs; ++i) stack[count++] = args[i];
+    for (Py_ssize_t i = 0; i < given; ++i) stack[count++] = args[i];
     for (Py_ssize_t i = PyTuple_GET_SIZE(op->after) - left_out; i < PyTuple_GET_SIZE(op->after); ++i)
       stack[count++] = PyTuple_GET_ITEM(op->after, i);
     PyObject* y = PyObject_Vectorcall(op->kernel, stack, count, nullptr);
@@ -106,6 +118,11 @@ PyObject* make(PyTypeObject* type, PyObject* args, PyObject* kwargs) {
   op->before = before ? Py_NewRef(before) : PyTuple_New(0);
   op->after = after ? Py_NewRef(after) : PyTuple_New(0);
   op->least = least;
+  PyObject* code = PyObject_GetAttrString(function, "__code__");
+  op->names = code ? PyObject_GetAttrString(code, "co_varnames") : nullptr;
+  Py_XDECREF(code);
+  PyErr_Clear();  // a function of another kind
+  if (op->names && !PyTuple_Check(op->names)) Py_CLEAR(op->names);
   return o;
 }
 
@@ -116,6 +133,7 @@ int traverse(PyObject* o, visitproc visit, void* arg) {
   Py_VISIT(op->kernel);
   Py_VISIT(op->before);
   Py_VISIT(op->after);
+  Py_VISIT(op->names);
   Py_VISIT(op->dict);
   return 0;
 }
@@ -125,6 +143,7 @@ int clear(PyObject* o) {
   Py_CLEAR(op->kernel);
   Py_CLEAR(op->before);
   Py_CLEAR(op->after);
+  Py_CLEAR(op->names);
   Py_CLEAR(op->dict);
   return 0;
 }

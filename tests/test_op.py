@@ -126,3 +126,18 @@ def test_results_never_alias_arrays_of_the_caller():
     y = ops.reshape(x, (3, 1))
     x[:] = 7
     assert np.array_equal(y[:, 0], X)
+
+
+def test_names_in_the_order_of_the_parameters_are_positions():
+    x = tensor(np.arange(12, dtype="f4").reshape(3, 4))
+    assert np.array_equal(ops.sum(x, axis=0), [12, 15, 18, 21]) and ops.sum(x, axis=1, keepdims=True).shape == (3, 1)
+    assert ops.sum(x, keepdims=True).shape == (1, 1) and ops.sum(x=x, axis=1).shape == (3,)
+    assert ops.sum(x, keepdims=True, axis=1).shape == (3, 1)
+    assert np.array_equal(ops.take(x, tensor([2, -1]), axis=1), np.arange(12).reshape(3, 4)[:, [2, 3]])
+    assert np.array_equal(ops.take(x, tensor([5])), [5]) and ops.take(x, tensor([[1]]), -1).shape == (3, 1, 1)
+    with pytest.raises(TypeError):
+        ops.sum(x, axes=0)
+    with pytest.raises(IndexError, match=r"\[take\] indices must be in"):
+        ops.take(x, tensor([3]), axis=0)
+    with pytest.raises(ValueError):
+        ops.take(x, tensor([0]), axis=2)

@@ -1,6 +1,6 @@
 // Elementwise functions of two and three arrays with broadcasting.
 #include "cpu/elementwise.h"
-#include "cpu/math.h"
+#include "cpu/pow.h"
 #include "kernels.h"
 
 namespace fastnn {
@@ -16,7 +16,7 @@ inline void with_binary(int64_t op, Run run) {
     case binary_op::divide: return run([](Vec a, Vec b) { return a / b; }, kStreamGrain);
     case binary_op::maximum: return run([](Vec a, Vec b) { return max(a, b); }, kStreamGrain);
     case binary_op::minimum: return run([](Vec a, Vec b) { return min(a, b); }, kStreamGrain);
-    case binary_op::power: return run([](Vec a, Vec b) { return pow(a, b); }, kMathGrain);
+    case binary_op::power: return run([](Vec a, Vec b) { return quick_pow(a, b); }, kMathGrain);
   }
 }
 
@@ -39,10 +39,10 @@ namespace FASTNN_TARGET {
 void binary(int64_t op, const float* a, const float* b, float* y, BroadcastShape s) {
   with_binary(op, [&](auto f, int64_t grain) {
     if (s.rank == 1 && s.stride[0][0] && s.stride[1][0])
-      return parallel_map(y, s.size[0], grain, [&](int64_t i, int64_t k) { return f(Vec::load(a + i, k), Vec::load(b + i, k)); });
+      return parallel_map(y, s.size[0], grain, [=](int64_t i, int64_t k) { return f(Vec::load(a + i, k), Vec::load(b + i, k)); });
     parallel_rows<2>(s, grain, [&](int64_t at, const int64_t* o, int64_t n) {
       binary_row(a + o[0], s.stride[0][0], b + o[1], s.stride[1][0], n, f,
-                 [&](Vec v, int64_t i, int64_t k) { v.store(y + at + i, k); });
+                 [to = y + at](Vec v, int64_t i, int64_t k) { v.store(to + i, k); });
     });
   });
 }
@@ -51,16 +51,16 @@ void binary_scalar(int64_t op, const float* a, float value, int64_t reversed, fl
   const Vec v = Vec::set(value);
   // x^2 and 1 / x are rounded once, and far cheaper than a power.
   if (op == binary_op::power && !reversed && (value == 2 || value == -1)) {
-    return parallel_map(y, n, kStreamGrain, [&](int64_t i, int64_t k) {
+    return parallel_map(y, n, kStreamGrain, [=](int64_t i, int64_t k) {
       const Vec x = Vec::load(a + i, k);
       return value == 2 ? x * x : Vec::set(1) / x;
     });
   }
   with_binary(op, [&](auto f, int64_t grain) {
     if (reversed) {
-      parallel_map(y, n, grain, [&](int64_t i, int64_t k) { return f(v, Vec::load(a + i, k)); });
+      parallel_map(y, n, grain, [=](int64_t i, int64_t k) { return f(v, Vec::load(a + i, k)); });
     } else {
-      parallel_map(y, n, grain, [&](int64_t i, int64_t k) { return f(Vec::load(a + i, k), v); });
+      parallel_map(y, n, grain, [=](int64_t i, int64_t k) { return f(Vec::load(a + i, k), v); });
     }
   });
 }
@@ -69,7 +69,7 @@ void compare(int64_t op, const float* a, const float* b, uint8_t* y, BroadcastSh
   with_compare(op, [&](auto f) {
     parallel_rows<2>(s, kStreamGrain, [&](int64_t at, const int64_t* o, int64_t n) {
       binary_row(a + o[0], s.stride[0][0], b + o[1], s.stride[1][0], n, f,
-                 [&](Mask m, int64_t i, int64_t k) { store_bytes(m, y + at + i, k); });
+                 [to = y + at](Mask m, int64_t i, int64_t k) { store_bytes(m, to + i, k); });
     });
   });
 }
@@ -77,7 +77,7 @@ void compare(int64_t op, const float* a, const float* b, uint8_t* y, BroadcastSh
 void compare_scalar(int64_t op, const float* a, float value, uint8_t* y, int64_t n) {
   const Vec v = Vec::set(value);
   with_compare(op, [&](auto f) {
-    parallel_vectors(n, kStreamGrain, [&](int64_t i, int64_t k) { store_bytes(f(Vec::load(a + i, k), v), y + i, k); });
+    parallel_vectors(n, kStreamGrain, [=](int64_t i, int64_t k) { store_bytes(f(Vec::load(a + i, k), v), y + i, k); });
   });
 }
 
@@ -86,7 +86,7 @@ void where(const uint8_t* condition, const float* a, const float* b, float* y, B
   parallel_rows<3>(s, kStreamGrain, [&](int64_t at, const int64_t* o, int64_t n) {
     const uint8_t* c = condition + o[0];
     const float *ra = a + o[1], *rb = b + o[2];
-    for_each_vec(n, [&](int64_t i, int64_t k) {
+    for_each_vec(n, [=](int64_t i, int64_t k) {
       const Vec va = sa ? Vec::load(ra + i, k) : Vec::set(*ra), vb = sb ? Vec::load(rb + i, k) : Vec::set(*rb);
       const Mask m = sc ? load_bytes(c + i, k) : Vec::set(float(*c != 0)) != Vec::zero();
       select(m, va, vb).store(y + at + i, k);
@@ -95,7 +95,7 @@ void where(const uint8_t* condition, const float* a, const float* b, float* y, B
 }
 
 void add_n(Terms terms, float* y, int64_t n) {
-  parallel_map(y, n, kStreamGrain, [&](int64_t i, int64_t k) {
+  parallel_map(y, n, kStreamGrain, [=](int64_t i, int64_t k) {
     Vec sum = Vec::load(terms.x[0] + i, k);
     for (int64_t t = 1; t < terms.count; ++t) sum = sum + Vec::load(terms.x[t] + i, k);
     return sum;

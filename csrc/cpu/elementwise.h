@@ -13,18 +13,22 @@ constexpr int64_t kStreamGrain = 32768, kMathGrain = 8192;
 // f(i, n) for every vector of n <= Vec::width elements at i of [0, size), in parallel.
 template <class F>
 inline void parallel_vectors(int64_t size, int64_t grain, F f) {
-  parallel_for(size, grain, [&](int64_t begin, int64_t end) {
-    for_each_vec(end - begin, [&](int64_t i, int64_t n) { f(begin + i, n); });
+  parallel_for(size, grain, [=](int64_t begin, int64_t end) {
+    for_each_vec(end - begin, [=](int64_t i, int64_t n) { f(begin + i, n); });
   });
 }
 
-// y[i] = f(i, n), vectors of n elements, in parallel.
+// y[i] = f(i, n), vectors of n elements, in parallel. f should capture values: through references, its pointers
+// would be read again for each vector, because a store may have changed them.
 template <class F>
 inline void parallel_map(float* y, int64_t size, int64_t grain, F f) {
   const Stores stores(y, size);
-  parallel_for(size, grain, [&](int64_t begin, int64_t end) {
-    for_each_vec(end - begin, [&](int64_t i, int64_t n) { stores.put(f(begin + i, n), y + begin + i, n); });
-    stores.fence();
+  parallel_for(size, grain, [=](int64_t begin, int64_t end) {
+    const F g = f;
+    const Stores put = stores;
+    float* out = y + begin;
+    for_each_vec(end - begin, [=](int64_t i, int64_t n) { put.put(g(begin + i, n), out + i, n); });
+    put.fence();
   });
 }
 
@@ -57,16 +61,16 @@ inline void parallel_rows(const BroadcastShape& s, int64_t grain, F f) {
 template <class F, class Put>
 inline void binary_row(const float* a, int64_t sa, const float* b, int64_t sb, int64_t n, F f, Put put) {
   if (sa && sb) {
-    for_each_vec(n, [&](int64_t i, int64_t k) { put(f(Vec::load(a + i, k), Vec::load(b + i, k)), i, k); });
+    for_each_vec(n, [=](int64_t i, int64_t k) { put(f(Vec::load(a + i, k), Vec::load(b + i, k)), i, k); });
   } else if (sa) {
     const Vec value = Vec::set(*b);
-    for_each_vec(n, [&](int64_t i, int64_t k) { put(f(Vec::load(a + i, k), value), i, k); });
+    for_each_vec(n, [=](int64_t i, int64_t k) { put(f(Vec::load(a + i, k), value), i, k); });
   } else if (sb) {
     const Vec value = Vec::set(*a);
-    for_each_vec(n, [&](int64_t i, int64_t k) { put(f(value, Vec::load(b + i, k)), i, k); });
+    for_each_vec(n, [=](int64_t i, int64_t k) { put(f(value, Vec::load(b + i, k)), i, k); });
   } else {
     const Vec va = Vec::set(*a), vb = Vec::set(*b);
-    for_each_vec(n, [&](int64_t i, int64_t k) { put(f(va, vb), i, k); });
+    for_each_vec(n, [=](int64_t i, int64_t k) { put(f(va, vb), i, k); });
   }
 }
 

@@ -286,8 +286,8 @@ def op(fn=None, kernel=None, before=(), least=0, after=()):
     Args:
         fn: the function.
         kernel: a function of ``_core`` that gives what ``fn`` would where no tape watches an argument, or None for
-            what it does not serve. It is called as ``kernel(*before, *args, *after)`` for ``least`` positional arguments
-            or more, each of which takes the place of one of ``after``.
+            what it does not serve. It is called as ``kernel(*before, *args, *after)`` for ``least`` arguments
+            or more, by position or in the order of the parameters; each further one takes the place of one of ``after``.
     """
     if fn is None:
         return lambda fn: op(fn, kernel, before, least, after)

@@ -56,7 +56,7 @@ def scatter_rows(gy, index, shape, axis):
     return record(gx, (gy,), lambda g: (gather(g, index, axis),))
 
 
-@op
+@op(kernel=_core.take, least=2, after=(None,))
 def take(x, indices, axis=None):
     """The elements of ``x`` at ``indices`` along ``axis`` (of the flat array when None).
 
