@@ -5,7 +5,8 @@
 Every implementation of a workload runs in a process of its own; they take turns, in rounds, the others
 stopped meanwhile. Times are medians. --peer names a Python that has the peers. --busy measures the training step again while another
 process keeps one core busy. Writes models.json (not with --filter or --quick); --merge keeps its rows that are not
-measured now, so that a table may be made in pieces; --readme writes the table to README.md and the chart models.svg.
+measured now, so that a table may be made in pieces; --readme writes the table to README.md and the chart models.svg,
+with --busy the table of losses alone.
 
 step     one step of `fit` (of a hand-written loop with torch), batches drawn in a new order, the epoch's
          time divided by its steps
@@ -236,11 +237,11 @@ def main():
     print(f"\n{head}\n\n{text}" + (f"\n\n{busy}" if arguments.busy else ""))
     if arguments.merge or not (arguments.quick or arguments.filter or arguments.only):
         kept.write_text(json.dumps({"machine": head, "rows": rows}, indent=0))
-    if arguments.readme:
+    if arguments.readme and arguments.busy:
+        replace_between(HERE.parent / "README.md", "busy", f"{head}\n\n{busy}")
+    elif arguments.readme:
         (HERE / "models.svg").write_text(chart(rows))
         replace_between(HERE.parent / "README.md", "models", f"{head}\n\n{text}")
-        if any("busy" in f for r in rows for f in r["found"].values()):
-            replace_between(HERE.parent / "README.md", "busy", busy)
 
 
 if __name__ == "__main__":

@@ -250,12 +250,13 @@ def test_a_result_takes_the_memory_of_an_operand_that_is_read_no_more():
     assert g.capture.programs()[0]["block_bytes"] <= 3 * x.nbytes
 
 
-@pytest.mark.parametrize("batch", [128, 99])
-def test_inference_takes_a_few_samples_at_a_time_where_results_are_large(batch):
+@pytest.mark.parametrize("batch,last", [(128, True), (99, True), (100, False)])
+def test_inference_takes_a_few_samples_at_a_time_where_results_are_large(batch, last):
     fastnn.utils.set_random_seed(2)
     x = np.random.default_rng(2).standard_normal((batch, 30, 30, 1)).astype("f")
     model = fastnn.Sequential([fastnn.Input((30, 30, 1)), layers.Conv2D(24, 3, activation="relu"), layers.MaxPooling2D(2),
-                               layers.Conv2D(16, 3), layers.MaxPooling2D(3, strides=2, padding="same"), layers.Flatten(), layers.Dense(3)])
+                               layers.Conv2D(16, 3), layers.MaxPooling2D(3, strides=2, padding="same")]
+                              + [layers.Flatten(), layers.Dense(3)] * last)
     found = [model.predict(x, batch_size=batch, verbose=0) for _ in range(4)]
     capture = model.captured["predict_step"]
     assert capture.replayed >= 1
