@@ -107,3 +107,8 @@ def test_more_segments():
         y = ops.segment_prod(t, np.array([0, 0, 1, 1, 1]), 2)
     same(tape.gradient(y, t), np.float32([3, 0, 10, 0, 0]))
     same(ops.segment_sum(np.ones((2, 2, 3), "float32"), np.array([[0, 1], [1, 1]]), 2), np.float32([[1] * 3, [3] * 3]))
+
+
+def test_a_symbolic_loop_is_not_run():
+    x, y = ops.while_loop(lambda x, y: True, None, [KerasTensor((None, 3)), KerasTensor((2,), "int32")])
+    assert (x.shape, y.shape, y.dtype) == ((None, 3), (2,), "int32")

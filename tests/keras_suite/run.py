@@ -13,8 +13,8 @@ fails, under the reason.
 Prints the share of the denominator that passes, by folder, and fails when a test fails that is not listed,
 or a listed one passes. --update rewrites failures.txt, keeping the reasons that are there; --readme writes
 the shares of all folders into README.md, from the two lists. The names of folders limit what is run.
-A whole run takes about WHOLE minutes on one core; with --log it can be broken off, and --resume goes on after the
-folders that the file has.
+A whole run takes about half an hour on one core, half of it for the dtypes of numpy_test.py; with --log it can be broken
+off, and --resume goes on after the parts that the file has.
 """
 import argparse
 import collections

@@ -57,11 +57,10 @@ def while_loop(cond, body, loop_vars, maximum_iterations=None):
     single = not isinstance(loop_vars, (list, tuple))
     values = tuple(tree.map_structure(as_tensor, v) for v in ((loop_vars,) if single else loop_vars))
     steps = 0
+    if not all(_has_values(v) for v in tree.flatten(values)):
+        return values[0] if single else type(loop_vars)(values)  # a loop keeps shapes and dtypes
     while maximum_iterations is None or steps < maximum_iterations:
-        go_on = as_tensor(cond(*values))
-        if not _has_values(go_on) and steps:
-            break  # shapes are known after one step
-        if _has_values(go_on) and not bool(go_on):
+        if not bool(as_tensor(cond(*values))):
             break
         result = body(*values)
         result = tuple(result) if isinstance(result, (list, tuple)) else (result,)
