@@ -1,6 +1,7 @@
 """benchmarks/cuda without a GPU: its calls, layouts and errors on the emulated device, against NumPy and the CPU's kernels;
 how it reads what nvcc says; the tables that are computed."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -112,19 +113,49 @@ ptxas info    : Used 32 registers
 def test_what_ptxas_says_is_read_and_held_against_the_budget():
     static = load("static")
     facts = static.kernels_of(PTXAS)
-    assert facts == {"_Z1fv": {"registers": 40, "shared": 128, "stack": 16, "spills": 20},
-                     "_Z1gv": {"registers": 32, "shared": 0, "stack": 0, "spills": 0}}
-    # 40 registers: 1280 for a warp, 51 warps, 6 blocks of 8 of them.
-    assert static.occupancy(90, 256, 40, 0) == 48 / 64 and static.occupancy(90, 256, 32, 0) == 1.0
-    assert static.occupancy(86, 256, 32, 0) == 1.0 and static.occupancy(80, 128, 32, 40 * 1024) == 16 / 64
-    bad = {"x: f": {"90": {**facts["_Z1fv"], "occupancy": 0.75, "opcodes": []}}}
-    lines = static.problems_of(bad, {"x: f": {"90": [39, 64, 1.0]}})
+    assert facts == {("_Z1fv", 90): {"registers": 40, "shared": 128, "stack": 16, "spills": 20},
+                     ("_Z1gv", 90): {"registers": 32, "shared": 0, "stack": 0, "spills": 0}}
+    bad = {"x: f": {"90": {**facts["_Z1fv", 90], "occupancy": 0.75, "opcodes": []}}}
+    lines = static.problems_of(bad, {"kernels": {"x: f": {"90": [39, 64, 1.0]}}})
     assert [word for word in ("spilled", "local memory", "registers, the budget", "shared memory", "occupancy")
             if not any(word in line for line in lines)] == []
-    good = {"x: map_kernel<1, F>": {"90": {**facts["_Z1gv"], "occupancy": 1.0, "opcodes": ["LDG.E.128", "STG.E.128"]}}}
+    good = {"x: map_kernel<1, F>": {"90": {**facts["_Z1gv", 90], "occupancy": 1.0, "opcodes": ["LDG.E.128", "STG.E.128"]}}}
     assert static.problems_of(good, {}) == []
+    assert "not in the budget file" in static.problems_of(good, {"kernels": {"x: f": {}}})[0]
     good["x: map_kernel<1, F>"]["90"]["opcodes"] = ["LDG.E", "STG.E.128"]
     assert "128-bit loads" in static.problems_of(good, {})[0]
+
+
+def test_dynamic_shared_memory_of_products_is_what_their_launch_asks_for():
+    static = load("static")
+    # Slices of 16 lines of 128 and 128 lines of 16 + 4, or of 32 and 32 + 8, bytes by stages.
+    assert static.dynamic_shared("matmul: gemm_kernel<SimtCore<128, 128, 8, 8, 2>, 1, MatmulProblem<float, false, true> >") == 2 * 4 * (
+        16 * 128 + 128 * 20)
+    assert static.dynamic_shared("conv2d: gemm_kernel<MmaCore<unsigned short, 64, 64, 32, 32, 4>, 8, ForwardProblem<unsigned short> >"
+                                 ) == 4 * 2 * (64 * 40 + 32 * 72)
+    assert static.dynamic_shared("softmax: softmax_forward_kernel<4>") == 0
+
+
+def test_occupancy_is_that_of_the_toolkit():
+    static = load("static")
+    nvcc = static.find_tool("nvcc")
+    if not nvcc:
+        pytest.skip("nvcc was not found")
+    # 40 registers: 1280 for a warp, 51 warps, 6 blocks of 8 of them; blocks of one warp: 16 on an SM of 48 warps.
+    rows = [(90, 256, 40, 0, 0), (90, 256, 32, 0, 0), (86, 256, 32, 0, 0), (80, 128, 32, 40 * 1024, 0), (80, 128, 32, 0, 40 * 1024),
+            (86, 32, 32, 0, 0), (100, 256, 32, 0, 227 * 1024), (86, 256, 32, 0, 100 * 1024)]
+    assert static.occupancies(nvcc, rows) == [0.75, 1.0, 1.0, 0.25, 0.25, 0.333, 0.125, 0.0]
+
+
+def test_the_budget_was_written_from_these_sources():
+    static = load("static")
+    if not static.find_tool("nvcc"):
+        pytest.skip("nvcc was not found: the budget cannot be written")
+    budget = json.loads(static.BUDGET.read_text())
+    stale = static.stale_sources(budget)
+    assert not stale, f"see what nvcc makes of them: python benchmarks/cuda/static.py --update --files {','.join(stale)}"
+    architectures = {str(a) for a in static.ARCHITECTURES}
+    assert {kernel for kernel, by_arch in budget["kernels"].items() if set(by_arch) != architectures} == set()
 
 
 def test_roofline_is_computed():
@@ -133,5 +164,5 @@ def test_roofline_is_computed():
     roofline = load("roofline")
     from problems import problems
 
-    tile, blocks, useful = roofline.waves(problems()["matmul 1024^3"], 132)
-    assert (tile, blocks) == ("64x64", 256) and abs(useful - 256 / 264) < 1e-9
+    problem = problems()["matmul 1024^3"]
+    assert roofline.tile_of(problem) == (64, 64, 256, 1.0) and abs(roofline.waves(problem, 132) - 256 / 264) < 1e-9

@@ -3,10 +3,11 @@
     python benchmarks/cuda/static.py [--arch 80,86,90,100] [--update] [--files matmul.cu,softmax.cu]
 
 compiles every file of csrc/cuda with warnings as errors and looks at each kernel: registers, shared memory, theoretical
-occupancy, and, where cuobjdump and nvdisasm are found (in the toolkit or the packages nvidia-cuda-cuobjdump and
-nvidia-cuda-nvdisasm), its instructions. It fails if a kernel spills registers or needs more of anything than
-benchmarks/cuda/budget.json allows, or if instructions are missing that the kernel is written for. `--update` writes
-that file anew for the architectures that were compiled. Nothing here is a measurement.
+occupancy by the toolkit's cuda_occupancy.h, and, where cuobjdump and nvdisasm are found (in the toolkit or the packages
+nvidia-cuda-cuobjdump and nvidia-cuda-nvdisasm), its instructions. It fails if a kernel spills registers, needs more of
+anything than benchmarks/cuda/budget.json allows or is not in that file, if the file has kernels that are no more, or if
+instructions are missing that the kernel is written for. `--update` writes the file anew for what was compiled; a test
+compares the sources that it was written from with those that are there. Nothing here is a measurement.
 """
 
 import argparse
@@ -28,9 +29,30 @@ ARCHITECTURES = (80, 86, 90, 100)
 FLAGS = ["-std=c++20", "-O3", "--fmad=false", "-DFASTNN_TARGET=cuda", f"-I{ROOT / 'csrc'}", f"-I{CUDA}", "-Xptxas=-v",
          "-Werror", "all-warnings", "-Xcompiler=-fvisibility=hidden"]
 
-# Of an SM, from the CUDA programming guide: warps, blocks, shared memory in KiB (1 KiB of each block's is reserved).
-SM = {80: (64, 32, 164), 86: (48, 16, 100), 90: (64, 32, 228), 100: (64, 32, 228)}
-REGISTERS, REGISTER_UNIT, SHARED_UNIT = 65536, 256, 128
+# Bytes of dynamic shared memory of a launch, by what a kernel's name matches; the most that one may ask for where the
+# problem decides.
+def gemm_bytes(core, element, bm, bn, stages, a_along_k, b_along_k):
+    """As run_gemm in gemm.h computes it."""
+    itemsize = 2 if "short" in element else 4
+    depth, pad_k, pad_x = (16, 4, 0) if core == "Simt" else (32, 16 // itemsize, 8)
+    sizes = (x * (depth + pad_k) if along_k else depth * (x + pad_x) for x, along_k in ((bm, a_along_k), (bn, b_along_k)))
+    return stages * sum(sizes) * itemsize
+
+
+def dynamic_shared(kernel):
+    """Of "file: kernel<...>"."""
+    name = kernel.split(": ", 1)[1]
+    if m := re.match(r"gemm_kernel<(Simt|Mma)Core<(?:(float|unsigned short), )?(\d+), (\d+), \d+, \d+, (\d+)>, \d, (\w+)<(.*)> >$", name):
+        core, element, bm, bn, stages, problem, arguments = m.groups()
+        along_k = {"MatmulProblem": tuple(x == "true" for x in arguments.split(", ")[1:]), "ForwardProblem": (True, False),
+                   "InputProblem": (True, True), "WeightsProblem": (False, False)}[problem]
+        return gemm_bytes(core, element or "float", int(bm), int(bn), int(stages), *along_k)
+    for pattern, size in ((r"rnn_(forward|backward)_kernel", 96 * 1024), (r"depthwise_tile_kernel", 40 * 1024),
+                          (r"sum_groups_kernel", 256 * 33 * 4)):
+        if re.match(pattern, name):
+            return size
+    return 0
+
 
 # What must be among the instructions of kernels whose names match.
 INSTRUCTIONS = [
@@ -57,20 +79,56 @@ def find_tool(name):
     return None
 
 
-def compile_file(nvcc, source, arch):
-    """(object, log of ptxas) of a file for one architecture, compiled only if something has changed."""
-    digest = hashlib.sha256(repr((FLAGS[:4], arch)).encode())
-    for file in sorted([source, *CUDA.glob("*.h"), *(ROOT / "csrc").glob("*.h"), ROOT / "csrc" / "kernels.def"]):
-        digest.update(file.read_bytes())
-    target = ROOT / "build" / "cuda_static" / f"{source.stem}.{arch}.{digest.hexdigest()[:16]}.cubin"
+def text_of(file):
+    """The code of a file without comments and the white space at the ends of lines."""
+    text = re.sub(r"//.*", "", file.read_text())
+    return "\n".join(line.rstrip() for line in text.splitlines() if line.strip())
+
+
+def included(file, seen=None):
+    """A file and what it includes of csrc, sorted."""
+    seen = {file} if seen is None else seen
+    for name in re.findall(r'#include "([^"]+)"', file.read_text()):
+        for folder in (file.parent, CUDA, ROOT / "csrc"):
+            path = (folder / name).resolve()
+            if path.exists() and "emulation" not in path.parts:
+                if path not in seen:
+                    seen.add(path)
+                    included(path, seen)
+                break
+    return sorted(seen)
+
+
+def digest_of(source, folder=CUDA):
+    """Of the code of a file and of what it includes of a folder; csrc has what changes with kernels of the CPU, too."""
+    digest = hashlib.sha256()
+    for file in included(source.resolve()):
+        if folder in file.parents:
+            digest.update(text_of(file).encode())
+    return digest.hexdigest()[:16]
+
+
+def stale_sources(budget):
+    """Names of files whose code is not that which the budget was written from."""
+    written = budget.get("sources", {})
+    return sorted(f.name for f in CUDA.glob("*.cu") if written.get(f.name) != digest_of(f)) + sorted(
+        name for name in written if not (CUDA / name).exists())
+
+
+def compile_file(nvcc, source, architectures):
+    """(binary of all architectures, log of ptxas) of a file, compiled only if something has changed. One PTX serves all of
+    them, as in CMakeLists.txt: the front end takes four fifths of the time."""
+    code = ",".join(f"sm_{a}" for a in architectures)
+    command = [nvcc, *FLAGS, f"-gencode=arch=compute_{ARCHITECTURES[0]},code=[{code}]", "-fatbin", str(source)]
+    digest = hashlib.sha256(repr((FLAGS[:4], code)).encode() + digest_of(source, CUDA.parent).encode())
+    target = ROOT / "build" / "cuda_static" / f"{source.stem}.{digest.hexdigest()[:16]}.fatbin"
     log = target.with_suffix(".log")
     if not log.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
-        result = subprocess.run([nvcc, *FLAGS, f"-arch=sm_{arch}", "-cubin", str(source), "-o", str(target)],
-                                capture_output=True, text=True)
+        result = subprocess.run([*command, "-o", str(target)], capture_output=True, text=True)
         if result.returncode:
             errors = "\n".join(x for x in (result.stdout + result.stderr).splitlines() if not x.startswith(("ptxas info", "    0 bytes")))
-            raise SystemExit(f"{source.name} does not compile for sm_{arch}:\n{errors}")
+            raise SystemExit(f"{source.name} does not compile for {code}:\n{errors}")
         log.write_text(result.stdout + result.stderr)
     return target, log.read_text()
 
@@ -95,11 +153,11 @@ def demangle(names):
 
 
 def kernels_of(log):
-    """{mangled name: {registers, shared, stack, spills}} of what ptxas says."""
+    """{(mangled name, architecture): {registers, shared, stack, spills}} of what ptxas says."""
     found, name = {}, None
     for line in log.splitlines():
-        if m := re.search(r"Compiling entry function '(\w+)'", line):
-            name = m[1]
+        if m := re.search(r"Compiling entry function '(\w+)' for 'sm_(\d+)'", line):
+            name = m[1], int(m[2])
             found[name] = {"registers": 0, "shared": 0, "stack": 0, "spills": 0}
         elif name and (m := re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", line)):
             # Functions that are called have such a line, too.
@@ -114,63 +172,87 @@ def kernels_of(log):
 
 def threads_of(elf):
     """{mangled name: the most threads of a block} as __launch_bounds__ says it."""
-    found = {}
-    for section, body in re.findall(r"\.nv\.info\.(\w+)(.*?)(?=\n\.|\Z)", elf, re.S):
-        if m := re.search(r"EIATTR_MAX_THREADS\s+Format:\s+\S+\s+Value:\s+0x([0-9a-f]+)", body):
-            found[section] = int(m[1], 16)
+    found, name, wanted = {}, None, False
+    for line in elf.splitlines():
+        if line.startswith(".nv.info."):
+            name = line.split()[0][len(".nv.info."):]
+        elif "EIATTR_" in line:
+            wanted = "EIATTR_MAX_THREADS" in line
+        elif wanted and (m := re.search(r"Value:\s+0x([0-9a-f]+)", line)):
+            found[name] = int(m[1], 16)
     return found
 
 
-def occupancy(arch, threads, registers, shared):
-    """The part of an SM's warps that blocks of this size can fill, without dynamic shared memory."""
-    warps, blocks, kilobytes = SM[arch]
-    block_warps = -(-threads // 32)
-    per_warp = -(-max(registers, 1) * 32 // REGISTER_UNIT) * REGISTER_UNIT
-    by_registers = REGISTERS // per_warp // block_warps
-    by_shared = kilobytes * 1024 // (-(-(shared + 1024) // SHARED_UNIT) * SHARED_UNIT)
-    return min(blocks, warps // block_warps, by_registers, by_shared) * block_warps / warps
+def occupancies(nvcc, rows):
+    """The parts of an SM's warps that blocks fill, of rows (architecture, threads, registers, static, dynamic shared bytes)."""
+    source = Path(__file__).with_name("occupancy.cpp")
+    program = ROOT / "build" / "cuda_static" / f"occupancy.{hashlib.sha256(source.read_bytes()).hexdigest()[:16]}"
+    if not program.exists():
+        program.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run([nvcc, "-O1", str(source), "-o", str(program)], check=True)
+    lines = "".join(" ".join(map(str, row)) + "\n" for row in rows)
+    return [float(x) for x in subprocess.run([program], input=lines, capture_output=True, text=True, check=True).stdout.split()]
 
 
-def instructions_of(cuobjdump, nvdisasm, cubin):
-    """{mangled name: the opcodes of a kernel}."""
+OPCODE = re.compile(r"\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\d+ |@!?PT )?([A-Z][A-Z0-9_.]*)")
+
+
+def instructions_of(cuobjdump, nvdisasm, binary):
+    """{(mangled name, architecture): the opcodes of a kernel}."""
     environment = dict(os.environ, PATH=f"{Path(nvdisasm).parent}{os.pathsep}{os.environ.get('PATH', '')}")
-    text = subprocess.run([cuobjdump, "-sass", str(cubin)], capture_output=True, text=True, env=environment, check=True).stdout
-    found = {}
-    for part in text.split("Function : ")[1:]:
-        name, body = part.split(None, 1)
-        found[name] = re.findall(r"/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\d+ |@!?PT )?([A-Z][A-Z0-9_.]*)", body)
+    found, arch, opcodes = {}, None, set()
+    with subprocess.Popen([cuobjdump, "-sass", str(binary)], stdout=subprocess.PIPE, text=True, env=environment) as process:
+        for line in process.stdout:  # hundreds of megabytes
+            if m := OPCODE.match(line):
+                opcodes.add(m[1])
+            elif line.startswith("arch = "):
+                arch = int(line.split("sm_")[1])
+            elif "Function : " in line:
+                opcodes = found[line.split()[-1], arch] = set()
     return found
+
+
+def disassembled(cuobjdump, nvdisasm, binary):
+    """(opcodes, threads) of the kernels of a binary, kept beside it."""
+    kept = binary.with_suffix(".json")
+    if not kept.exists():
+        opcodes = [[*key, sorted(each)] for key, each in instructions_of(cuobjdump, nvdisasm, binary).items()]
+        elf = subprocess.run([cuobjdump, "-elf", str(binary)], capture_output=True, text=True, errors="replace").stdout
+        kept.write_text(json.dumps([opcodes, threads_of(elf)]))
+    opcodes, threads = json.loads(kept.read_text())
+    return {(name, arch): each for name, arch, each in opcodes}, threads
 
 
 def examine(nvcc, architectures, files, jobs):
     """{kernel: {arch: facts}} of all files."""
-    tasks = [(source, arch) for source in files for arch in architectures]
-    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        compiled = list(pool.map(lambda task: compile_file(nvcc, *task), tasks))
-    cuobjdump, nvdisasm = find_tool("cuobjdump"), find_tool("nvdisasm")
+    tools = find_tool("cuobjdump"), find_tool("nvdisasm")
+
+    def look(source):
+        binary, log = compile_file(nvcc, source, architectures)
+        return kernels_of(log), *(disassembled(*tools, binary) if all(tools) else ({}, {}))
+
     found = {}
-    for (source, arch), (cubin, log) in zip(tasks, compiled):
-        facts = kernels_of(log)
-        if not facts:
-            continue
-        opcodes, threads = {}, {}
-        if cuobjdump and nvdisasm:
-            opcodes = instructions_of(cuobjdump, nvdisasm, cubin)
-            elf = subprocess.run([cuobjdump, "-elf", str(cubin)], capture_output=True, text=True, errors="replace").stdout
-            threads = threads_of(elf)
-        names = list(facts)
-        for mangled, name in zip(names, demangle(names)):
-            one = facts[mangled]
-            one["threads"] = threads.get(mangled, 256)
-            one["occupancy"] = round(occupancy(arch, one["threads"], one["registers"], one["shared"]), 3)
-            one["opcodes"] = sorted(set(opcodes.get(mangled, ())))
-            found.setdefault(f"{source.stem}: {name}", {})[str(arch)] = one
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        looked = list(pool.map(look, files))
+    for source, (facts, opcodes, threads) in zip(files, looked):
+        names = sorted({mangled for mangled, _ in facts})
+        plain = dict(zip(names, demangle(names)))
+        for (mangled, arch), one in facts.items():
+            kernel = f"{source.stem}: {plain[mangled]}"
+            # Without the tool nothing is known of the threads, nor of what depends on them.
+            one["threads"], one["dynamic"], one["occupancy"] = threads.get(mangled, 256) if all(tools) else None, dynamic_shared(kernel), None
+            one["opcodes"] = opcodes.get((mangled, arch), [])
+            found.setdefault(kernel, {})[str(arch)] = one
+    each = [(int(arch), one) for by_arch in found.values() for arch, one in by_arch.items() if one["threads"]]
+    for (_, one), part in zip(each, occupancies(nvcc, [(a, o["threads"], o["registers"], o["shared"], o["dynamic"]) for a, o in each])):
+        one["occupancy"] = part
     return found
 
 
 def problems_of(found, budget):
-    """What must not be: lines of text."""
+    """What must not be, of the kernels that were compiled and those of a budget: lines of text."""
     lines = []
+    known = budget.get("kernels", {})
     for kernel, by_arch in found.items():
         name = kernel.split(": ", 1)[1]
         for arch, one in by_arch.items():
@@ -184,17 +266,27 @@ def problems_of(found, budget):
                     loads = any(o.startswith("LDG") for o in one["opcodes"])  # some derivatives are 0 everywhere
                     if re.search(pattern, name) and loads and not any(re.match(opcode, o) for o in one["opcodes"]):
                         lines.append(f"{where}: no {what} ({opcode})")
-            allowed = budget.get(kernel, {}).get(arch)
+            if one["occupancy"] == 0:
+                lines.append(f"{where}: no block fits on a multiprocessor")
+            allowed = known.get(kernel, {}).get(arch)
             if allowed is None:
+                if known:
+                    lines.append(f"{where}: not in the budget file")
                 continue
             registers, shared, least = allowed
             if one["registers"] > registers:
                 lines.append(f"{where}: {one['registers']} registers, the budget is {registers}")
             if one["shared"] > shared:
                 lines.append(f"{where}: {one['shared']} bytes of shared memory, the budget is {shared}")
-            if one["occupancy"] < least:
+            if one["occupancy"] is not None and one["occupancy"] < least:
                 lines.append(f"{where}: occupancy {one['occupancy']}, the budget is {least}")
     return lines
+
+
+def version_of(nvcc):
+    """Such as "13.0.88": another version allots registers differently."""
+    text = subprocess.run([nvcc, "--version"], capture_output=True, text=True).stdout
+    return m[1] if (m := re.search(r"V(\d+\.\d+\.\d+)", text)) else "unknown"
 
 
 def main():
@@ -210,32 +302,42 @@ def main():
         print("static: nvcc was not found; nothing is compiled")
         return 0
     architectures = [int(a) for a in arguments.arch.split(",")]
-    files = sorted(CUDA.glob("*.cu"))
-    if arguments.files:
-        files = [CUDA / name for name in arguments.files.split(",")]
+    files = [CUDA / name for name in arguments.files.split(",")] if arguments.files else sorted(CUDA.glob("*.cu"))
     found = examine(nvcc, architectures, files, arguments.jobs)
     budget = json.loads(BUDGET.read_text()) if BUDGET.exists() else {}
+    known = budget.get("kernels", {})
     if arguments.table:
         for kernel, by_arch in sorted(found.items()):
             for arch, one in by_arch.items():
-                print(f"{kernel} sm_{arch}: {one['registers']} registers, {one['shared']} bytes shared, "
-                      f"{one['threads']} threads, occupancy {one['occupancy']:.2f}")
+                print(f"{kernel} sm_{arch}: {one['registers']} registers, {one['shared']} + {one['dynamic']} bytes shared, "
+                      f"{one['threads']} threads, occupancy {one['occupancy']}")
+    if arguments.update and any(one["threads"] is None for by_arch in found.values() for one in by_arch.values()):
+        raise SystemExit("static: the budget needs cuobjdump and nvdisasm: pip install nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm")
     problems = problems_of(found, {} if arguments.update else budget)
+    stems = {f.stem for f in files}
     if arguments.update:
-        stems = {f.stem for f in files}
-        kept = {} if not arguments.files else {k: v for k, v in budget.items() if k.split(": ")[0] not in stems}
+        known = {k: v for k, v in known.items() if k.split(": ")[0] not in stems and (CUDA / (k.split(": ")[0] + ".cu")).exists()}
         for kernel, by_arch in found.items():
-            kept[kernel] = {**{a: v for a, v in budget.get(kernel, {}).items() if int(a) not in architectures},
-                            **{a: [one["registers"], one["shared"], one["occupancy"]] for a, one in by_arch.items()}}
-        lines = [f"{json.dumps(k)}: {json.dumps(kept[k])}" for k in sorted(kept)]
-        BUDGET.write_text("{\n" + ",\n".join(lines) + "\n}\n")
+            known[kernel] = {a: [one["registers"], one["shared"], one["occupancy"]] for a, one in by_arch.items()}
+        sources = {k: v for k, v in budget.get("sources", {}).items() if (CUDA / k).exists()}
+        if tuple(architectures) == ARCHITECTURES:
+            sources.update({f.name: digest_of(f) for f in files})
+        lines = [f"{json.dumps(k)}: {json.dumps(known[k])}" for k in sorted(known)]
+        BUDGET.write_text(f'{{"nvcc": {json.dumps(version_of(nvcc))},\n"sources": {json.dumps(sources, sort_keys=True)},\n"kernels": {{\n'
+                          + ",\n".join(lines) + "\n}}\n")
+    else:
+        problems += [f"{k}: in the budget file, but no more in the sources" for k in sorted(set(known) - set(found)) if k.split(": ")[0] in stems]
     count = sum(len(by_arch) for by_arch in found.values())
-    unknown = sum(arch not in budget.get(kernel, {}) for kernel, by_arch in found.items() for arch in by_arch)
     seen = any(one["opcodes"] for by_arch in found.values() for one in by_arch.values())
     print(f"static: {count} kernels of {len(files)} files for sm_{', sm_'.join(map(str, architectures))}; "
-          f"{unknown} not in the budget file; instructions {'were' if seen else 'could not be'} looked at")
+          f"instructions {'were' if seen else 'could not be'} looked at")
     for line in problems:
         print("static:", line)
+    if problems and not arguments.update:
+        changed = sorted({line.split(": ")[0] + ".cu" for line in problems})
+        print(f"static: if that is meant: python benchmarks/cuda/static.py --update --files {','.join(changed)}")
+        if budget.get("nvcc") != version_of(nvcc):
+            print(f"static: the budget was written with nvcc {budget.get('nvcc')}; this is {version_of(nvcc)}")
     return 1 if problems else 0
 
 

@@ -86,9 +86,10 @@ __global__ void __launch_bounds__(kThreads) depthwise_tile_kernel(const float* _
   }
 }
 
-// Windows whose cells do not fit: one thread per output and V channels.
+// Windows whose cells do not fit: one thread per output and V channels. Without the second bound ptxas spills for
+// sm_80, to fit four blocks.
 template <int V>
-__global__ void __launch_bounds__(kThreads) depthwise_direct_kernel(const float* __restrict__ x, const float* __restrict__ w,
+__global__ void __launch_bounds__(kThreads, 2) depthwise_direct_kernel(const float* __restrict__ x, const float* __restrict__ w,
                                                                     float* __restrict__ y, WindowShape s, bool turned, int64_t count) {
   const int64_t taps = s.kh * s.kw;
   for (int64_t e = first_index(); e < count; e += index_step()) {

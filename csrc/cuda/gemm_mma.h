@@ -115,8 +115,9 @@ template <class Problem>
 void run_mma(const Problem& problem, int64_t k) {
   using T = typename std::remove_reference_t<decltype(problem.a(0))>::T;
   constexpr int V = 16 / int(sizeof(T));
+  // Three stages of float32 would need 108 KiB of shared memory, and a block on sm_86 may have 99.
   if (ceil_div(problem.m, 128) * ceil_div(problem.n, 128) * problem.products >= 96)
-    return run_gemm<MmaCore<T, 128, 128, 64, 32, 3>, V>(problem, k, false);
+    return run_gemm<MmaCore<T, 128, 128, 64, 32, sizeof(T) == 4 ? 2 : 3>, V>(problem, k, false);
   run_gemm<MmaCore<T, 64, 64, 32, 32, 4>, V>(problem, k, true);
 }
 constexpr int64_t kMmaDepth = 32;  // BK of the cores
