@@ -80,9 +80,19 @@ def find_tool(name):
 
 
 def text_of(file):
-    """The code of a file without comments and the white space at the ends of lines."""
-    text = re.sub(r"//.*", "", file.read_text())
-    return "\n".join(line.rstrip() for line in text.splitlines() if line.strip())
+    """The code of a file that nvcc compiles: no comments, no white space at the ends of lines, nothing that is the emulator's."""
+    lines, skipped = [], []
+    for line in re.sub(r"//.*", "", file.read_text()).splitlines():
+        if m := re.match(r"\s*#\s*(if\w*|else|endif)\b(.*)", line):
+            if m[1] == "else":
+                skipped[-1] = skipped[-1] is not None and not skipped[-1]
+            elif m[1] == "endif":
+                skipped.pop()
+            else:
+                skipped.append(m[1] == "ifndef" if m[2].strip() == "__CUDACC__" else None)
+        elif line.strip() and not any(skipped):
+            lines.append(line.rstrip())
+    return "\n".join(lines)
 
 
 def included(file, seen=None):
