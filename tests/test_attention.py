@@ -161,3 +161,20 @@ def test_wrong_arguments(config, word):
 def test_grouped_heads_must_divide():
     with pytest.raises(ValueError, match="num_query_heads"):
         layers.GroupQueryAttention(4, 3, 2)
+
+
+def test_masks_behind_attention_are_those_of_keras():
+    """MultiHeadAttention hands the query's mask on, and takes it off its inputs: a sum with them has none."""
+    ids = np.array([[1, 2, 0, 0], [1, 0, 0, 0]])
+    mask = ids != 0
+    inputs = keras.Input((4,), dtype="int32")
+    x = keras.layers.Embedding(4, 5, mask_zero=True)(inputs)
+    y = keras.layers.MultiHeadAttention(2, 3)(x, x)
+    alone, added = keras.Model(inputs, y), keras.Model(inputs, keras.layers.Add()([x, y]))
+    target = np.random.default_rng(0).standard_normal((2, 4, 5)).astype("f")
+    for model, weights in ((alone, mask / mask.mean()), (added, np.ones((2, 4)))):
+        model.compile("sgd", "mse", run_eagerly=True)
+        for _ in range(2):
+            expected = np.mean(np.mean((model.predict(ids, verbose=0) - target) ** 2, -1) * weights)
+            np.testing.assert_allclose(model.evaluate(ids, target, verbose=0), expected, rtol=1e-5)
+            model.run_eagerly = False

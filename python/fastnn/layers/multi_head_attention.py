@@ -236,6 +236,10 @@ class MultiHeadAttention(_Heads):
 
     def call(self, query, value, key=None, query_mask=None, value_mask=None, key_mask=None, attention_mask=None,
              return_attention_scores=False, training=None, use_causal_mask=False):
+        # Keras takes the masks off its inputs: what else the model does with them has none, `query + attention` for one.
+        for x in (query, value, key):
+            if getattr(x, "_keras_mask", None) is not None:
+                x._keras_mask = None
         return self._run(query, value, key, (query_mask, value_mask, key_mask), attention_mask, return_attention_scores,
                          training, use_causal_mask)
 
