@@ -92,8 +92,13 @@ void pack_taps(const Conv2dShape& s, const float* w, const Taps& down, const Tap
 }  // namespace
 
 void conv2d_forward(const float* x, const float* w, const float* bias, float* y, Conv2dShape s, int64_t activation) {
-  if (is_pointwise(s))
-    return gemm(false, false, s.n * s.oh * s.ow, s.oc, s.ic, x, s.ic, w, s.oc, y, s.oc, false, {1, bias, activation});
+  if (is_pointwise(s)) {
+    const int64_t pixels = s.n * s.oh * s.ow;
+    const bool all = takes_all_pixels(s);
+    Scratch<float> taken(all ? 0 : pixels * s.ic);
+    if (!all) take_pixels(x, taken, s);
+    return gemm(false, false, pixels, s.oc, s.ic, all ? x : taken.get(), s.ic, w, s.oc, y, s.oc, false, {1, bias, activation});
+  }
   if (winograd_forward(x, w, bias, y, s, activation)) return;
   const int64_t icg = s.ic / s.groups, ocg = s.oc / s.groups;
   Scratch<int64_t> offsets(s.kh + s.kw);
@@ -109,8 +114,14 @@ void conv2d_forward(const float* x, const float* w, const float* bias, float* y,
 // of gy with stride 1.
 void conv2d_backward_input(const float* gy, const float* w, const float* bias, float* gx, Conv2dShape s,
                            int64_t activation) {
-  if (is_pointwise(s))
-    return gemm(false, true, s.n * s.ih * s.iw, s.ic, s.oc, gy, s.oc, w, s.oc, gx, s.ic, false, {1, bias, activation});
+  if (is_pointwise(s) && (takes_all_pixels(s) || (!bias && activation == kActivationLinear))) {
+    const int64_t pixels = s.n * s.oh * s.ow;
+    const bool all = takes_all_pixels(s);
+    Scratch<float> taken(all ? 0 : pixels * s.ic);
+    gemm(false, true, pixels, s.ic, s.oc, gy, s.oc, w, s.oc, all ? gx : taken.get(), s.ic, false, {1, bias, activation});
+    if (!all) put_pixels(taken, gx, s);
+    return;
+  }
   if (winograd_backward_input(gy, w, bias, gx, s, activation) || thin_backward_input(gy, w, bias, gx, s, activation)) return;
   const int64_t icg = s.ic / s.groups, ocg = s.oc / s.groups;
   Scratch<int64_t> ints(2 * (s.kh + s.kw));

@@ -171,5 +171,27 @@ inline Patches forward_patches(const Conv2dShape& s, const float* x, int64_t* of
   return p;
 }
 
+// The pixels of x (n, ih, iw, ic) that windows of one pixel reach -> taken (n, oh, ow, ic).
+inline void take_pixels(const float* x, float* taken, const Conv2dShape& s) {
+  parallel_for(s.n * s.oh, max(1, 16384 / (s.ow * s.ic)), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r)
+      for (int64_t j = 0; j < s.ow; ++j)
+        copy(x + ((r / s.oh * s.ih + r % s.oh * s.sh) * s.iw + j * s.sw) * s.ic, taken + (r * s.ow + j) * s.ic, s.ic);
+  });
+}
+// Its transpose: x is zero where no window reaches.
+inline void put_pixels(const float* taken, float* x, const Conv2dShape& s) {
+  parallel_for(s.n * s.ih, max(1, 16384 / (s.iw * s.ic)), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      const int64_t i = r % s.ih / s.sh;
+      const bool reached = r % s.ih % s.sh == 0 && i < s.oh;
+      float* to = x + r * s.iw * s.ic;
+      for (int64_t j = 0; j < s.iw; ++j, to += s.ic)
+        if (reached && j % s.sw == 0 && j / s.sw < s.ow) copy(taken + ((r / s.ih * s.oh + i) * s.ow + j / s.sw) * s.ic, to, s.ic);
+        else zero(to, s.ic);
+    }
+  });
+}
+
 }  // namespace
 }  // namespace fastnn

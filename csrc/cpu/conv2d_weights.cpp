@@ -49,7 +49,12 @@ void multiply_pixels(const float* x, const float* gy, float* gw, int64_t pixels,
 }  // namespace
 
 void conv2d_backward_weights(const float* x, const float* gy, float* gw, Conv2dShape s) {
-  if (is_pointwise(s)) return multiply_pixels(x, gy, gw, s.n * s.oh * s.ow, s.ic, s.oc);
+  if (is_pointwise(s)) {
+    const bool all = takes_all_pixels(s);
+    Scratch<float> taken(all ? 0 : s.n * s.oh * s.ow * s.ic);
+    if (!all) take_pixels(x, taken, s);
+    return multiply_pixels(all ? x : taken.get(), gy, gw, s.n * s.oh * s.ow, s.ic, s.oc);
+  }
   if (winograd_backward_weights(x, gy, gw, s)) return;
   const int64_t icg = s.ic / s.groups, ocg = s.oc / s.groups, k = s.kh * s.kw * icg;
   Scratch<int64_t> offsets(s.kh + s.kw);
