@@ -14,7 +14,7 @@ namespace {
 
 constexpr const char* kNames[kDevices] = {"cpu", "meta", "cuda", "cuda-emu"};
 std::atomic<const DeviceLibrary*> libraries[kDevices];
-std::atomic<int64_t> matmul_precision{0};
+std::atomic<int64_t> precision_in_use{0};
 
 }  // namespace
 
@@ -37,16 +37,18 @@ void load_device(Device device, const char* path) {
   check(found, "[device] this machine cannot use ", device_name(device), ": ", why);
   check(found->interface == kernel_interface(), "[device] the library of ", device_name(device),
         " must be built with this version of fastnn. Received: path=", path);
-  found->set_matmul_precision(matmul_precision);
+  found->set_matmul_precision(precision_in_use);
   slot = found;
 }
 
 void set_matmul_precision(int64_t precision) {
   check(precision >= 0 && precision <= 2, "[set_matmul_precision] precision must be from 0 to 2. Received: precision=", precision);
-  matmul_precision = precision;
+  precision_in_use = precision;
   for (const auto& slot : libraries)
     if (const DeviceLibrary* found = slot.load()) found->set_matmul_precision(precision);
 }
+
+int64_t matmul_precision() { return precision_in_use; }
 
 bool is_loaded(Device device) { return libraries[int(device)].load(std::memory_order_acquire) != nullptr; }
 

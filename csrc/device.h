@@ -31,6 +31,11 @@ struct DeviceLibrary {
   void (*empty_cache)();
   void (*set_stream)(void* stream);
   void (*set_matmul_precision)(int64_t precision);
+  // Runs `run`, whose calls are kernels and copies within the device, and makes a graph of them: launched, it does the
+  // same again, on the same addresses. `graph`: null, or one that this one replaces. Null where there cannot be one.
+  void* (*capture)(void* graph, void (*run)(const void*), const void* context);
+  void (*launch_graph)(void* graph);
+  void (*free_graph)(void* graph) noexcept;
 };
 
 // A number that changes with the name or the arguments of any kernel: a library built from others is refused.
@@ -61,6 +66,7 @@ bool is_loaded(Device device);
 // Of matrix products and convolutions on devices that have a choice: 0 float32, 1 tf32, 2 bf16. Also holds for
 // libraries that are loaded later.
 void set_matmul_precision(int64_t precision);
+int64_t matmul_precision();
 // ValueError: not loaded.
 const DeviceLibrary& library(Device device);
 const Kernels& device_kernels(Device device);

@@ -5,12 +5,17 @@
 // other bits (folding a batch normalization into weights, a few samples at a time) stands at the end.
 #include "fusion.h"
 
+#include <algorithm>
+
 namespace fastnn {
 namespace {
 
 class Fusion {
  public:
-  explicit Fusion(Program& program) : program_(program), is_result_(program.values.size()) {
+  explicit Fusion(Program& program)
+      : program_(program),
+        kernels_(program.device == Device::cpu ? cpu_kernels() : device_kernels(program.device)),
+        is_result_(program.values.size()) {
     for (const Result& r : program.results)
       if (r.ref.place == Place::value) is_result_[r.ref.index] = true;
     for (const Step& s : program.steps) {
@@ -45,8 +50,10 @@ class Fusion {
         if (is<&Kernels::conv2d_forward>(i)) fold_norm(i);
     for (int i = 0; i < count(); ++i) make_chain(i);
     drop_dead();
-    share_memory();
-    if (inference) cut_into_strips();
+    if (program_.device == Device::cpu) {  // kernels of devices rely on arrays that do not overlap, and have other caches
+      share_memory();
+      if (inference) cut_into_strips();
+    }
     emit();
   }
 
@@ -329,10 +336,11 @@ class Fusion {
   }
 
   void make_chain(int first) {
-    constexpr int64_t kLeast = 4096;  // what a core computes while it fetches the next call
+    // What a core computes while it fetches the next call; a launch on a device costs more than any array of this size.
+    const int64_t least = program_.device == Device::cpu ? 4096 : 1;
     std::vector<int> members{first};
     std::vector<Elementwise> links{elementwise(first)};
-    if (links[0].n < kLeast) return;
+    if (links[0].n < least) return;
     while (int(members.size()) < kChainLinks) {
       const int j = next(links.back().y, members.back());
       if (j < 0) break;
@@ -546,8 +554,9 @@ class Fusion {
   Args<K> fill(Node& node) {
     node.step.kernel = index_of<K>();
     node.step.name = kernel_name(node.step.kernel);
-    node.step.run = thunk_of(cpu_kernels().*K);
-    node.step.function = reinterpret_cast<void (*)()>(cpu_kernels().*K);
+    const auto kernel = kernels_.*K;
+    node.step.run = thunk_of(kernel);
+    node.step.function = reinterpret_cast<void (*)()>(kernel);
     node.args.assign(Args<K>::at.back(), std::byte{});
     node.operands.clear();
     return {node};
@@ -584,6 +593,7 @@ class Fusion {
   }
 
   Program& program_;
+  const Kernels& kernels_;
   std::vector<Node> nodes_, folds_;
   std::vector<bool> is_result_;
   std::vector<std::vector<std::pair<int, bool>>> uses_;  // of each value: (node, whether it writes)
@@ -592,8 +602,8 @@ class Fusion {
 }  // namespace
 
 void Program::fuse(bool inference) {
-  if (device != Device::cpu) return;  // other devices have kernels of their own, one for each call
   recorded = std::make_shared<const Program>(*this);
+  put_checks_first();
   Fusion(*this).run(inference);
 }
 

@@ -119,7 +119,7 @@ void Program::plan() {
   std::map<int64_t, void*> kept;
   for (size_t k = 0; k < values.size(); ++k)
     if (values[k].kept) {
-      kept_.push_back(Tensor(Shape{values[k].bytes}, DType::uint8));
+      kept_.push_back(Tensor(Shape{values[k].bytes}, DType::uint8, device));
       kept[int64_t(k)] = kept_.back().raw();
     }
   variable_operands_.assign(variables.size(), {});
@@ -228,18 +228,92 @@ void Program::bind_results() {
   }
 }
 
-void Program::run(bool with_prologue) {
+void Program::run_steps(int64_t begin, int64_t end) const {
   const std::byte* base = args.data();
-  const Step *first = steps.data() + (with_prologue ? 0 : prologue), *end = steps.data() + steps.size();
+  const Step* const last = steps.data() + end;
+  for (const Step* s = steps.data() + begin; s < last; ++s) s->run(s->function, base + s->args);
+}
+
+void Program::run(bool with_prologue) {
+  const int64_t begin = with_prologue ? 0 : prologue, end = int64_t(steps.size());
   if (hooks.profiler) {
-    for (const Step* s = first; s < end; ++s)
-      profile_call(*hooks.profiler, s->name, s->kernel, s->label, base + s->args, [&] {
-        s->run(s->function, base + s->args);
+    for (const Step* s = steps.data() + begin; s < steps.data() + end; ++s)
+      profile_call(*hooks.profiler, s->name, s->kernel, s->label, args.data() + s->args, [&] {
+        s->run(s->function, args.data() + s->args);
         if (device != Device::cpu) library(device).synchronize();
       });
     return;
   }
-  for (const Step* s = first; s < end; ++s) s->run(s->function, base + s->args);
+  if (device == Device::cpu) return run_steps(begin, end);
+  run_steps(begin, prologue);
+  graphs_.run(*this);
+}
+
+std::vector<const void*> Program::addresses() const {
+  std::vector<const void*> all{block_base_};
+  all.insert(all.end(), variable_bases_.begin(), variable_bases_.end());
+  all.insert(all.end(), input_bases_.begin(), input_bases_.end());
+  for (const Tensor& t : result_memory_) all.push_back(t.raw());
+  return all;
+}
+
+// ---- graphs ----
+
+Graphs::~Graphs() {
+  for (const Set& set : sets_)
+    for (void* graph : set.graphs)
+      if (graph) library(device_).free_graph(graph);
+}
+
+void Graphs::cut(const Program& program) {
+  device_ = program.device;
+  const auto copy = reinterpret_cast<void (*)()>(library(device_).copy_within);
+  for (int64_t k = program.prologue; k < int64_t(program.steps.size()); ++k) {
+    const Step& s = program.steps[k];
+    const bool capturable = s.kernel >= 0 || s.function == copy;
+    if (stretches_.empty() || stretches_.back().capturable != capturable) stretches_.push_back({k, k, capturable});
+    stretches_.back().end = k + 1;
+  }
+  for (Stretch& s : stretches_) s.capturable = s.capturable && s.end - s.begin > 1;
+}
+
+void Graphs::run(const Program& program) {
+  constexpr size_t kSets = 4;
+  if (stretches_.empty()) cut(program);
+  const DeviceLibrary& lib = library(device_);
+  std::vector<const void*> now = program.addresses();
+  now.push_back(reinterpret_cast<const void*>(matmul_precision()));  // it chooses kernels
+  auto set = std::find_if(sets_.begin(), sets_.end(), [&](const Set& s) { return s.addresses == now; });
+  const bool known = set != sets_.end();
+  if (!known) {
+    if (sets_.size() < kSets) set = sets_.insert(sets_.end(), {{}, std::vector<void*>(stretches_.size())});
+    else set = std::min_element(sets_.begin(), sets_.end(), [](const Set& a, const Set& b) { return a.used < b.used; });
+    set->addresses = std::move(now);
+    set->ready = false;
+  }
+  set->used = ++clock_;
+  struct Part {
+    const Program& program;
+    const Stretch& stretch;
+  };
+  for (size_t k = 0; k < stretches_.size(); ++k) {
+    const Stretch& stretch = stretches_[k];
+    void*& graph = set->graphs[k];
+    if (known && set->ready && graph) {
+      lib.launch_graph(graph);
+      ++launched;
+    } else if (known && !set->ready && stretch.capturable) {
+      const Part part{program, stretch};
+      graph = lib.capture(graph, [](const void* context) {
+        const Part& p = *static_cast<const Part*>(context);
+        p.program.run_steps(p.stretch.begin, p.stretch.end);
+      }, &part);
+      captured += graph != nullptr;
+    } else {
+      program.run_steps(stretch.begin, stretch.end);
+    }
+  }
+  set->ready = known;
 }
 
 namespace {

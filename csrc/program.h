@@ -63,12 +63,50 @@ struct InputSpec {
   DType dtype;
 };
 
+class Program;
+
+// The calls of a program on a device as graphs: one for each stretch of calls between two steps of the host. A graph
+// holds the addresses it was captured with. Those of inputs, results and the block take turns, so graphs are
+// kept for a few sets of addresses; a set is captured when it comes the second time, and what never comes again is not.
+class Graphs {
+ public:
+  Graphs() = default;
+  Graphs(const Graphs&) {}  // a copied program makes its own
+  ~Graphs();
+  // Runs the steps behind the prologue.
+  void run(const Program& program);
+
+  int64_t launched = 0;  // graphs, so far
+  int64_t captured = 0;
+
+ private:
+  struct Stretch {
+    int64_t begin, end;  // steps
+    bool capturable;
+  };
+  struct Set {
+    std::vector<const void*> addresses;
+    std::vector<void*> graphs;  // of each stretch, or null
+    bool ready = false;         // its graphs hold these addresses
+    int64_t used = 0;
+  };
+  void cut(const Program& program);
+
+  std::vector<Stretch> stretches_;
+  std::vector<Set> sets_;
+  int64_t clock_ = 0;
+  Device device_ = Device::cpu;
+};
+
 class Program {
  public:
   // The first difference to another recording of the same step; empty if there is none.
   std::string difference(const Program& other) const;
   // Constants that both recordings read from one array of the user's are read there from now on.
   void share_constants(const Program& earlier);
+  // Moves the checks of what is given to the step to its front, with what computes it (checks.cpp): a wrong index raises
+  // before the step writes anything, and the host waits for a device once, before the calls that become one graph.
+  void put_checks_first();
   // Makes one call of several where their results are the same (fusion.cpp). inference: and where they differ by
   // rounding alone.
   void fuse(bool inference);
@@ -85,6 +123,11 @@ class Program {
   // A result of this run; what is not made by the program is looked up by the caller.
   Tensor result(int64_t index) const;
   void forget_results() { result_memory_.clear(); }
+  // Steps [begin, end), one by one.
+  void run_steps(int64_t begin, int64_t end) const;
+  // Everything that is bound.
+  std::vector<const void*> addresses() const;
+  const Graphs& graphs() const { return graphs_; }
 
   Device device = Device::cpu;
   std::vector<Step> steps;
@@ -116,6 +159,7 @@ class Program {
   std::vector<int64_t> result_values_;   // the value whose memory each result buffer is
   std::vector<Tensor> result_memory_;
   std::vector<Tensor> kept_;
+  Graphs graphs_;
 };
 
 class Recorder {

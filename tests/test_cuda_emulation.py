@@ -122,6 +122,15 @@ def test_collectives_and_matrix_instructions(planted):
         assert result.returncode == 0, result.stdout + result.stderr
 
 
+def test_graphs(planted):
+    planted("plain")
+    for name in ("plain", "asan"):
+        if not build.supported(name):
+            continue
+        result = run(build.build("graphs.cpp", build.BUILDS[name]))
+        assert result.returncode == 0, result.stdout + result.stderr
+
+
 def test_fragments_are_those_of_cute(tmp_path):
     found = importlib.util.find_spec("cutlass_library")
     if found is None:

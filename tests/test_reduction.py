@@ -124,6 +124,20 @@ def test_positions(name):
     assert np.asarray(getattr(ops, name)(np.int64([[3, 1, 2]]), 1)).tolist() == getattr(np, name)([[3, 1, 2]], 1).tolist()
 
 
+@pytest.mark.parametrize("shape, axis", [((40_000,), 0), ((2, 33_000), 1), ((2, 9000, 3), 1)])
+def test_positions_in_long_rows(shape, axis):
+    """Longer than what a block of a GPU looks at."""
+    x = RNG.integers(-5, 5, shape).astype(np.float32)
+    for at in (None, -1, shape[axis] // 2, 0):
+        if at is not None:
+            np.moveaxis(x, axis, 0)[at] = np.nan
+        for name in ("argmax", "argmin"):
+            np.testing.assert_array_equal(np.asarray(getattr(ops, name)(tensor(x), axis)), getattr(np, name)(x, axis))
+    x = np.zeros(shape, np.float32)
+    np.moveaxis(x, axis, 0)[-1] = 7
+    assert (np.asarray(ops.argmax(tensor(x), axis)) == shape[axis] - 1).all()
+
+
 @pytest.mark.parametrize("shape,axis", [((1_000_000,), None), ((700, 900), 0), ((700, 900), 1), ((3, 70_000, 5), 1), ((8, 30, 30, 16), (0, 1, 2))])
 def test_any_number_of_threads_gives_the_same_bits(shape, axis):
     x = tensor(normal(*shape))

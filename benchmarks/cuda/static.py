@@ -64,7 +64,7 @@ INSTRUCTIONS = [
 ]
 # Sine, cosine and tangent reduce huge arguments through a few words of local memory; sums of up to eight arrays
 # index the pointers among their parameters.
-MAY_USE_LOCAL = r"^unary: map_kernel<\d, Unary(Gradient)?<1[678]l> >|^binary: add_n_kernel"
+MAY_USE_LOCAL = r"^unary: map_kernel<\d, Unary(Gradient)?<1[678]l> >|^binary: add_n_kernel|^chain: "
 
 
 def find_tool(name):

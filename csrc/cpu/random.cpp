@@ -5,6 +5,7 @@
 #include "cpu/philox.h"
 #include "cpu/simd.h"
 #include "kernels.h"
+#include "random_range.h"
 
 namespace fastnn::FASTNN_TARGET {
 namespace {
@@ -75,18 +76,9 @@ void random_words(const uint32_t* key, uint32_t* y, int64_t n) {
 }
 
 void random_uniform(const uint32_t* key, float* y, int64_t n, float low, float high) {
-  // low + u (high - low) may round up to high, which is outside
-  float below = high;
-  if (high > low) {
-    int32_t bits;
-    __builtin_memcpy(&bits, &high, 4);
-    bits += high > 0 ? -1 : 1;
-    if (high == 0) bits = int32_t(0x80000001u);
-    __builtin_memcpy(&below, &bits, 4);
-  }
-  const float range = (high - low) * 0x1p-24f;
+  const float range = (high - low) * 0x1p-24f, largest = largest_uniform(low, high);
   for_words(key, n, [=](int64_t i, int64_t count, Word w) {
-    raw_min(Vec::set(low) + upper_bits(w) * Vec::set(range), Vec::set(below)).store(y + i, count);
+    raw_min(Vec::set(low) + upper_bits(w) * Vec::set(range), Vec::set(largest)).store(y + i, count);
   });
 }
 

@@ -1,16 +1,9 @@
 // Elementwise functions of two and three arrays with broadcasting.
+#include "binary.h"
 #include "elementwise.h"
 
 namespace fastnn::cuda {
 namespace {
-
-struct Add { __device__ float operator()(float a, float b) const { return a + b; } };
-struct Subtract { __device__ float operator()(float a, float b) const { return a - b; } };
-struct Multiply { __device__ float operator()(float a, float b) const { return a * b; } };
-struct Divide { __device__ float operator()(float a, float b) const { return a / b; } };
-struct Maximum { __device__ float operator()(float a, float b) const { return a > b || a != a ? a : b; } };
-struct Minimum { __device__ float operator()(float a, float b) const { return a < b || a != a ? a : b; } };
-struct Power { __device__ float operator()(float a, float b) const { return powf(a, b); } };
 
 struct Equal { __device__ bool operator()(float a, float b) const { return a == b; } };
 struct NotEqual { __device__ bool operator()(float a, float b) const { return a != b; } };
@@ -43,16 +36,6 @@ void with_compare(int64_t op, Run run) {
     case compare_op::greater_equal: return run(GreaterEqual());
   }
 }
-
-// One side of a function of two is a number.
-template <class F, bool reversed>
-struct WithScalar {
-  F f;
-  float value;
-  __device__ auto operator()(float a) const { return reversed ? f(value, a) : f(a, value); }
-};
-struct Square { __device__ float operator()(float a) const { return a * a; } };
-struct Reciprocal { __device__ float operator()(float a) const { return 1.0f / a; } };
 
 // One element per thread and step, each array under its strides.
 template <class F, class Y>

@@ -23,6 +23,7 @@
 #define FASTNN_UNROLL _Pragma("unroll")
 #else
 #include "emulation/emulation.h"
+#include "emulation/runtime.h"
 #define FASTNN_UNROLL
 #endif
 
@@ -60,12 +61,12 @@ inline unsigned blocks_for(int64_t n, int64_t per_block = kThreads) {
   return unsigned(blocks < 1 ? 1 : blocks > kMaxBlocks ? kMaxBlocks : blocks);
 }
 
-#ifdef __CUDACC__
 cudaStream_t current_stream();
 // Throws with the call's text if it failed.
 void check_call(cudaError_t status, const char* call, const char* file, int line);
 #define CUDA_CHECK(call) ::fastnn::cuda::check_call((call), #call, __FILE__, __LINE__)
 
+#ifdef __CUDACC__
 template <class... Params, class... Args>
 void launch(void (*kernel)(Params...), dim3 grid, dim3 block, size_t shared_bytes, Args... args) {
   if (shared_bytes > 48 * 1024)
@@ -76,8 +77,10 @@ void launch(void (*kernel)(Params...), dim3 grid, dim3 block, size_t shared_byte
 #else
 template <class... Params, class... Args>
 void launch(void (*kernel)(Params...), dim3 grid, dim3 block, size_t shared_bytes, Args... args) {
-  auto body = [&] { kernel(static_cast<Params>(args)...); };
-  emulation::run_grid(grid, block, shared_bytes, [](void* f) { (*static_cast<decltype(body)*>(f))(); }, &body);
+  const auto body = [=] { kernel(static_cast<Params>(args)...); };
+  emulation::enqueue(current_stream(), [=] {
+    emulation::run_grid(grid, block, shared_bytes, [](const void* f) { (*static_cast<decltype(body)*>(f))(); }, &body);
+  });
 }
 #endif
 

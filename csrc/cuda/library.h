@@ -1,4 +1,4 @@
-// What runtime.cu and emulation/runtime.cpp fill in: the device as _core sees it.
+// What runtime.cu fills in: the device as _core sees it.
 #pragma once
 #include "device.h"
 

@@ -5,6 +5,7 @@
 // sectors. About 25 operations per element, so bound by memory on large arrays.
 #include "functions.h"
 #include "philox.h"
+#include "random_range.h"
 
 namespace fastnn::cuda {
 namespace {
@@ -44,10 +45,10 @@ struct Word {
   __device__ __forceinline__ uint32_t operator()(uint32_t word, int64_t) const { return word; }
 };
 struct Uniform {
-  float low, range, below;
+  float low, range, largest;
   __device__ __forceinline__ float operator()(uint32_t word, int64_t) const {
     const float y = low + upper_bits(word) * range;
-    return y < below ? y : below;
+    return y < largest ? y : largest;
   }
 };
 struct Integer {
@@ -137,16 +138,7 @@ void random_key(uint32_t* state, uint32_t* key) { launch(random_key_kernel, 1, 1
 void random_words(const uint32_t* key, uint32_t* y, int64_t n) { run(Each<Word, uint32_t>{{}, y}, key, n); }
 
 void random_uniform(const uint32_t* key, float* y, int64_t n, float low, float high) {
-  // low + u (high - low) may round up to high, which is outside
-  float below = high;
-  if (high > low) {
-    int32_t bits;
-    __builtin_memcpy(&bits, &high, 4);
-    bits += high > 0 ? -1 : 1;
-    if (high == 0) bits = int32_t(0x80000001u);
-    __builtin_memcpy(&below, &bits, 4);
-  }
-  run(Each<Uniform, float>{{low, (high - low) * 0x1p-24f, below}, y}, key, n);
+  run(Each<Uniform, float>{{low, (high - low) * 0x1p-24f, largest_uniform(low, high)}, y}, key, n);
 }
 
 void random_normal(const uint32_t* key, float* y, int64_t n, float mean, float stddev) { run(Normal{y, mean, stddev}, key, n); }

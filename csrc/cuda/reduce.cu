@@ -139,24 +139,36 @@ __device__ __forceinline__ Found first_of(Found a, Found b) {
   return a.at < b.at ? a : b;
 }
 
-// A block covers `lanes` columns and kThreads / lanes rows at a time; lanes = 1 for contiguous rows, whose
-// threads stand side by side along n.
-template <bool minimum>
-__global__ void arg_reduce_kernel(const float* __restrict__ x, int32_t* __restrict__ y, int64_t n, int64_t inner, int64_t tiles, int lanes) {
+// What is compared: numbers, or what was found in parts of them.
+struct Numbers {
+  const float* x;
+  __device__ __forceinline__ Found get(int64_t offset, int64_t j) const { return {x[offset], int32_t(j)}; }
+};
+struct FoundInParts {
+  const Found* x;
+  __device__ __forceinline__ Found get(int64_t offset, int64_t) const { return x[offset]; }
+};
+
+// A block covers `lanes` columns and kThreads / lanes rows at a time, of one part of one outer index; lanes = 1 for
+// contiguous rows, whose threads stand side by side along n. y (outer, parts, inner), or `found` where that is not null.
+template <bool minimum, class X>
+__global__ void arg_reduce_kernel(X x, int32_t* __restrict__ y, Found* __restrict__ found, int64_t n, int64_t inner, int64_t parts,
+                                  int64_t part, int64_t tiles, int lanes) {
   FASTNN_SHARED(Found, tile, [kThreads]);
   const int lane = threadIdx.x % lanes, line = threadIdx.x / lanes, lines = kThreads / lanes;
-  const int64_t o = blockIdx.x / tiles, column = (int64_t(blockIdx.x) - o * tiles) * lanes + lane;
+  const int64_t at = blockIdx.x / tiles, o = at / parts, begin = (at - o * parts) * part;
+  const int64_t column = (int64_t(blockIdx.x) - at * tiles) * lanes + lane, end = n - begin < part ? n : begin + part;
   Found best{0, -1};
-  if (column < inner) {
-    const float* p = x + o * n * inner + column;
-    for (int64_t j = line; j < n; j += lines) best = first_of<minimum>(best, {p[j * inner], int32_t(j)});
-  }
+  if (column < inner)
+    for (int64_t j = begin + line; j < end; j += lines) best = first_of<minimum>(best, x.get((o * n + j) * inner + column, j));
   tile[threadIdx.x] = best;
   for (int half = lines / 2; half > 0; half /= 2) {
     __syncthreads();
     if (line < half) tile[threadIdx.x] = best = first_of<minimum>(best, tile[threadIdx.x + half * lanes]);
   }
-  if (line == 0 && column < inner) y[o * inner + column] = best.at;
+  if (line != 0 || column >= inner) return;
+  if (found) found[at * inner + column] = best;
+  else y[at * inner + column] = best.at;
 }
 
 // Short contiguous rows: a part of a warp each.
@@ -173,14 +185,26 @@ __global__ void arg_short_rows_kernel(const float* __restrict__ x, int32_t* __re
   }
 }
 
+template <bool minimum, class X>
+void arg_parts(X x, int32_t* y, int64_t outer, int64_t n, int64_t inner) {
+  const int lanes = column_lanes(inner);
+  const int64_t tiles = ceil_div(inner, lanes), longest = int64_t(kThreads / lanes) * 64, parts = ceil_div(n, longest);
+  const auto run = [&](int32_t* to, Found* found) {
+    launch(arg_reduce_kernel<minimum, X>, unsigned(outer * parts * tiles), kThreads, 0, x, to, found, n, inner, parts, longest,
+           tiles, lanes);
+  };
+  if (parts == 1) return run(y, nullptr);
+  Scratch<Found> found(outer * parts * inner);
+  run(nullptr, found.get());
+  arg_parts<minimum>(FoundInParts{found.get()}, y, outer, parts, inner);
+}
+
 template <bool minimum>
 void arg_any(const float* x, int32_t* y, int64_t outer, int64_t n, int64_t inner) {
   const int width = group_width(n);
   if (inner == 1 && width <= 32)
     return launch(arg_short_rows_kernel<minimum>, row_blocks(outer, width), kThreads, 0, x, y, outer, n, width);
-  const int lanes = column_lanes(inner);
-  const int64_t tiles = ceil_div(inner, lanes);
-  launch(arg_reduce_kernel<minimum>, unsigned(outer * tiles), kThreads, 0, x, y, n, inner, tiles, lanes);
+  arg_parts<minimum>(Numbers{x}, y, outer, n, inner);
 }
 
 }  // namespace

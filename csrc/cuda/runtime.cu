@@ -1,4 +1,5 @@
-// The device as _core sees it: memory from CUDA's stream-ordered pool, copies, the current stream.
+// The device as _core sees it: memory from CUDA's stream-ordered pool, copies, the current stream, graphs. On "cuda-emu" the
+// calls of CUDA are those of emulation/runtime.h.
 #include <algorithm>
 #include <map>
 #include <mutex>
@@ -6,12 +7,23 @@
 #include <stdexcept>
 #include <string>
 #include <unistd.h>
+#include <utility>
 
 #include "cuda.h"
 #include "library.h"
 
 namespace fastnn::cuda {
 namespace {
+
+#ifdef __CUDACC__
+constexpr const char* kName = "[cuda] ";
+constexpr bool kSurvivesFork = false;  // a context does not
+void check_guards(const void* const*, int64_t) {}
+#else
+constexpr const char* kName = "[cuda-emu] ";
+constexpr bool kSurvivesFork = true;
+using emulation::check_guards;
+#endif
 
 struct Memory {
   std::mutex mutex;
@@ -24,7 +36,8 @@ Memory& memory() {
 }
 
 thread_local cudaStream_t stream = nullptr;
-pid_t owner = 0;  // a context does not survive fork()
+pid_t owner = 0;
+bool forked() { return !kSurvivesFork && owner != getpid(); }
 
 uintptr_t address(const void* p) { return reinterpret_cast<uintptr_t>(p); }
 
@@ -67,7 +80,7 @@ void deallocate(void* p, int64_t) noexcept {
     m.blocks.erase(it);
   }
   // At exit the driver may be gone before the last tensor.
-  if (owner == getpid()) cudaFreeAsync(p, stream);
+  if (!forked()) cudaFreeAsync(p, stream);
 }
 
 void transfer(void* to, const void* from, int64_t bytes, cudaMemcpyKind kind) {
@@ -76,8 +89,9 @@ void transfer(void* to, const void* from, int64_t bytes, cudaMemcpyKind kind) {
 }
 
 void verify(const void* const* pointers, int64_t count, bool after) {
+  check_guards(pointers, after ? count : 0);
   if (after) return;
-  if (owner != getpid()) throw std::runtime_error("[cuda] a process that was forked cannot use the GPU of its parent: start it with spawn");
+  if (forked()) throw std::runtime_error("[cuda] a process that was forked cannot use the GPU of its parent: start it with spawn");
   Memory& m = memory();
   std::lock_guard lock(m.mutex);
   for (int64_t i = 0; i < count; ++i) {
@@ -89,7 +103,7 @@ void verify(const void* const* pointers, int64_t count, bool after) {
         found.type != cudaMemoryTypeHost)
       continue;
     cudaGetLastError();
-    throw std::runtime_error("[cuda] a kernel is given an address that is not the device's");
+    throw std::runtime_error(std::string(kName) + "a kernel is given an address that is not the device's");
   }
 }
 
@@ -108,6 +122,87 @@ void reset_peak_memory() {
   m.stats.peak = m.stats.in_use;
 }
 
+// ---- graphs ----
+
+// Calls that were captured: launches on fixed addresses, and the memory of their scratch arrays.
+struct Graph {
+  cudaGraphExec_t executable = nullptr;
+  char* scratch = nullptr;
+  int64_t scratch_bytes = 0;
+};
+
+// Scratch memory of this thread: how much is in use at once, and, while calls are captured, where it is. Arrays come
+// and go in the order of their scopes, so a stack holds them.
+struct ScratchStack {
+  int64_t used = 0, most = 0;
+  bool capturing = false;
+  char* begin = nullptr;
+  int64_t bytes = 0;
+};
+thread_local ScratchStack scratch;
+constexpr int64_t kScratchAlign = 256;  // that of cudaMalloc: kernels choose their vectors by it
+int64_t aligned(int64_t bytes) { return ceil_div(std::max<int64_t>(bytes, 1), kScratchAlign) * kScratchAlign; }
+
+void free_graph(void* p) noexcept {
+  auto* graph = static_cast<Graph*>(p);
+  if (!forked()) {
+    cudaDeviceSynchronize();  // it may run in another stream than this thread's
+    if (graph->executable) cudaGraphExecDestroy(graph->executable);
+  }
+  if (graph->scratch) deallocate(graph->scratch, graph->scratch_bytes);
+  delete graph;
+}
+
+// The calls of `run`, which launch and copy and nothing else, as a graph; null if something in them cannot be one.
+cudaGraph_t captured(const Graph& graph, void (*run)(const void*), const void* context) {
+  cudaStream_t own;  // the default stream cannot be captured
+  if (cudaStreamCreateWithFlags(&own, cudaStreamNonBlocking) != cudaSuccess) return nullptr;
+  cudaGraph_t found = nullptr;
+  if (cudaStreamBeginCapture(own, cudaStreamCaptureModeThreadLocal) == cudaSuccess) {
+    const cudaStream_t outer = std::exchange(stream, own);
+    scratch = {0, 0, true, graph.scratch, graph.scratch_bytes};
+    bool whole = true;
+    try {
+      run(context);
+    } catch (const std::exception&) {
+      whole = false;
+    }
+    scratch = {};
+    stream = outer;
+    if (cudaStreamEndCapture(own, &found) != cudaSuccess) found = nullptr;
+    if (found && !whole) cudaGraphDestroy(std::exchange(found, nullptr));
+  }
+  cudaStreamDestroy(own);
+  return found;
+}
+
+void* capture(void* p, void (*run)(const void*), const void* context) {
+  scratch = {};
+  run(context);
+  auto* graph = p ? static_cast<Graph*>(p) : new Graph;
+  if (const int64_t bytes = scratch.most; bytes > graph->scratch_bytes) {
+    cudaStreamSynchronize(stream);
+    if (graph->scratch) deallocate(graph->scratch, graph->scratch_bytes);
+    graph->scratch = static_cast<char*>(allocate(bytes));
+    graph->scratch_bytes = graph->scratch ? bytes : 0;
+    cudaStreamSynchronize(stream);  // the graph may be launched into another one
+  }
+  cudaGraph_t found = captured(*graph, run, context);
+  cudaGraphExecUpdateResultInfo why;
+  if (found && graph->executable && cudaGraphExecUpdate(graph->executable, found, &why) != cudaSuccess) {
+    cudaGraphExecDestroy(graph->executable);
+    graph->executable = nullptr;
+  }
+  const bool made = found && (graph->executable || cudaGraphInstantiate(&graph->executable, found, 0) == cudaSuccess);
+  if (found) cudaGraphDestroy(found);
+  cudaGetLastError();  // of what was tried
+  if (made) return graph;
+  free_graph(graph);
+  return nullptr;
+}
+
+void launch_graph(void* graph) { CUDA_CHECK(cudaGraphLaunch(static_cast<Graph*>(graph)->executable, stream)); }
+
 }  // namespace
 
 cudaStream_t current_stream() { return stream; }
@@ -115,16 +210,23 @@ cudaStream_t current_stream() { return stream; }
 void check_call(cudaError_t status, const char* call, const char* file, int line) {
   if (status == cudaSuccess) return;
   cudaGetLastError();
-  throw std::runtime_error(std::string("[cuda] ") + cudaGetErrorString(status) + ". Received: " + call + " (" + file + ":" +
+  throw std::runtime_error(std::string(kName) + cudaGetErrorString(status) + ". Received: " + call + " (" + file + ":" +
                            std::to_string(line) + ")");
 }
 
 void* allocate_scratch(int64_t bytes) {
-  void* p = allocate(std::max<int64_t>(bytes, 1));
+  ScratchStack& s = scratch;
+  const bool fits = s.used + aligned(bytes) <= s.bytes;
+  void* p = !s.capturing ? allocate(std::max<int64_t>(bytes, 1)) : fits ? s.begin + s.used : nullptr;
   if (!p) throw std::bad_alloc();
+  s.used += aligned(bytes);
+  s.most = std::max(s.most, s.used);
   return p;
 }
-void free_scratch(void* p, int64_t bytes) noexcept { deallocate(p, bytes); }
+void free_scratch(void* p, int64_t bytes) noexcept {
+  scratch.used -= aligned(bytes);
+  if (!scratch.capturing) deallocate(p, bytes);
+}
 void fill_bytes(void* p, int value, int64_t bytes) { CUDA_CHECK(cudaMemsetAsync(p, value, size_t(bytes), stream)); }
 
 }  // namespace fastnn::cuda
@@ -135,7 +237,9 @@ const fastnn::DeviceLibrary* fastnn_device_library(const char** why) {
   const cudaError_t status = cudaGetDeviceCount(&devices);
   if (status != cudaSuccess || devices == 0) {
     cudaGetLastError();
-    *why = status == cudaSuccess ? "there is no GPU" : cudaGetErrorString(status);
+    int driver = 0;  // 0: none is installed
+    cudaDriverGetVersion(&driver);
+    *why = status == cudaSuccess ? "there is no GPU" : driver == 0 ? "there is no driver of NVIDIA's" : cudaGetErrorString(status);
     return nullptr;
   }
   cudaDeviceProp properties;
@@ -162,6 +266,9 @@ const fastnn::DeviceLibrary* fastnn_device_library(const char** why) {
       [] { cudaStreamSynchronize(cuda::stream), cudaMemPoolTrimTo(cuda::pool(), 0); },
       [](void* s) { cuda::stream = static_cast<cudaStream_t>(s); },
       cuda::set_matmul_precision,
+      cuda::capture,
+      cuda::launch_graph,
+      cuda::free_graph,
   };
   return &library;
 }

@@ -61,7 +61,8 @@ def build(source, flags, folder=None):
     """
     source = HERE / source
     digest = hashlib.sha256(repr((flags, compiler(), platform.platform())).encode())
-    for file in sorted({source, *HERE.glob("*.h"), *HERE.glob("*.cu"), *CSRC.glob("*.h"), *CSRC.glob("*.def"),
+    runtime = CSRC / "cuda" / "runtime.cu"
+    for file in sorted({source, runtime, *HERE.glob("*.h"), *HERE.glob("*.cu"), *CSRC.glob("*.h"), *CSRC.glob("*.def"),
                         *(CSRC / "cuda").glob("*.h"), *EMULATION.iterdir()}):
         digest.update(file.read_bytes())
     folder = Path(folder or ROOT / "build" / "cuda_emulation") / digest.hexdigest()[:16]
@@ -71,9 +72,9 @@ def build(source, flags, folder=None):
     folder.mkdir(parents=True, exist_ok=True)
     common = [*compiler(), "-std=c++20", "-ffp-contract=off", "-Wall", "-Wextra", "-Wno-unknown-pragmas", "-Wno-subobject-linkage",
               "-DFASTNN_TARGET=cuda", f"-I{CSRC}", f"-I{CSRC / 'cuda'}", f"-I{HERE}", *flags]
-    sources = [source, *(EMULATION / s for s in ("emulation.cpp", "fiber.cpp", "runtime.cpp"))]
-    objects = [folder / f"{s.stem}.o" for s in sources]
-    jobs = [subprocess.Popen([*common, "-c", str(s), "-o", str(o)], stderr=subprocess.PIPE, text=True)
+    sources = [source, runtime, *(EMULATION / s for s in ("emulation.cpp", "fiber.cpp", "runtime.cpp"))]
+    objects = [folder / f"{s.name}.o" for s in sources]
+    jobs = [subprocess.Popen([*common, "-x", "c++", "-c", str(s), "-o", str(o)], stderr=subprocess.PIPE, text=True)
             for s, o in zip(sources, objects) if s == source or not o.exists()]
     errors = [(job.communicate()[1], job.returncode) for job in jobs]
     if any(text or code for text, code in errors):

@@ -78,8 +78,8 @@ struct Block {
   size_t dynamic_bytes = 0, static_bytes = 0;
   int current = -1, done = 0, waiting = 0, barriers = 0;
   Fiber scheduler;
-  void (*body)(void*) = nullptr;
-  void* arguments = nullptr;
+  void (*body)(const void*) = nullptr;
+  const void* arguments = nullptr;
   std::string error;
   char barrier_object[2];
 
@@ -259,7 +259,7 @@ void fail(const std::string& why) {
   std::abort();
 }
 
-void run_grid(dim3 grid, dim3 threads, size_t shared_bytes, void (*body)(void*), void* arguments) {
+void run_grid(dim3 grid, dim3 threads, size_t shared_bytes, void (*body)(const void*), const void* arguments) {
   Untracked untracked;
   static std::recursive_mutex one_at_a_time;
   std::lock_guard lock(one_at_a_time);

@@ -57,7 +57,7 @@ Options& options();  // first read from FASTNN_EMU_ORDER, _COPIES, _SEED and _SE
 constexpr int kWarp = 32;
 constexpr int64_t kStaticShared = 48 * 1024, kDynamicShared = 99 * 1024;  // what sm_86 has, the least of the architectures
 
-void run_grid(dim3 grid, dim3 block, size_t shared_bytes, void (*body)(void*), void* arguments);
+void run_grid(dim3 grid, dim3 block, size_t shared_bytes, void (*body)(const void*), const void* arguments);
 void* shared_memory(const void* tag, size_t bytes);
 void* dynamic_shared_memory();
 void barrier(const char* file, int line);

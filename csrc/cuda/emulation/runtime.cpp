@@ -1,34 +1,85 @@
-// The emulated device: memory with guards around it, on the host.
+// Memory with guards around it, on the host, in a pool that gives freed blocks out again; streams and graphs.
+#include "runtime.h"
+
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <map>
 #include <mutex>
-#include <new>
+#include <utility>
+#include <vector>
 
-#include "cuda.h"
-#include "library.h"
+#include "emulation.h"
 
-namespace fastnn::cuda {
-namespace {
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#define FORBID(p, bytes) ASAN_POISON_MEMORY_REGION(p, bytes)
+#define PERMIT(p, bytes) ASAN_UNPOISON_MEMORY_REGION(p, bytes)
+#else
+#define FORBID(p, bytes)
+#define PERMIT(p, bytes)
+#endif
+
+namespace fastnn::emulation {
+
+struct Node {
+  enum Kind { launch, copy, set } kind;
+  std::function<void()> run;
+};
+struct Graph {
+  std::vector<Node> nodes;  // each after the one before
+};
+struct Executable {
+  std::vector<Node> nodes;
+};
+struct Stream {
+  Graph* captured = nullptr;
+  bool invalidated = false;
+};
 
 // Each block stands between two guards, which a write past its ends damages, or between those of the address
-// sanitizer, which sees reads, too; fresh memory is NaN.
+// sanitizer, which sees reads, too; fresh memory is NaN, and so is freed memory.
 #if defined(__SANITIZE_ADDRESS__)
 constexpr int64_t kGuard = 0;
 #else
 constexpr int64_t kGuard = 64;
 #endif
 constexpr unsigned char kGuardByte = 0xa5, kPoison = 0xff;
+constexpr int64_t kCached = 64 << 20;  // freed memory that waits for the next block of its size
 
-struct Memory {
+struct Pool {
   std::mutex mutex;
   std::map<uintptr_t, int64_t> blocks;  // begin of the data -> bytes
-  MemoryStats stats = {};
+  std::map<int64_t, std::vector<void*>> cached;  // bytes -> data, the last freed at the end
+  int64_t in_use = 0, cached_bytes = 0;
   std::string damage;  // found where nothing may be thrown
 };
-Memory& memory() {
-  static auto* m = new Memory;  // tensors may outlive static destructors
-  return *m;
+
+namespace {
+
+Pool& pool() {
+  static auto* p = new Pool;  // tensors may outlive static destructors
+  return *p;
+}
+
+thread_local int captures = 0;  // streams that this thread captures
+thread_local cudaError_t last_error = cudaSuccess;
+
+cudaError_t result(cudaError_t status) {
+  if (status != cudaSuccess) last_error = status;
+  return status;
+}
+// What must not happen while a stream is captured spoils the capture.
+cudaError_t refuse(Stream* stream) {
+  if (stream && stream->captured) stream->invalidated = true;
+  return result(cudaErrorStreamCaptureUnsupported);
+}
+bool capturing(const Stream* stream) { return stream && stream->captured; }
+
+cudaError_t add(Stream* stream, Node node) {
+  if (stream->invalidated) return result(cudaErrorStreamCaptureInvalidated);
+  stream->captured->nodes.push_back(std::move(node));
+  return cudaSuccess;
 }
 
 uintptr_t address(const void* p) { return reinterpret_cast<uintptr_t>(p); }
@@ -40,84 +91,213 @@ bool intact(uintptr_t data, int64_t bytes) {
   return true;
 }
 
-void* allocate(int64_t bytes) {
-  void* memory_block = nullptr;
-  if (posix_memalign(&memory_block, 64, size_t(bytes + 2 * kGuard))) return nullptr;
-  auto* block = static_cast<unsigned char*>(memory_block);
-  unsigned char* data = block + kGuard;
-  std::memset(block, kGuardByte, kGuard);
-  std::memset(data, kPoison, size_t(bytes));
-  std::memset(data + bytes, kGuardByte, kGuard);
-  Memory& m = memory();
-  std::lock_guard lock(m.mutex);
-  m.blocks[address(data)] = bytes;
-  m.stats.in_use += bytes;
-  m.stats.peak = std::max(m.stats.peak, m.stats.in_use);
-  ++m.stats.allocations;
-  ++m.stats.system_calls;
-  return data;
+void* fresh(int64_t bytes) {
+  void* block = nullptr;
+  if (posix_memalign(&block, 64, size_t(bytes + 2 * kGuard))) return nullptr;
+  auto* p = static_cast<unsigned char*>(block);
+  std::memset(p, kGuardByte, kGuard);
+  std::memset(p + kGuard, kPoison, size_t(bytes));
+  std::memset(p + kGuard + bytes, kGuardByte, kGuard);
+  return p + kGuard;
 }
 
-void deallocate(void* p, int64_t) noexcept {
-  Memory& m = memory();
-  std::lock_guard lock(m.mutex);
-  const auto it = m.blocks.find(address(p));
-  if (it == m.blocks.end()) {
-    m.damage = "memory is freed that was not allocated";
-    return;
-  }
-  if (!intact(it->first, it->second)) m.damage = "memory past the ends of an array was written";
-  m.stats.in_use -= it->second;
-  m.blocks.erase(it);
-  std::free(static_cast<unsigned char*>(p) - kGuard);
+void give_back(void* data, int64_t bytes) {
+  PERMIT(data, size_t(bytes));
+  (void)bytes;
+  std::free(static_cast<unsigned char*>(data) - kGuard);
 }
 
-void move(void* to, const void* from, int64_t bytes) { std::memmove(to, from, size_t(bytes)); }
-
-void verify(const void* const* pointers, int64_t count, bool after) {
-  Memory& m = memory();
-  std::lock_guard lock(m.mutex);
-  std::string damage;
-  std::swap(damage, m.damage);
-  for (int64_t i = 0; i < count && damage.empty(); ++i) {
-    if (!pointers[i]) continue;
-    auto it = m.blocks.upper_bound(address(pointers[i]));
-    // One past the end is where an empty part begins.
-    if (it == m.blocks.begin() || address(pointers[i]) > (--it)->first + uintptr_t(it->second))
-      damage = "a kernel is given an address that is not the device's";
-    else if (after && !intact(it->first, it->second))
-      damage = "a kernel has written past the ends of an array";
-  }
-  if (!damage.empty()) throw emulation::Error("[cuda-emu] " + damage);
-}
-
-MemoryStats memory_stats() {
-  std::lock_guard lock(memory().mutex);
-  return memory().stats;
-}
-void reset_peak_memory() {
-  std::lock_guard lock(memory().mutex);
-  memory().stats.peak = memory().stats.in_use;
+// The block that p points into, or past the end of, where an empty part begins.
+std::map<uintptr_t, int64_t>::const_iterator find(const Pool& p, const void* pointer) {
+  auto it = p.blocks.upper_bound(address(pointer));
+  if (it == p.blocks.begin() || address(pointer) > (--it)->first + uintptr_t(it->second)) return p.blocks.end();
+  return it;
 }
 
 }  // namespace
 
-void* allocate_scratch(int64_t bytes) {
-  void* p = allocate(std::max<int64_t>(bytes, 1));
-  if (!p) throw std::bad_alloc();
-  return p;
+void enqueue(Stream* stream, std::function<void()> run) {
+  if (!capturing(stream)) return run();
+  if (add(stream, {Node::launch, std::move(run)}) != cudaSuccess)
+    throw Error("[cuda-emu] a kernel is launched into a stream whose capture is spoiled");
 }
-void free_scratch(void* p, int64_t bytes) noexcept { deallocate(p, bytes); }
-void fill_bytes(void* p, int value, int64_t bytes) { std::memset(p, value, size_t(bytes)); }
 
-}  // namespace fastnn::cuda
+void check_guards(const void* const* pointers, int64_t count) {
+  Pool& p = pool();
+  std::lock_guard lock(p.mutex);
+  std::string damage;
+  std::swap(damage, p.damage);
+  for (int64_t i = 0; i < count && damage.empty(); ++i) {
+    if (!pointers[i]) continue;
+    const auto it = find(p, pointers[i]);
+    if (it != p.blocks.end() && !intact(it->first, it->second)) damage = "a kernel has written past the ends of an array";
+  }
+  if (!damage.empty()) throw Error("[cuda-emu] " + damage);
+}
 
-const fastnn::DeviceLibrary* fastnn_device_library(const char**) {
-  using namespace fastnn;
-  static const DeviceLibrary library = {
-      kernel_interface(),   &cuda::kernels, cuda::allocate, cuda::deallocate,   cuda::move,
-      cuda::move,           cuda::move,     [] {},          cuda::verify,       cuda::memory_stats,
-      cuda::reset_peak_memory, [] {},       [](void*) {},   cuda::set_matmul_precision,
-  };
-  return &library;
+}  // namespace fastnn::emulation
+
+using namespace fastnn::emulation;
+
+cudaError_t cudaGetLastError() {
+  const cudaError_t status = last_error;
+  last_error = cudaSuccess;
+  return status;
+}
+const char* cudaGetErrorString(cudaError_t status) {
+  constexpr const char* names[] = {"no error", "invalid argument", "out of memory", "an illegal memory access was encountered",
+                                   "operation not permitted when stream is capturing",
+                                   "operation failed due to a previous error during capture",
+                                   "the operation cannot be performed in the present state", "the graph update was not performed"};
+  return names[status];
+}
+cudaError_t cudaDriverGetVersion(int* version) { return *version = 13000, cudaSuccess; }
+cudaError_t cudaGetDeviceCount(int* count) { return *count = 1, cudaSuccess; }
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) { return properties->major = 8, cudaSuccess; }
+cudaError_t cudaDeviceSynchronize() { return captures ? result(cudaErrorStreamCaptureUnsupported) : cudaSuccess; }
+
+// ---- memory ----
+
+cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* found, int) { return *found = &pool(), cudaSuccess; }
+cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) { return cudaSuccess; }
+cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t p, cudaMemPoolAttr, void* value) {
+  std::lock_guard lock(p->mutex);
+  *static_cast<uint64_t*>(value) = uint64_t(p->in_use + p->cached_bytes);
+  return cudaSuccess;
+}
+cudaError_t cudaMemPoolTrimTo(cudaMemPool_t p, size_t) {
+  std::lock_guard lock(p->mutex);
+  for (const auto& [bytes, blocks] : p->cached)
+    for (void* data : blocks) give_back(data, bytes);
+  p->cached.clear();
+  p->cached_bytes = 0;
+  return cudaSuccess;
+}
+
+// While a stream is captured, memory would become a part of its graph, which could not be updated any more.
+cudaError_t cudaMallocAsync(void** found, size_t size, cudaStream_t stream) {
+  if (captures) return refuse(stream);
+  Pool& p = pool();
+  const int64_t bytes = int64_t(size);
+  std::lock_guard lock(p.mutex);
+  void* data = nullptr;
+  if (std::vector<void*>& free = p.cached[bytes]; !free.empty()) {
+    data = free.back();
+    free.pop_back();
+    p.cached_bytes -= bytes;
+    PERMIT(data, size);
+    const auto* c = static_cast<const unsigned char*>(data);
+    if (std::any_of(c, c + bytes, [](unsigned char byte) { return byte != kPoison; })) p.damage = "memory was written after it was freed";
+    std::memset(data, kPoison, size);
+  } else {
+    data = fresh(bytes);
+  }
+  if (!data) return result(cudaErrorMemoryAllocation);
+  p.blocks[address(data)] = bytes;
+  p.in_use += bytes;
+  *found = data;
+  return cudaSuccess;
+}
+
+cudaError_t cudaFreeAsync(void* data, cudaStream_t stream) {
+  if (captures) return refuse(stream);
+  Pool& p = pool();
+  std::lock_guard lock(p.mutex);
+  const auto it = p.blocks.find(address(data));
+  if (it == p.blocks.end()) {
+    p.damage = "memory is freed that was not allocated";
+    return result(cudaErrorInvalidValue);
+  }
+  const int64_t bytes = it->second;
+  const bool whole = intact(it->first, bytes);
+  if (!whole) p.damage = "memory past the ends of an array was written";
+  p.blocks.erase(it);
+  p.in_use -= bytes;
+  if (!whole || p.cached_bytes + bytes > kCached) {
+    give_back(data, bytes);
+    return cudaSuccess;
+  }
+  std::memset(data, kPoison, size_t(bytes));
+  FORBID(data, size_t(bytes));
+  p.cached[bytes].push_back(data);
+  p.cached_bytes += bytes;
+  return cudaSuccess;
+}
+
+cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* found, const void* pointer) {
+  Pool& p = pool();
+  std::lock_guard lock(p.mutex);
+  found->type = find(p, pointer) == p.blocks.end() ? cudaMemoryTypeUnregistered : cudaMemoryTypeDevice;
+  return cudaSuccess;
+}
+
+// A copy from or to memory of the host waits for it: none is page-locked here.
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+  if (capturing(stream) && kind != cudaMemcpyDeviceToDevice) return refuse(stream);
+  const auto run = [=] { std::memmove(to, from, bytes); };
+  if (capturing(stream)) return add(stream, {Node::copy, run});
+  run();
+  return cudaSuccess;
+}
+cudaError_t cudaMemsetAsync(void* p, int value, size_t bytes, cudaStream_t stream) {
+  const auto run = [=] { std::memset(p, value, bytes); };
+  if (capturing(stream)) return add(stream, {Node::set, run});
+  run();
+  return cudaSuccess;
+}
+
+// ---- streams and graphs ----
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) { return *stream = new Stream, cudaSuccess; }
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  if (capturing(stream)) return refuse(stream);
+  delete stream;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) { return capturing(stream) ? refuse(stream) : cudaSuccess; }
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+  if (!stream) return result(cudaErrorStreamCaptureUnsupported);
+  if (stream->captured) return result(cudaErrorIllegalState);
+  stream->captured = new Graph;
+  stream->invalidated = false;
+  ++captures;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  *graph = nullptr;
+  if (!capturing(stream)) return result(cudaErrorIllegalState);
+  --captures;
+  Graph* found = std::exchange(stream->captured, nullptr);
+  if (stream->invalidated) {
+    delete found;
+    return result(cudaErrorStreamCaptureInvalidated);
+  }
+  *graph = found;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long) {
+  *executable = new Executable{graph->nodes};
+  return cudaSuccess;
+}
+// The nodes must be of the same kinds, in the same order; what they do may be another kernel or other arguments.
+cudaError_t cudaGraphExecUpdate(cudaGraphExec_t executable, cudaGraph_t graph, cudaGraphExecUpdateResultInfo*) {
+  if (!std::equal(graph->nodes.begin(), graph->nodes.end(), executable->nodes.begin(), executable->nodes.end(),
+                  [](const Node& a, const Node& b) { return a.kind == b.kind; }))
+    return result(cudaErrorGraphExecUpdateFailure);
+  executable->nodes = graph->nodes;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
+  if (capturing(stream)) return refuse(stream);  // it would become a child graph
+  for (const Node& node : executable->nodes) node.run();
+  return cudaSuccess;
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete graph;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
+  delete executable;
+  return cudaSuccess;
 }
