@@ -28,7 +28,7 @@ LIBRARY = ROOT / "python" / "fastnn" / "_cuda_emu.so"
 RESULTS = ROOT / "build" / "matrix"
 # Tests of what no device has a part in, or which set the device or its library up themselves.
 LEFT_OUT = set("""bounding_boxes cuda_benchmarks cuda_emulation data_utils datasets docs docstrings examples feature_examples feature_space file_utils
-    fixture_manifest fusion hostile_files import isa keras_signatures native_checks parameter_counts schedules stub summary surface threads tree
+    fixture_manifest hostile_files import isa keras_signatures native_checks parameter_counts schedules stub summary surface threads tree
     utils""".split())
 # Whole networks of others: their layers are tested elsewhere, so each of these tests runs in one of the modes.
 IN_ONE_MODE = ("test_applications.py",)
