@@ -84,6 +84,48 @@ def test_large_products_are_exact(m, n, k, trans_a, trans_b):
     assert np.array_equal(to_numpy(y), np.maximum(expected + bias, 0)) and np.array_equal(to_numpy(z), expected)
 
 
+# Products that are split into bfloat16 parts where the CPU has a tile unit: whole and broken tiles of rows, columns and
+# depth, several units, and a depth that is cut in two.
+SPLIT = [(128, 128, 128), (200, 170, 65), (97, 333, 150), (333, 97, 1030), (600, 550, 40), (64, 2000, 300), (96, 70, 70001)]
+
+
+@pytest.mark.parametrize("m, n, k", SPLIT)
+@pytest.mark.parametrize("trans_a", [False, True])
+@pytest.mark.parametrize("trans_b", [False, True])
+def test_split_products(m, n, k, trans_a, trans_b):
+    """Integers of one, two and three parts are exact, other numbers as good as sums of float32 products."""
+    rng = np.random.default_rng(12)
+    for high_a, high_b in ((1, 1),) if k > 10000 else ((8, 8), (120, 1), (1, 2**21 // k)):
+        a, b = (rng.integers(-high, high + 1, shape).astype("f4") for high, shape in ((high_a, (m, k)), (high_b, (k, n))))
+        if high_a == 120:
+            a *= rng.choice([1, 3, 87], (m, 1)).astype("f4")  # 14 bits
+            a = np.where(np.arange(k) % (k // 8) == 0, a * 129, 0).astype("f4")
+        bias = integers(rng, n)
+        y, = in_threads(lambda: [_core.matmul(*tensors(swap(a, trans_a).copy(), swap(b, trans_b).copy(), bias), trans_a, trans_b, 1)])
+        assert np.array_equal(to_numpy(y), np.maximum(a.astype("f8") @ b + bias, 0))
+    a, b = rng.standard_normal((m, k)).astype("f4"), rng.standard_normal((k, n)).astype("f4")
+    a *= np.exp2(rng.integers(-20, 20, (m, 1))).astype("f4")
+    y = _core.matmul(*tensors(swap(a, trans_a).copy(), swap(b, trans_b).copy()), None, trans_a, trans_b, 0)
+    a, b = a.astype("f8"), b.astype("f8")
+    assert (abs(to_numpy(y) - a @ b) <= (4 + k / 32) * EPS * (abs(a) @ abs(b))).all()
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 3.4e38])
+@pytest.mark.parametrize("operand", [0, 1])
+@pytest.mark.parametrize("k", [96, 70001])
+def test_products_of_what_has_no_parts(value, operand, k):
+    rng = np.random.default_rng(5)
+    arrays = [np.sign(integers(rng, 96, k)), np.sign(integers(rng, k, 80))]
+    arrays[operand][(70, k - 9) if operand == 0 else (k - 9, 70)] = value
+    y = to_numpy(_core.matmul(*tensors(*arrays), None, False, False, 0))
+    with np.errstate(all="ignore"):
+        expected = arrays[0].astype("f8") @ arrays[1]
+        assert np.array_equal(np.isnan(y), np.isnan(expected))
+        finite = np.isfinite(expected.astype("f4"))
+        assert np.array_equal(y[~finite & ~np.isnan(expected)], expected.astype("f4")[~finite & ~np.isnan(expected)])
+    np.testing.assert_allclose(y[finite], expected[finite], rtol=1e-5, atol=1e-5)
+
+
 def test_product_declines_what_it_does_not_serve():
     a, b, d = tensors(np.ones((2, 3), "f4"), np.ones((3, 4), "f4"), np.ones((3, 4)))
     assert np.array_equal(to_numpy(_core.product(a, b, False, False)), np.full((2, 4), 3))

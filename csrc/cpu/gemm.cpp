@@ -333,7 +333,7 @@ Cut cut_problem(int64_t m, int64_t n, int64_t k) {
   return {mb, nb, ceil_div(m, mb), col_blocks, parts == 1 ? 1 : ceil_div(k, part_k), part_k};
 }
 
-void gemm_tiles(int64_t m, int64_t n, int64_t k, const MatrixA& a, const MatrixB& b, float* c, int64_t ldc,
+void gemm_shared(int64_t m, int64_t n, int64_t k, const MatrixA& a, const MatrixB& b, float* c, int64_t ldc,
                 bool accumulate, const Epilogue& e) {
   const Cut cut = cut_problem(m, n, k);
   const int64_t tiles = cut.row_blocks * cut.col_blocks;
@@ -388,7 +388,7 @@ void gemm_packed_serial(bool trans_a, int64_t m, int64_t n, int64_t k, const flo
 }
 void gemm_packed(bool trans_a, int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* packed,
                  float* c, int64_t ldc, bool accumulate, const Epilogue& e) {
-  gemm_tiles(m, n, k, {a, lda, trans_a}, {packed, k, 0, true}, c, ldc, accumulate, e);
+  gemm_shared(m, n, k, {a, lda, trans_a}, {packed, k, 0, true}, c, ldc, accumulate, e);
 }
 
 void gemm_serial(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const float* a, int64_t lda,
@@ -412,12 +412,13 @@ void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const flo
     });
     return;
   }
+  if (gemm_tiles(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate, e)) return;
   if (gemm_blocked(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate, e)) return;
   // One column of sums over stored rows: the product of the transposes reads a in place.
   if (n == 1 && trans_a && ldc == 1 && (ldb == 1 || trans_b) && !e.bias && m >= Vec::width)
-    return gemm_tiles(1, m, k, {b, k, false}, {a, k, lda, false}, c, m, accumulate, e);
+    return gemm_shared(1, m, k, {b, k, false}, {a, k, lda, false}, c, m, accumulate, e);
   if (reads_in_place(trans_b, n))
-    return gemm_tiles(m, n, k, {a, lda, trans_a}, {b, k, ldb, false}, c, ldc, accumulate, e);
+    return gemm_shared(m, n, k, {a, lda, trans_a}, {b, k, ldb, false}, c, ldc, accumulate, e);
   Scratch<float> packed(packed_size(k, n));
   pack_b_parallel(trans_b, k, n, b, ldb, packed);
   gemm_packed(trans_a, m, n, k, a, lda, packed, c, ldc, accumulate, e);

@@ -1,0 +1,129 @@
+// Products large enough to split into parts for the tile unit (cpu/tiles.h): first both operands, each float once,
+// then units of c by 2 x 2 tiles.
+//
+// 32 x 32 x 32 multiply-adds are 24 products of tiles, 384 cycles at the frequency of that unit, beside which 14 KB are
+// loaded; on vectors they are 1024 cycles.
+#include "cpu/gemm.h"
+#include "cpu/tiles.h"
+
+namespace fastnn::FASTNN_TARGET {
+#if FASTNN_TILES
+namespace {
+
+// Of a pair of tiles of a, chunks (24 KB) that stay in the first-level cache for all columns of a unit, and chunks
+// of b's columns of a unit (768 KB) that stay in the second.
+constexpr int64_t kNear = 4, kFar = 16, kUnit = 256;
+constexpr int64_t kMostSplit = 64 << 20;  // bytes of split operands; deeper products are cut along k
+
+// A left or right operand: n rows or columns, stored along k or across.
+struct Operand {
+  const float* data;
+  int64_t ld, n;
+  bool left, along_k;
+
+  int64_t groups(int64_t chunks) const { return along_k ? tiles_of(n, kTileRows) : chunks; }
+  // Tiles that some whole stored rows give, of chunks of 32 from k0 to k0 + kc.
+  void split(Split& seen, int64_t group, int64_t k0, int64_t kc, int64_t chunks, uint16_t* out) const {
+    const auto place = [&](int64_t tile, int64_t chunk) { return out + (tile * chunks + chunk) * kSplit; };
+    if (along_k) {
+      const float* from = data + group * kTileRows * ld + k0;
+      for (int64_t c = 0, left_k = kc; c < chunks; ++c, from += kTileDepth, left_k -= kTileDepth) {
+        split_left(seen, from, clamp_count(left_k, 16), from + 16, clamp_count(left_k - 16, 16), ld,
+                   min(kTileRows, n - group * kTileRows), place(group, c));
+        if (!left) transpose_tiles(place(group, c));
+      }
+    } else {
+      const float* from = data + (k0 + group * kTileDepth) * ld;
+      for (int64_t t = 0; t * 16 < n; ++t) {
+        split_right(seen, from + t * 16, min(16, n - t * 16), ld, kc - group * kTileDepth, place(t, group));
+        if (left) transpose_tiles(place(t, group));
+      }
+    }
+  }
+};
+
+// Nanoseconds of a core, about: tiles 200 and vectors 345 for 32 x 32 x 32, splitting 0.2 for a float from the second-level
+// cache and 0.33 from beyond.
+bool pays_to_split(int64_t m, int64_t n, int64_t k) {
+  const int64_t floats = k * (m + n);
+  const double tiles = double(round_up(m, 32)) * round_up(n, 32) * round_up(k, 32) / 164 + (floats < 300000 ? 0.2 : 0.33) * floats +
+                       0.1 * m * n + 700;
+  return tiles < 0.93 / 95 * m * n * k;
+}
+
+// c = alpha * sums + bias ..., or added to c.
+void put_sums(const float* sums, int64_t ld, int64_t rows, int64_t cols, float* c, int64_t ldc, bool add, bool last, const Epilogue& e) {
+  const Vec alpha = Vec::set(e.alpha);
+  for (int64_t i = 0; i < rows; ++i)
+    for_each_vec(cols, [&](int64_t j, int64_t w) {
+      Vec v = Vec::load(sums + i * ld + j);
+      if (e.alpha != 1) v = v * alpha;
+      if (add) v = Vec::load(c + i * ldc + j, w) + v;
+      v.store(c + i * ldc + j, w);
+    });
+  if (last) apply_epilogue(c, ldc, rows, cols, e.bias, e.activation);
+}
+
+}  // namespace
+
+bool gemm_tiles(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b,
+                int64_t ldb, float* c, int64_t ldc, bool accumulate, const Epilogue& e) {
+  if (m < 32 || n < 32 || k < 32 || !has_tiles() || !pays_to_split(m, n, k)) return false;
+  const Operand left{a, lda, m, true, !trans_a}, right{b, ldb, n, false, trans_b};
+  const int64_t slices = ceil_div((round_up(m, 16) + round_up(n, 16)) * k * 6, kMostSplit);
+  if (accumulate && slices > 1) return false;  // what is not finite may be seen when c has changed
+  const int64_t chunks = tiles_of(ceil_div(k, slices), kTileDepth), depth = chunks * kTileDepth;
+  Scratch<uint16_t> split_a(split_size(m, depth)), split_b(split_size(n, depth));
+
+  // Units of like size, at least 16 of them where that leaves enough to do for each.
+  int64_t mb = kUnit, nb = kUnit;
+  while (ceil_div(m, mb) * ceil_div(n, nb) < 16 && mb * nb * depth > 8 * kWork)
+    (mb > nb || nb == 32 ? mb : nb) /= 2;
+  mb = round_up(ceil_div(m, ceil_div(m, mb)), 32), nb = round_up(ceil_div(n, ceil_div(n, nb)), 32);
+  const int64_t row_units = ceil_div(m, mb), units = row_units * ceil_div(n, nb);
+
+  for (int64_t k0 = 0; k0 < k; k0 += depth) {
+    const int64_t kc = min(depth, k - k0), here = tiles_of(kc, kTileDepth);
+    const int64_t groups_a = left.groups(here), groups = groups_a + right.groups(here);
+    Scratch<int64_t> bad(groups);
+    parallel_for(groups, max(1, 32768 * groups / ((m + n) * kc)), [&](int64_t begin, int64_t end) {
+      for (int64_t g = begin; g < end; ++g) {
+        Split seen;
+        if (g < groups_a) left.split(seen, g, k0, kc, here, split_a);
+        else right.split(seen, g - groups_a, k0, kc, here, split_b);
+        bad[g] = !seen.finite();
+      }
+    });
+    for (int64_t g = 0; g < groups; ++g)
+      if (bad[g]) return false;
+
+    parallel_for(units, 1, [&](int64_t begin, int64_t end) {
+      Scratch<float> sums(mb * nb);
+      const TilesReady ready;
+      for (int64_t t = begin; t < end; ++t) {
+        const int64_t i0 = t % row_units * mb, j0 = t / row_units * nb;
+        const int64_t rows = min(mb, m - i0), cols = min(nb, n - j0);
+        const uint16_t *at = split_a + i0 / 16 * here * kSplit, *bt = split_b + j0 / 16 * here * kSplit;
+        const int64_t row_tiles = tiles_of(rows, 16), col_tiles = tiles_of(cols, 16), step = here * kSplit;
+        for (int64_t far = 0; far < here; far += kFar)
+          for (int64_t i = 0; i < row_tiles; i += 2)
+            for (int64_t p = far; p < min(here, far + kFar); p += kNear) {
+              float* to = sums + i * 16 * nb;
+              tiles_product(min(2, row_tiles - i), col_tiles, min(kNear, min(here, far + kFar) - p), at + i * step + p * kSplit, step,
+                            bt + p * kSplit, step, p ? to : nullptr, nb, to, nb, Nothing());
+            }
+        put_sums(sums, nb, rows, cols, c + i0 * ldc + j0, ldc, accumulate || k0 > 0, k0 + kc == k,
+                 {e.alpha, e.bias ? e.bias + j0 : nullptr, e.activation});
+      }
+    });
+  }
+  return true;
+}
+#else
+bool gemm_tiles(bool, bool, int64_t, int64_t, int64_t, const float*, int64_t, const float*, int64_t, float*, int64_t, bool,
+                const Epilogue&) {
+  return false;
+}
+#endif
+
+}  // namespace fastnn::FASTNN_TARGET
