@@ -108,16 +108,15 @@ class PyProgram {
     Tensor block(Shape{p.block_bytes}, DType::uint8, p.device);
     p.bind_block(block.raw());
     p.bind_results();
-    {
+    try {
       py::gil_scoped_release nogil;
       p.run(stale);
+    } catch (...) {
+      raise_versions();  // variables may have been written before the call that threw
+      throw;
     }
     if (stale) made_from_ = std::move(now);
-    for (size_t k = 0; k < variables_.size(); ++k) {
-      if (!bumps_[k]) continue;
-      auto version = py::reinterpret_steal<py::object>(PyLong_FromLongLong(version_of(variables_[k].ptr()) + bumps_[k]));
-      if (!version || PyObject_SetAttr(variables_[k].ptr(), version_name(), version.ptr()) != 0) throw py::error_already_set();
-    }
+    raise_versions();
     ++runs_;
     py::list results(p.results.size());
     for (size_t k = 0; k < p.results.size(); ++k) results[k] = py::reinterpret_steal<py::object>(wrap(result(int64_t(k))));
@@ -150,6 +149,14 @@ class PyProgram {
   }
 
  private:
+  // Tells who keeps what it has made from variables that they are others now.
+  void raise_versions() {
+    for (size_t k = 0; k < variables_.size(); ++k) {
+      if (!bumps_[k]) continue;
+      auto version = py::reinterpret_steal<py::object>(PyLong_FromLongLong(version_of(variables_[k].ptr()) + bumps_[k]));
+      if (!version || PyObject_SetAttr(variables_[k].ptr(), version_name(), version.ptr()) != 0) throw py::error_already_set();
+    }
+  }
   // A result as the step would return it: a tensor of its own, or what the input or variable holds.
   Tensor result(int64_t k) {
     const Result& r = program_->results[k];

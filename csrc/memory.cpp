@@ -74,8 +74,7 @@ class Regions {
   int64_t trim(int64_t* calls) {
     int64_t bytes = 0;
     for (Chunk& c : free_) {
-      if (!c.touched) continue;
-      madvise(c.begin, size_t(c.bytes), MADV_DONTNEED);
+      madvise(c.begin, size_t(c.bytes), MADV_DONTNEED);  // also where touched is 0: pages may have been written further on
       bytes += c.touched, ++*calls;
       c.touched = 0;
     }

@@ -74,8 +74,10 @@ void leave_cpu([[maybe_unused]] int cpu, [[maybe_unused]] std::chrono::steady_cl
   cpu_set_t others = all;
   CPU_CLR(cpu, &others);
   if (CPU_COUNT(&others) == 0) return;
-  sched_setaffinity(0, sizeof others, &others);  // moves it now
-  sched_setaffinity(0, sizeof all, &all);        // and leaves it free to be moved
+  if (sched_setaffinity(0, sizeof others, &others) != 0) return;  // moves it now
+  // And leaves it free to be moved, unless somebody has pinned it while it waited for the other CPU.
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_EQUAL(&set, &others)) sched_setaffinity(0, sizeof all, &all);
 #endif
 }
 

@@ -155,6 +155,29 @@ def test_errors_in_a_replayed_step():
     assert messages[0] == messages[1]
 
 
+def test_an_error_behind_an_assignment_is_seen_by_folded_weights():
+    fastnn.utils.set_random_seed(0)
+    model = fastnn.Sequential([fastnn.Input((8, 8, 4)), layers.Conv2D(8, 3, use_bias=False), layers.BatchNormalization()])
+    x = np.random.default_rng(0).normal(size=(4, 8, 8, 4)).astype("f")
+    kernel, table = model.weights[0], fastnn.Variable(np.zeros((5, 2), "f"))
+
+    @fastnn.capture
+    def step(a):
+        kernel.assign(kernel * 2.0)
+        index = ops.cast(ops.sum(kernel) * 0 + a, "int32")  # it depends on the new value: its check comes after the assignment
+        return ops.take(table, index, axis=0)
+
+    for _ in range(4):
+        step(np.ones(2, "f"))
+        model.predict(x, verbose=0)
+    assert step.capture.replayed > 0
+    before = kernel.numpy().copy()
+    with pytest.raises(IndexError, match="77"):
+        step(np.full(2, 77, "f"))
+    np.testing.assert_array_equal(kernel.numpy(), before * 2)
+    np.testing.assert_allclose(model.predict(x, verbose=0), model(x, training=False), rtol=1e-4, atol=1e-4)
+
+
 def test_memory_stays():
     import resource
 

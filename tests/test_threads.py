@@ -164,6 +164,26 @@ def test_memory_is_reused_and_given_back():
     assert fastnn.memory_stats()["peak"] == fastnn.memory_stats()["in_use"]
 
 
+def test_empty_cache_gives_back_what_lies_behind_fresh_pages():
+    def resident():
+        with open("/proc/self/statm") as f:
+            return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
+
+    def block(megabytes):
+        return ops.ones((megabytes << 18,))
+
+    fastnn.empty_cache()
+    first, second, last = block(100), block(50), block(10)
+    before = resident()
+    del first
+    fastnn.empty_cache()
+    del second  # its pages come after those that were given back
+    second = block(50)
+    fastnn.empty_cache()
+    assert resident() < before - 75, "100 MB are free"
+    del second, last
+
+
 def test_idle_threads_sleep():
     import time
 
