@@ -203,3 +203,19 @@ def test_wrong_batch_sizes_are_named(size):
     numbers, _ = utils.split_dataset(np.arange(8), left_size=4)
     with pytest.raises(ValueError, match="batch_size must be a positive integer"):
         numbers.batch(size)
+
+
+def test_fit_keeps_the_order_of_a_data_set():
+    """As Keras does with tf.data: windows of a series reach a stateful layer one after the other."""
+    windows = utils.timeseries_dataset_from_array(SERIES, SERIES, 3, batch_size=2)
+    seen = []
+
+    class Look(keras.Sequential):
+        def train_step(self, data):
+            seen.append(float(np.asarray(data[1])[0]))
+            return super().train_step(data)
+
+    model = Look([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse", run_eagerly=True)
+    model.fit(windows, epochs=2, verbose=0)
+    assert seen == 2 * [float(y[0]) for _, y in windows]

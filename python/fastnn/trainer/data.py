@@ -291,7 +291,7 @@ class IterableData:
     Args:
         source: gives x, (x, y) or (x, y, sample_weight) batches.
         class_weight: {class: weight}, turned into sample weights batch by batch.
-        shuffle: whether a PyDataset's batches come in an order of their own.
+        shuffle: whether a PyDataset's batches come in an order of their own; a Dataset's keep theirs.
     """
 
     size = None
@@ -303,7 +303,7 @@ class IterableData:
         self._source = source
         self._class_weight = class_weight
         self._op = op
-        self._shuffle = shuffle and is_indexed(source)
+        self._shuffle = shuffle and is_indexed(source) and not getattr(source, "ordered", False)
         self._iterator = None
         self.steps = None
         if is_indexed(source):

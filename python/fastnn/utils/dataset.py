@@ -8,8 +8,11 @@ from .py_dataset import PyDataset
 class Dataset(PyDataset):
     """Elements (batches, or single samples) by number: ``dataset[i]``, ``for x, y in dataset``, ``fit(dataset)``.
 
-    Every method returns another Dataset, which takes its elements from this one when they are asked for.
+    Every method returns another Dataset, which takes its elements from this one when they are asked for. ``fit`` takes
+    the elements in their order, whatever its ``shuffle`` says; `shuffle` changes it.
     """
+
+    ordered = True  # as with tf.data
 
     @property
     def num_batches(self):
