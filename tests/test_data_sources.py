@@ -206,3 +206,15 @@ def test_layers_in_an_ordered_dict_are_tracked():
     layer.parts.pop("a")
     assert layer.parts.popitem()[0] == "b"
     assert [x.units for x in layer._layers] == [3]
+
+
+def test_pandas_tables_with_nullable_and_other_columns():
+    pd = pytest.importorskip("pandas")
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    plain = pd.DataFrame({"n": [1, 2], "f": [0.5, 1.5]})
+    nullable = plain.astype({"n": "Int64"})
+    np.testing.assert_array_equal(model.predict(nullable, verbose=0), model.predict(plain, verbose=0))
+    with pytest.raises(TypeError, match=r"columns without numbers: \['colour'\]"):
+        model.predict(plain.assign(colour=["red", "blue"]), verbose=0)
+    with pytest.raises(TypeError, match="strings must come in an array"):
+        model.predict(["red", "blue"], verbose=0)

@@ -48,6 +48,14 @@ def unpack_x_y_sample_weight(data):
                      f"Received: a tuple of {len(data)} parts")
 
 
+def _columns_without_numbers(value):
+    """The columns of a pandas table that are to blame when it does not hold numbers; the name of a Series."""
+    if not hasattr(value, "dtypes") or not hasattr(value, "iloc"):
+        return []
+    columns = zip(value.columns, value.dtypes) if hasattr(value, "columns") else [(value.name, value.dtype)]
+    return [name for name, dtype in columns if str(dtype).lower() not in dtypes.ALLOWED_DTYPES + ("boolean",)]
+
+
 def dense(value):
     """A sparse or ragged array of SciPy, JAX or TensorFlow, or a pandas table, as a dense one; other values as they are."""
     if isinstance(value, (np.ndarray, Tensor)):
@@ -65,6 +73,8 @@ def dense(value):
         return array
     if hasattr(value, "to_numpy"):  # pandas
         array = value.to_numpy()
+        if array.dtype == object and getattr(value, "ndim", 0) and not _columns_without_numbers(value):
+            array = value.to_numpy("float64", na_value=np.nan)  # the Int64 of pandas and its kind
         return array[:, None] if array.ndim == 1 and hasattr(value, "iloc") else array  # a Series is a column
     return value
 
@@ -90,8 +100,12 @@ def to_array(value, name, op="fit"):
     array = value.tocsr() if is_sparse(value) else np.asarray(dense(value))
     if name.startswith("x") and array.ndim and are_strings(array):
         return Strings(array)
+    if name.startswith("x[") and isinstance(value, (str, bytes)):
+        raise TypeError(f"[{op}] strings must come in an array, numpy.array([...]): a list has one entry for each input of the model. "
+                        f"Received: {name}={value!r}")
     if array.dtype.name not in dtypes.ALLOWED_DTYPES:
-        raise TypeError(f"[{op}] {name} must hold numbers. Received: {name}.dtype={array.dtype}")
+        blame = f"; columns without numbers: {_columns_without_numbers(value)}" if hasattr(value, "columns") else ""
+        raise TypeError(f"[{op}] {name} must hold numbers. Received: {name}.dtype={array.dtype}{blame}")
     if array.dtype.name in dtypes.FLOAT_DTYPES and array.dtype.name != dtypes.floatx():
         array = array.astype(dtypes.numpy_dtype(dtypes.floatx()))
     if array.ndim == 0:
