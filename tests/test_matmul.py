@@ -126,6 +126,16 @@ def test_products_of_what_has_no_parts(value, operand, k):
     np.testing.assert_allclose(y[finite], expected[finite], rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("a, b", [(1.842e19, 1.842e19), (1e-25, 1e-13), (1.2345678e-36, 1.0), (1.1e-30, 1.3e-4)])
+def test_products_near_the_ends_of_the_range(a, b):
+    """No part overflows or is lost where products of floats are not."""
+    x, w = np.zeros((192, 160), "f4"), np.zeros((160, 224), "f4")
+    depth = 1 if a > 1 else 160
+    x[:, :depth], w[:depth] = a, b
+    y = to_numpy(_core.matmul(*tensors(x, w), None, False, False, 0))
+    np.testing.assert_allclose(y, x.astype("f8") @ w, rtol=160 * EPS)
+
+
 def test_product_declines_what_it_does_not_serve():
     a, b, d = tensors(np.ones((2, 3), "f4"), np.ones((3, 4), "f4"), np.ones((3, 4)))
     assert np.array_equal(to_numpy(_core.product(a, b, False, False)), np.full((2, 4), 3))

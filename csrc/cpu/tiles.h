@@ -40,6 +40,8 @@ class Split {
   }
   // Every float had a first part. What was computed is of no use otherwise.
   bool finite() const { return _mm512_cmpge_epi32_mask(seen_, _mm512_set1_epi32(0x7f7f8000)) == 0; }
+  // The largest absolute value.
+  float largest() const { return __builtin_bit_cast(float, _mm512_reduce_max_epi32(seen_)); }
 
  private:
   static __m512i upper(__m512i bits) { return _mm512_and_si512(bits, _mm512_set1_epi32(int(0xffff0000))); }
