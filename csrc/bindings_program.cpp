@@ -139,6 +139,7 @@ class PyProgram {
     return py::dict("calls"_a = program_->steps.size(), "runs"_a = runs_, "block_bytes"_a = program_->block_bytes,
                     "live_bytes"_a = program_->live_bytes, "variables"_a = variables_.size(),
                     "graphs"_a = program_->graphs().captured, "graph_launches"_a = program_->graphs().launched,
+                    "graph_runs"_a = program_->graphs().repeated,
                     "constants"_a = std::count_if(program_->values.begin(), program_->values.end(),
                                                   [](const Value& v) { return v.constant; }));
   }

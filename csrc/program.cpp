@@ -292,6 +292,7 @@ void Graphs::run(const Program& program) {
     set->ready = false;
   }
   set->used = ++clock_;
+  repeated += known && set->ready;
   struct Part {
     const Program& program;
     const Stretch& stretch;

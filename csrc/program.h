@@ -77,6 +77,7 @@ class Graphs {
   void run(const Program& program);
 
   int64_t launched = 0;  // graphs, so far
+  int64_t repeated = 0;  // runs with addresses whose graphs were there
   int64_t captured = 0;
 
  private:

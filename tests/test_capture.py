@@ -37,8 +37,9 @@ def check(make, x, y, replays=5, each=None, **fit):
     captured, some = trained(make, x, y, False, each=each, **fit)
     assert none == 0
     assert some >= replays, [(c.name, c.reason) for c in captured.captured.values()]
-    if fastnn._core.current_device() != "cpu" and replays >= 3:  # the third one with the same addresses is a graph
-        assert sum(p["graph_launches"] for c in captured.captured.values() for p in c.programs()) > 0
+    if fastnn._core.current_device() != "cpu":  # a third run with the same addresses is of graphs; few runs may not have one
+        for program in (p for c in captured.captured.values() for p in c.programs()):
+            assert (program["graph_launches"] > 0) == (program["graph_runs"] > 0)
     assert_same(eager, captured)
     return captured
 
