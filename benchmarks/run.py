@@ -1,6 +1,6 @@
 """The kernels beside torch (oneDNN, MKL), NumPy (OpenBLAS) and onnxruntime, on this machine.
 
-    python benchmarks/run.py [--peer PYTHON] [--threads 1,2] [--filter TEXT] [--quick] [--isa avx2] [--readme]
+    python benchmarks/run.py [--peer PYTHON] [--threads 1,2] [--filter TEXT] [--quick] [--isa avx2] [--merge] [--readme]
 
 Each implementation is a process of its own; they take turns on every problem, in rounds, so that a
 noisy machine is noisy for all of them. Times are medians, of calls from Python, results allocated
@@ -8,7 +8,13 @@ by the callee. Peers run with glibc told to keep freed memory, which is the fast
 --peer names a Python that has torch and onnxruntime, if this one has not.
 
 Prints a row for each problem and a summary by family; writes both to results.md and results.json
-beside this file (not with --filter or --quick); --readme writes the summary of what was measured to README.md.
+beside this file (not with --filter or --quick); --readme writes the summary to README.md.
+
+--merge keeps the rows of results.json that are not measured now, so that the table may be made in pieces, and writes
+after each row. Ceilings are then the highest of all pieces. With --missing only what it lacks is measured, with
+--stop-after S no row begins after S seconds. Until this succeeds, the table is not complete:
+
+    python benchmarks/run.py --peer PYTHON --merge --missing --stop-after 40 --readme
 
 ratio    time of the fastest peer / time of fastnn: above 1, fastnn is faster.
 floor    the share of the time that the machine's own limit would take: arithmetic at the rate of
@@ -83,7 +89,7 @@ def error(problem, fastnn, reference):
 
 
 def row(problem, times, threads, limits, wrong):
-    """One line of the table, as a dictionary."""
+    """One line of the table, as a dictionary. times: {implementation: seconds}."""
     ours = times["fastnn"]
     peers = {k: v for k, v in times.items() if k != "fastnn"}
     best = min(peers, key=peers.get) if peers else None
@@ -95,6 +101,30 @@ def row(problem, times, threads, limits, wrong):
     return {"name": problem.name, "family": problem.family, "threads": threads, "ms": ours * 1e3, "gflops": problem.flops / ours / 1e9,
             "gbs": problem.bytes / ours / 1e9, "floor": share, "bound": bound, "peer": best, "ratio": ratio, "error": wrong, "mark": mark,
             "peers_ms": {k: v * 1e3 for k, v in peers.items()}}
+
+
+def merged(old, new):
+    """Two tables as one: rows of the second in place of the first's, ceilings the higher of both, floors by these.
+
+    A table: {"cpu", "described", "ceilings", "fma", "rows"}, ceilings and fma by the number of threads, a string.
+    """
+    if old.get("cpu") != new["cpu"] or old.get("described") != new["described"]:
+        raise SystemExit(f"the kept rows are of {old.get('cpu')}, {old.get('described')}, not of {new['cpu']}, {new['described']}: begin a new table")
+    table = {**new}
+    for kind in ("ceilings", "fma"):
+        table[kind] = {**old[kind], **new[kind]}
+        for t in old[kind].keys() & new[kind].keys():
+            table[kind][t] = {k: v if isinstance(v, str) else max(v, old[kind][t].get(k, v)) for k, v in new[kind][t].items()}
+    known = problems()
+    rows = {(r["threads"], r["name"]): r for r in old["rows"] if r["name"] in known}
+    for r in new["rows"]:
+        wrong = r["error"] if r["error"] is not None else rows.get((r["threads"], r["name"]), r)["error"]
+        rows[r["threads"], r["name"]] = {**r, "error": wrong}
+    place = {name: i for i, name in enumerate(known)}
+    table["rows"] = [row(known[name], {"fastnn": r["ms"] / 1e3, **{k: v / 1e3 for k, v in r["peers_ms"].items()}}, t,
+                         table["ceilings"][str(t)], r["error"])
+                     for (t, name), r in sorted(rows.items(), key=lambda item: (item[0][0], place[item[0][1]]))]
+    return table
 
 
 def line(r):
@@ -147,15 +177,25 @@ def machine_name():
     return f"{cpu}, {os.cpu_count()} cores"
 
 
-def machine(described, limits, fma):
+def machine(table):
     """What was measured on: a few lines."""
-    lines = [f"{machine_name()}; {', '.join(described)}; {time.strftime('%Y-%m-%d')}."]
-    for t, c in limits.items():
-        rates = ", ".join(f"{k} {v:.0f}" for k, v in fma[t].items())
-        lines.append(f"Ceilings with {t} thread{'s' if t > 1 else ''}: GFLOP/s {rates}; GB/s of copy and triad: second-level cache "
+    lines = [f"{table['cpu']}; {', '.join(table['described'])}; {time.strftime('%Y-%m-%d')}."]
+    for t, c in sorted(table["ceilings"].items()):
+        rates = ", ".join(f"{k} {v:.0f}" for k, v in table["fma"][t].items())
+        lines.append(f"Ceilings with {t} thread{'s' if t != '1' else ''}: GFLOP/s {rates}; GB/s of copy and triad: second-level cache "
                      f"{c['l2 copy']:.0f} and {c['l2 triad']:.0f}, third {c['l3 copy']:.0f} and {c['l3 triad']:.0f}, "
                      f"memory {c['memory copy']:.0f} and {c['memory triad']:.0f}.")
     return lines
+
+
+def write(table, path):
+    """The table as JSON, and for readers beside it. A reader, or a run that is cut, finds it whole."""
+    text = "\n\n".join(["<!-- written by benchmarks/run.py -->", *machine(table), summary(table["rows"]),
+                        "```\n" + "\n".join(line(r) for r in table["rows"]) + "\n```"]) + "\n"
+    for to, content in ((path, json.dumps(table, indent=0)), (path.with_suffix(".md"), text)):
+        new = to.with_suffix(".new")
+        new.write_text(content)
+        os.replace(new, to)
 
 
 def smallest(chosen):
@@ -175,41 +215,59 @@ def main():
     parser.add_argument("--quick", action="store_true", help="two small problems of each family, little time")
     parser.add_argument("--no-error", action="store_true", help="leave the error column out")
     parser.add_argument("--isa", default="", help="avx2: hold fastnn and its peers to AVX2")
+    parser.add_argument("--merge", action="store_true", help="keep the rows of results.json that are not measured now")
+    parser.add_argument("--missing", action="store_true", help="with --merge: only what results.json does not have")
+    parser.add_argument("--stop-after", type=float, default=math.inf, metavar="SECONDS", help="begin no row after so many")
     parser.add_argument("--readme", action="store_true", help="write the summary to README.md")
     arguments = parser.parse_args()
+    if arguments.missing and not arguments.merge:
+        parser.error("--missing needs --merge")
+    stop = time.monotonic() + arguments.stop_after
     words = [w for w in arguments.filter.split(",") if w]
     chosen = [p for p in problems().values() if not words or any(w in p.name or w in p.family for w in words)]
     if arguments.quick:
         chosen, arguments.seconds = smallest(chosen), min(arguments.seconds, 0.02)
     os.environ.update(HELD_TO.get(arguments.isa, {}))
 
-    rows, limits, fma, described = [], {}, {}, []
+    path = HERE / f"results{'-' + arguments.isa if arguments.isa else ''}.json"
+    kept = json.loads(path.read_text()) if arguments.merge and path.exists() else None
+    have = {(r["threads"], r["name"]) for r in kept["rows"]} if kept and arguments.missing else set()
+    table, left = kept, 0
     for threads in [int(t) for t in arguments.threads.split(",")]:
-        limits[threads], fma[threads] = ceilings.measure(threads), ceilings.fma_rates(threads)
+        todo = [p for p in chosen if (threads, p.name) not in have]
+        if not todo or (table is not kept and time.monotonic() >= stop):
+            left += len(todo)
+            continue
+        piece = {"cpu": machine_name(), "ceilings": {str(threads): ceilings.measure(threads)}, "fma": {str(threads): ceilings.fma_rates(threads)}}
         workers = start(("fastnn", *PEERS), arguments, threads)
-        described = [w.description for w in workers]
-        reference = start(["fastnn", "torch"], arguments, threads)[1:] if not arguments.no_error else []
-        reference = reference[0] if reference else None
-        print(*machine(described, {threads: limits[threads]}, fma), sep="\n", flush=True)
-        for p in chosen:
+        piece["described"] = [w.description for w in workers]
+        reference = start(["torch"], arguments, threads) if not arguments.no_error else []
+        print(*machine(piece), sep="\n", flush=True)
+        for i, p in enumerate(todo):
+            if i and time.monotonic() >= stop:  # one row at least, so that pieces come to an end
+                left += len(todo) - i
+                break
             times = measure(p, workers, arguments.seconds)
             if "fastnn" not in times:
                 raise SystemExit(f"fastnn failed on {p.name}")
-            rows.append(row(p, times, threads, limits[threads], error(p, workers[0], reference)))
-            print(line(rows[-1]), flush=True)
-        for w in [*workers, reference]:
-            if w is not None:
-                w.close()
-    text = summary(rows)
+            wrong = error(p, workers[0], reference[0] if reference else None)
+            piece["rows"] = [row(p, times, threads, piece["ceilings"][str(threads)], wrong)]
+            table = merged(table, piece) if table else dict(piece)
+            print(line(piece["rows"][0]), flush=True)
+            if arguments.merge:
+                write(table, path)
+        for w in [*workers, *reference]:
+            w.close()
+    if table is None:
+        raise SystemExit(f"no problem has one of these words: {arguments.filter}")
+    text = summary(table["rows"])
     print("\n" + text)
-    if not (words or arguments.quick):
-        suffix = f"-{arguments.isa}" if arguments.isa else ""
-        head = machine(described, limits, fma)
-        (HERE / f"results{suffix}.json").write_text(json.dumps({"machine": head, "ceilings": limits, "rows": rows}, indent=0))
-        (HERE / f"results{suffix}.md").write_text("\n\n".join(["<!-- written by benchmarks/run.py -->", *head, text,
-                                                                "```\n" + "\n".join(line(r) for r in rows) + "\n```"]) + "\n")
+    if not (words or arguments.quick or arguments.merge):
+        write(table, path)
     if arguments.readme and not arguments.isa:
-        replace_between(HERE.parent / "README.md", "kernels", "\n\n".join([*machine(described, limits, fma), text]))
+        replace_between(HERE.parent / "README.md", "kernels", "\n\n".join([*machine(table), text]))
+    if left:
+        raise SystemExit(f"{left} rows are left")
 
 
 if __name__ == "__main__":
