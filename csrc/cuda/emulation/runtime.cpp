@@ -45,7 +45,7 @@ constexpr int64_t kGuard = 0;
 constexpr int64_t kGuard = 64;
 #endif
 constexpr unsigned char kGuardByte = 0xa5, kPoison = 0xff;
-constexpr int64_t kCached = 64 << 20;  // freed memory that waits for the next block of its size
+constexpr int64_t kCached = 64 << 20;  // freed memory that waits for the next block of its size; the last freed comes first
 
 struct Pool {
   std::mutex mutex;
@@ -105,6 +105,13 @@ void give_back(void* data, int64_t bytes) {
   PERMIT(data, size_t(bytes));
   (void)bytes;
   std::free(static_cast<unsigned char*>(data) - kGuard);
+}
+
+void trim(Pool& p) {
+  for (const auto& [bytes, blocks] : p.cached)
+    for (void* data : blocks) give_back(data, bytes);
+  p.cached.clear();
+  p.cached_bytes = 0;
 }
 
 // The block that p points into, or past the end of, where an empty part begins.
@@ -167,10 +174,7 @@ cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t p, cudaMemPoolAttr, void* valu
 }
 cudaError_t cudaMemPoolTrimTo(cudaMemPool_t p, size_t) {
   std::lock_guard lock(p->mutex);
-  for (const auto& [bytes, blocks] : p->cached)
-    for (void* data : blocks) give_back(data, bytes);
-  p->cached.clear();
-  p->cached_bytes = 0;
+  trim(*p);
   return cudaSuccess;
 }
 
@@ -213,10 +217,12 @@ cudaError_t cudaFreeAsync(void* data, cudaStream_t stream) {
   if (!whole) p.damage = "memory past the ends of an array was written";
   p.blocks.erase(it);
   p.in_use -= bytes;
-  if (!whole || p.cached_bytes + bytes > kCached) {
+  if (!whole || bytes > kCached) {
     give_back(data, bytes);
     return cudaSuccess;
   }
+  // What was freed before goes, not this: a step that is run again finds its addresses again, as with CUDA's pool.
+  if (p.cached_bytes + bytes > kCached) trim(p);
   std::memset(data, kPoison, size_t(bytes));
   FORBID(data, size_t(bytes));
   p.cached[bytes].push_back(data);
