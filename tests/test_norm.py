@@ -372,6 +372,13 @@ def test_layer_normalization_layers():
         warnings.simplefilter("ignore")
         layer = layers.LayerNormalization(rms_scaling=True)
     np.testing.assert_allclose(values(layer(x)), x / np.sqrt(x.var(-1, keepdims=True) + EPSILON), rtol=1e-4, atol=1e-5)
+    # Keras sorts -1 before 1 and reshapes the weights, which its files hold so.
+    layer = layers.LayerNormalization(axis=(1, -1))
+    layer.build(x.shape)
+    assert layer.axis == [-1, 1] and tuple(layer.gamma.shape) == tuple(layer.beta.shape) == (3, 4)
+    gamma = np.arange(12, dtype="f")
+    layer.gamma.assign(gamma.reshape(3, 4))
+    np.testing.assert_allclose(values(layer(x)), layer_norm(x, axis=(1, 2)) * gamma.reshape(4, 3), rtol=1e-4, atol=1e-5)
     layer = layers.RMSNormalization(axis=1)
     np.testing.assert_allclose(values(layer(x)), x / np.sqrt((x**2).mean(1, keepdims=True) + 1e-6), rtol=1e-4, atol=1e-5)
 

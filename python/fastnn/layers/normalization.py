@@ -280,11 +280,18 @@ class LayerNormalization(_Scaled):
 
     def build(self, input_shape):
         axes = sorted(_check_axis(a, input_shape, self.name) for a in _as_list(self.axis))
-        self._add_scale(tuple(input_shape[a] for a in axes), self.scale or self.rms_scaling,
-                        self.center and not self.rms_scaling)
+        if isinstance(self.axis, list):  # Keras sorts -1 before 1, and its files hold weights of this shape
+            self.axis = sorted(self.axis)
+        shape = tuple(input_shape[a] for a in _as_list(self.axis))
+        self._add_scale(shape, self.scale or self.rms_scaling, self.center and not self.rms_scaling)
+        wanted = tuple(input_shape[a] for a in axes)
+        self._reshaped = wanted if wanted != shape else None
 
     def call(self, inputs):
-        y = ops.layer_normalization(inputs, self.gamma, self.beta, self.axis, self.epsilon, rms_scaling=self.rms_scaling)
+        gamma, beta = self.gamma, self.beta
+        if self._reshaped:  # as Keras does it: values in their order, not transposed
+            gamma, beta = (w if w is None else ops.reshape(w, self._reshaped) for w in (gamma, beta))
+        y = ops.layer_normalization(inputs, gamma, beta, self.axis, self.epsilon, rms_scaling=self.rms_scaling)
         return y if y.dtype == self.compute_dtype else ops.cast(y, self.compute_dtype)
 
     def compute_output_shape(self, input_shape):

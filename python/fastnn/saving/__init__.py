@@ -1,5 +1,5 @@
 """Configs of objects, their registration, and files."""
-from .files import ModelFormatError
+from .files import ModelFileNotFoundError, ModelFormatError
 from .registration import (
     CustomObjectScope,
     custom_object_scope,
@@ -16,6 +16,7 @@ _FILES = ("load_model", "load_weights", "save_model", "save_weights")  # their m
 __all__ = [
     "CustomObjectScope",
     "KerasFileEditor",
+    "ModelFileNotFoundError",
     "ModelFormatError",
     "WeightsReport",
     "custom_object_scope",

@@ -12,6 +12,10 @@ class ModelFormatError(ValueError):
     """A model or weights file that is damaged, not of its format, or does not belong to the model."""
 
 
+class ModelFileNotFoundError(FileNotFoundError, ModelFormatError):
+    """There is no such file. A ValueError as in Keras, and an OSError with errno and filename."""
+
+
 def atomic_write(path, chunks):
     """Writes a file at once or not at all: after a crash `path` holds the old bytes or the new ones.
 

@@ -13,7 +13,7 @@ from ..utils.warning import warn
 from ..version import __version__
 from . import archive as archives
 from .archive import Archive, open_regular
-from .files import ModelFormatError, atomic_write
+from .files import ModelFileNotFoundError, ModelFormatError, atomic_write
 from .h5 import open_h5, write_h5
 from .serialization import ObjectSharingScope, SafeModeScope, deserialize_keras_object, serialize_keras_object
 from .shards import open_shards, write_shards
@@ -88,8 +88,17 @@ def _warn_of_lambdas(model):
              "`saving.register_keras_serializable`")
 
 
+def _warn_if_unbuilt(model):
+    """A warning where a file cannot tell how the layers are built: nothing was computed by calling the model."""
+    if not model.built:
+        warn(f"[save_model] You are saving a model that has not yet been built: {model.name!r} was never called (a `train_step` "
+             "that does without `call` does not build it). load_model will find the weights of those layers alone that "
+             "`__init__` or `from_config` build")
+
+
 def _members(model):
     _warn_of_lambdas(model)
+    _warn_if_unbuilt(model)
     with ObjectSharingScope():
         config = json.dumps(serialize_keras_object(model), default=_plain).encode()
     if len(config) > archives.LIMITS[archives.CONFIG]:
@@ -125,7 +134,7 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
         The model.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: it cannot be read; ModelFileNotFoundError, which is a ValueError, too, where there is none.
         ModelFormatError: it is damaged or hostile, or names a class that is not known.
     """
     if hasattr(filepath, "read"):
@@ -134,9 +143,9 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
             return _load_keras(Archive(io.BytesIO(data), len(data), "a file object"), custom_objects, compile)
     path = os.fspath(filepath)
     if not os.path.exists(path):
-        known = str(path).endswith((".keras", ".h5", ".hdf5"))
-        raise _no_file(f"[load_model] File not found: {path!r}. Please ensure the file is an accessible `.keras` file" if known else "[load_model] File format not supported: a model "
-                       f"is a .keras file, or an .h5 file of Keras 2. Received: {path!r}", path)
+        raise ModelFileNotFoundError(errno.ENOENT, (
+            "[load_model] File not found; it must be an accessible `.keras` file" if str(path).endswith((".keras", ".h5", ".hdf5"))
+            else "[load_model] File format not supported: a model is a .keras file, or an .h5 file of Keras 2"), path)
     with open_regular(path) as (file, size), SafeModeScope(safe_mode):
         start = file.read(8)
         if start.startswith(_ZIP):
@@ -148,14 +157,6 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
             with open_h5(file, path) as root:
                 return load_legacy(root, size, path, custom_objects, compile)
     raise ModelFormatError(f"[load_model] must be a .keras file, or an .h5 file of Keras 2. Received: {path!r}")
-
-
-class _MissingFile(FileNotFoundError, ModelFormatError):
-    """There is no such file. Also a ValueError, as with Keras."""
-
-
-def _no_file(text, path):
-    return _MissingFile(errno.ENOENT, text, path)
 
 
 def _load_keras(archive, custom_objects, compile):
@@ -257,7 +258,7 @@ def save_weights(model, filepath, overwrite=True, max_shard_size=None, objects_t
     if not isinstance(path, str) or not path.endswith(".weights.json" if max_shard_size is not None else ".weights.h5"):
         raise ValueError("[save_weights] filepath must end with .weights.h5 or .safetensors. "
                          f"Received: filepath={filepath!r}")
-    if not model.built:
+    if not (model.built or model.weights):  # layers may be built where the model has no call
         raise ValueError("[save_weights] You are saving a model that has not yet been built. It must be built: call it on data "
                          f"first. Received: {model.name!r}")
     check_overwrite(path, overwrite, "save_weights")
@@ -292,7 +293,7 @@ def load_weights(model, filepath, skip_mismatch=False, objects_to_skip=None, **k
         from .weights import load_weights as load_safetensors
 
         return load_safetensors(model, path, skip_mismatch)
-    if not model.built:
+    if not (model.built or model.weights):
         raise ValueError("[load_weights] You are loading weights into a model that has not yet been built. It must be built: call "
                          f"it on data first. Received: {model.name!r}")
     if path.endswith(".weights.json"):

@@ -182,6 +182,7 @@ def load_state(model, root, path, skip_mismatch=False, op="load_weights", skip=N
     from ..optimizers import Optimizer
 
     report, plan, used = WeightsReport([], [], [], []), [], set()
+    unbuilt, afresh = [], False
     skipped, aliases = {id(obj) for obj in skip or ()}, {}
     for place, obj in list(walk(model, aliases)):
         if id(obj) in skipped:
@@ -197,15 +198,13 @@ def load_state(model, root, path, skip_mismatch=False, op="load_weights", skip=N
         expected = own_variables(obj)
         found = _compare(place, expected, entries, report, used)
         if entries and not expected and getattr(obj, "built", True) is False:
-            report.missing.append(f"{obj.name} (not built, so that its variables do not exist)")
+            unbuilt.append(obj.name)
         if optional and set(entries) == {"0", "1"} and len(found) == 2:  # saved before the first step
             plan.append((obj, {key: expected[key] for key in found}, found, entries))
             report.missing[:] = [name for name in report.missing if not name.startswith(f"{place}/")]
             continue
         if optional and len(found) < len(expected):
-            if entries or root.find("optimizer") is not None:
-                warn(f"[{op}] the file does not hold the state of this optimizer: it starts afresh. "
-                     f"Received: {path!r}")
+            afresh = bool(entries) or root.find("optimizer") is not None
             continue
         plan.append((obj, expected, found, entries))
     for name in root.datasets():
@@ -213,12 +212,15 @@ def load_state(model, root, path, skip_mismatch=False, op="load_weights", skip=N
             report.unexpected.append(name)
     missing = [m for m in report.missing if not m.startswith("optimizer/")]
     mismatched = [m for m in report.mismatched if not m[0].startswith("optimizer/")]
-    if missing or mismatched:
-        text = _problems(missing, mismatched, report.unexpected)
+    report.missing.extend(unbuilt)
+    if missing or mismatched or unbuilt:
+        text = _problems(missing, mismatched, [u for u in report.unexpected if not u.startswith("optimizer/")], unbuilt)
         if not skip_mismatch:
             raise ModelFormatError(f"[{op}] the file must hold the variables of the model, and shapes must match. "
                                    f"Received: {path!r}: {text}")
         warn(f"[{op}] left alone, as skip_mismatch is set: {text}")
+    if afresh:
+        warn(f"[{op}] the file does not hold the state of this optimizer: it starts afresh. Received: {path!r}")
     # Everything is read before anything is set.
     ready = [(obj, expected, {key: dataset.read() for key, dataset in found.items()}) for obj, expected, found, _ in plan]
     for obj, expected, values in ready:
@@ -304,9 +306,11 @@ def _loads_itself(obj):
     return not type(obj).load_own_variables.__module__.startswith(package)
 
 
-def _problems(missing, mismatched, unexpected):
+def _problems(missing, mismatched, unexpected, unbuilt):
     lacking = f" (a layer received 0 variables: {missing[0].rpartition('/')[0]})" if missing else ""
-    parts = [f"{name} is not in the file{lacking if name == missing[0] else ''}" for name in missing]
+    parts = [f"{name} is not built, so that its variables do not exist yet: call the model first, or build the layer in `__init__` or "
+             "`build`" for name in unbuilt]
+    parts += [f"{name} is not in the file{lacking if name == missing[0] else ''}" for name in missing]
     parts += [f"{name} is {model} in the model, {file} in the file" for name, model, file in mismatched]
     parts += [f"{name} is not in the model" for name in unexpected]
     return "; ".join(parts[:6]) + (f"; and {len(parts) - 6} more" if len(parts) > 6 else "")
