@@ -4,8 +4,8 @@
 
 Every implementation of a workload runs in a process of its own; they take turns, in rounds, the others
 stopped meanwhile. Times are medians. --peer names a Python that has the peers. --busy measures the training step again while another
-process keeps one core busy. Writes models.json (not with --filter or --quick); --merge keeps its rows that are not
-measured now, so that a table may be made in pieces; --readme writes the table to README.md and the chart models.svg,
+process keeps one core busy. Writes models.json after each row (not with --filter or --quick); --merge keeps its rows that
+are not measured now, so that a table may be made in pieces; --readme writes the table to README.md and the chart models.svg,
 with --busy the table of losses alone.
 
 step     one step of `fit` (of a hand-written loop with torch), batches drawn in a new order, the epoch's
@@ -50,7 +50,7 @@ Work = collections.namedtuple("Work", "flops bytes")
 def measured_apart(threads):
     """`ceilings.measure` in a process of its own: a child's peak memory counts from its parent's."""
     code = f"import json, ceilings; print(json.dumps(ceilings.measure({threads})))"
-    return json.loads(subprocess.run([sys.executable, "-c", code], cwd=HERE, capture_output=True, text=True, check=True).stdout)
+    return json.loads(subprocess.run([sys.executable, "-c", code], cwd=HERE, stdout=subprocess.PIPE, text=True, check=True).stdout)
 
 
 def floors(kernels, limits, threads):
@@ -192,14 +192,15 @@ def chart(rows):
 
 
 def merged(old, new):
-    """Rows of an earlier run, with what was measured now in place of theirs."""
+    """Rows of an earlier run, with what was measured now in place of theirs: whole rows, as ratios are of one run. The
+    columns of the busy table are apart."""
     rows = {(r["threads"], r["workload"]): r for r in old}
     for r in new:
         before = rows.get((r["threads"], r["workload"]), {"found": {}})["found"]
         for name, f in r["found"].items():
             if "busy" not in f:
                 f.update({k: before[name][k] for k in ("busy", "quiet") if k in before.get(name, ())})
-        rows[r["threads"], r["workload"]] = {**r, "found": {**before, **r["found"]}}
+        rows[r["threads"], r["workload"]] = r
     order = list(WORKLOADS)
     return [rows[key] for key in sorted(rows, key=lambda key: (key[0], order.index(key[1])))]
 
@@ -221,22 +222,22 @@ def main():
     if arguments.quick:
         arguments.seconds, arguments.filter = 0.2, arguments.filter or "mlp,siamese"
     chosen = [w for w in WORKLOADS if not arguments.filter or w in arguments.filter.split(",")]
-    rows = []
+    kept = HERE / "models.json"
+    rows = json.loads(kept.read_text())["rows"] if arguments.merge and kept.exists() else []
+    head = ""
     for threads in [int(t) for t in arguments.threads.split(",")]:
         limits = measured_apart(threads)
         for workload in chosen:
-            rows.append({"workload": workload, "threads": threads, "found": measure(workload, threads, arguments, limits)})
-            print(line(**rows[-1]), flush=True)
-    kept = HERE / "models.json"
-    if arguments.merge and kept.exists():
-        rows = merged(json.loads(kept.read_text())["rows"], rows)
-    versions = list(dict.fromkeys(f["version"] for r in rows for f in r["found"].values()))
-    head = f"{machine_name()}; {', '.join(versions)}; {time.strftime('%Y-%m-%d')}."
+            row = {"workload": workload, "threads": threads, "found": measure(workload, threads, arguments, limits)}
+            print(line(**row), flush=True)
+            rows = merged(rows, [row])
+            versions = list(dict.fromkeys(f["version"] for r in rows for f in r["found"].values()))
+            head = f"{machine_name()}; {', '.join(versions)}; {time.strftime('%Y-%m-%d')}."
+            if arguments.merge or not (arguments.quick or arguments.filter or arguments.only):
+                kept.write_text(json.dumps({"machine": head, "rows": rows}, indent=0))
     text = table(rows)
     busy = busy_table(rows)
     print(f"\n{head}\n\n{text}" + (f"\n\n{busy}" if arguments.busy else ""))
-    if arguments.merge or not (arguments.quick or arguments.filter or arguments.only):
-        kept.write_text(json.dumps({"machine": head, "rows": rows}, indent=0))
     if arguments.readme and arguments.busy:
         replace_between(HERE.parent / "README.md", "busy", f"{head}\n\n{busy}")
     elif arguments.readme:
