@@ -10,25 +10,9 @@
 namespace fastnn {
 namespace {
 
-class Fusion {
+class Fusion : Calls {
  public:
-  explicit Fusion(Program& program)
-      : program_(program),
-        kernels_(program.device == Device::cpu ? cpu_kernels() : device_kernels(program.device)),
-        is_result_(program.values.size()) {
-    for (const Result& r : program.results)
-      if (r.ref.place == Place::value) is_result_[r.ref.index] = true;
-    for (const Step& s : program.steps) {
-      Node node{s, {program.args.begin() + s.args, program.args.begin() + s.args + s.bytes}, {}};
-      for (int64_t i = 0; i < s.operands; ++i) {
-        Operand o = program.operands[s.first_operand + i];
-        o.at -= s.args;
-        node.operands.push_back(o);
-      }
-      nodes_.push_back(std::move(node));
-    }
-    index();
-  }
+  explicit Fusion(Program& program) : Calls(program) {}
 
   void run(bool inference) {
     drop_dead();
@@ -58,69 +42,6 @@ class Fusion {
   }
 
  private:
-  int count() const { return int(nodes_.size()); }
-  template <auto K>
-  bool is(int i) const {
-    return i >= 0 && !nodes_[i].dead && nodes_[i].step.kernel == index_of<K>();
-  }
-  template <auto K>
-  Args<K> args(int i) {
-    return {nodes_[i]};
-  }
-
-  // ---- who uses what ----
-
-  void index() {
-    uses_.assign(program_.values.size(), {});
-    for (int i = 0; i < count(); ++i)
-      if (!nodes_[i].dead)
-        for (const Operand& o : nodes_[i].operands)
-          if (o.ref.place == Place::value) uses_[o.ref.index].push_back({i, o.written});
-  }
-  // The only node that writes a value, or -1.
-  int writer(Ref ref) const {
-    int found = -1;
-    if (ref.place != Place::value || program_.values[ref.index].constant) return -1;
-    for (const auto& [node, written] : uses_[ref.index]) {
-      if (!written) continue;
-      if (found >= 0 && found != node) return -1;
-      found = node;
-    }
-    return found;
-  }
-  // The only node that reads a value written by `by` alone, which nobody else can see; or -1.
-  int next(Ref ref, int by) const {
-    if (by < 0 || writer(ref) != by || ref.offset != 0 || is_result_[ref.index]) return -1;
-    int found = -1;
-    for (const auto& [node, written] : uses_[ref.index]) {
-      if (written) continue;
-      if (node == by || (found >= 0 && found != node)) return -1;
-      found = node;
-    }
-    return found;
-  }
-  // Memory that one node writes whole, which may become the result of an earlier one.
-  bool made_by(Ref ref, int node) const { return ref.place == Place::value && ref.offset == 0 && writer(ref) == node; }
-  static bool same_memory(Ref a, Ref b) { return a.place == b.place && a.index == b.index; }
-  // No node between the two writes there.
-  bool unchanged(Ref ref, int from, int to) const {
-    for (int i = from + 1; i < to; ++i)
-      if (!nodes_[i].dead)
-        for (const Operand& o : nodes_[i].operands)
-          if (o.written && same_memory(o.ref, ref)) return false;
-    return true;
-  }
-  bool made_before(Ref ref, int node) const {
-    if (ref.place == Place::value)
-      for (const auto& [i, written] : uses_[ref.index])
-        if (written && i >= node) return false;
-    return true;
-  }
-  void remove(int i) {
-    nodes_[i].dead = true;
-    index();
-  }
-
   void drop_dead() {
     std::vector<bool> read(program_.values.size());
     for (int i = count() - 1; i >= 0; --i) {
@@ -469,104 +390,7 @@ class Fusion {
     }
   }
 
-  // ---- a few samples at a time ----
-
-  // A node that makes each sample of its result of one sample of its operand.
-  struct BySample {
-    int64_t n = 0;  // 0: the node is something else
-    Ref x, y;
-    int64_t x_bytes = 0, y_bytes = 0, weight_bytes = 0;  // of a sample; of what all samples read
-  };
-  BySample by_sample(int i) {
-    if (is<&Kernels::conv2d_forward>(i)) {
-      const auto a = args<&Kernels::conv2d_forward>(i);
-      const auto s = a.get<Conv2dShape>(conv::s);
-      return {s.n, a.ref(conv::x), a.ref(conv::y), 4 * s.ih * s.iw * s.ic, 4 * s.oh * s.ow * s.oc, 4 * s.kh * s.kw * (s.ic / s.groups) * s.oc};
-    }
-    if (is<&Kernels::max_pool2d_forward>(i)) {
-      const auto a = args<&Kernels::max_pool2d_forward>(i);
-      const auto s = a.get<WindowShape>(pool::s);
-      if (a.ref(pool::taps).place == Place::null) return {s.n, a.ref(pool::x), a.ref(pool::y), 4 * s.ih * s.iw * s.c, 4 * s.oh * s.ow * s.c};
-    }
-    return {};
-  }
-  // The call of node i for `n` samples.
-  Node strip_of(int i, Ref x, Ref y, int64_t n) {
-    Node node = nodes_[i];
-    if (is<&Kernels::conv2d_forward>(i)) {
-      const Args<&Kernels::conv2d_forward> a{node};
-      auto s = a.get<Conv2dShape>(conv::s);
-      s.n = n;
-      a.set(conv::s, s), a.set_ref(conv::x, x), a.set_ref(conv::y, y, true);
-    } else {
-      const Args<&Kernels::max_pool2d_forward> a{node};
-      auto s = a.get<WindowShape>(pool::s);
-      s.n = n;
-      a.set(pool::s, s), a.set_ref(pool::x, x), a.set_ref(pool::y, y, true);
-    }
-    return node;
-  }
-  // Convolutions and poolings in a row whose results are too large for the second-level cache take the samples in
-  // strips, so that each reads what the one before it has left there.
-  void cut_into_strips() {
-    constexpr int64_t kCaches = 4 << 20, kStrip = 1536 << 10, kWeights = 256 << 10, kLeast = 8;
-    std::erase_if(nodes_, [](const Node& node) { return node.dead; });
-    index();
-    std::vector<Node> cut;
-    for (int i = 0, end; i < count(); i = end) {
-      std::vector<BySample> members;
-      int64_t between = 0, largest = 1;
-      for (end = i; end < count(); ++end) {
-        const BySample m = by_sample(end);
-        if (m.n == 0 || m.weight_bytes > kWeights) break;
-        if (!members.empty()) {
-          if (m.x != members.back().y || next(m.x, end - 1) != end || m.n != members[0].n) break;
-          between += m.n * m.x_bytes, largest = std::max(largest, m.x_bytes);
-        }
-        members.push_back(m);
-      }
-      if (end == i) end = i + 1;
-      const int64_t n = members.empty() ? 0 : members[0].n, most = kStrip / largest / kLeast * kLeast;
-      if (members.size() < 2 || between <= kCaches || most < kLeast || n <= most) {
-        for (int k = i; k < end; ++k) cut.push_back(nodes_[k]);
-        continue;
-      }
-      const int64_t strips = (n + most - 1) / most;
-      for (int64_t t = 0, from = 0, to; t < strips; ++t, from = to) {
-        to = (t + 1) * n / strips;
-        for (size_t k = 0; k < members.size(); ++k) {
-          Ref x = members[k].x, y = members[k].y;
-          if (k == 0) x.offset += from * members[k].x_bytes;
-          if (k + 1 == members.size()) y.offset += from * members[k].y_bytes;
-          cut.push_back(strip_of(i + int(k), x, y, to - from));
-        }
-      }
-      for (size_t k = 0; k + 1 < members.size(); ++k)
-        program_.values[members[k].y.index].bytes = (n + strips - 1) / strips * members[k].y_bytes;
-    }
-    nodes_ = std::move(cut);
-  }
-
   // ---- the new program ----
-
-  // Makes the node a call of K with null pointers and zeros.
-  template <auto K>
-  Args<K> fill(Node& node) {
-    node.step.kernel = index_of<K>();
-    node.step.name = kernel_name(node.step.kernel);
-    const auto kernel = kernels_.*K;
-    node.step.run = thunk_of(kernel);
-    node.step.function = reinterpret_cast<void (*)()>(kernel);
-    node.args.assign(Args<K>::at.back(), std::byte{});
-    node.operands.clear();
-    return {node};
-  }
-  template <auto K, class F>
-  void replace(int i, F set) {
-    Node node{nodes_[i].step, {}, {}};
-    set(fill<K>(node));
-    nodes_[i] = std::move(node);
-  }
 
   void emit() {
     Program& p = program_;
@@ -592,11 +416,7 @@ class Fusion {
       if (!node.dead) add(node);
   }
 
-  Program& program_;
-  const Kernels& kernels_;
-  std::vector<Node> nodes_, folds_;
-  std::vector<bool> is_result_;
-  std::vector<std::vector<std::pair<int, bool>>> uses_;  // of each value: (node, whether it writes)
+  std::vector<Node> folds_;
 };
 
 }  // namespace

@@ -112,4 +112,122 @@ struct Args {
   }
 };
 
+// The calls of a program taken apart, and who reads and writes what.
+class Calls {
+ protected:
+  explicit Calls(Program& program)
+      : program_(program),
+        kernels_(program.device == Device::cpu ? cpu_kernels() : device_kernels(program.device)),
+        is_result_(program.values.size()) {
+    for (const Result& r : program.results)
+      if (r.ref.place == Place::value) is_result_[r.ref.index] = true;
+    for (const Step& s : program.steps) {
+      Node node{s, {program.args.begin() + s.args, program.args.begin() + s.args + s.bytes}, {}};
+      for (int64_t i = 0; i < s.operands; ++i) {
+        Operand o = program.operands[s.first_operand + i];
+        o.at -= s.args;
+        node.operands.push_back(o);
+      }
+      nodes_.push_back(std::move(node));
+    }
+    index();
+  }
+
+  int count() const { return int(nodes_.size()); }
+  template <auto K>
+  bool is(int i) const {
+    return i >= 0 && !nodes_[i].dead && nodes_[i].step.kernel == index_of<K>();
+  }
+  template <auto K>
+  Args<K> args(int i) {
+    return {nodes_[i]};
+  }
+
+  // ---- who uses what ----
+
+  void index() {
+    uses_.assign(program_.values.size(), {});
+    for (int i = 0; i < count(); ++i)
+      if (!nodes_[i].dead)
+        for (const Operand& o : nodes_[i].operands)
+          if (o.ref.place == Place::value) uses_[o.ref.index].push_back({i, o.written});
+  }
+  // The only node that writes a value, or -1.
+  int writer(Ref ref) const {
+    int found = -1;
+    if (ref.place != Place::value || program_.values[ref.index].constant) return -1;
+    for (const auto& [node, written] : uses_[ref.index]) {
+      if (!written) continue;
+      if (found >= 0 && found != node) return -1;
+      found = node;
+    }
+    return found;
+  }
+  // The only node that reads a value written by `by` alone, which nobody else can see; or -1.
+  int next(Ref ref, int by) const {
+    if (by < 0 || writer(ref) != by || ref.offset != 0 || is_result_[ref.index]) return -1;
+    int found = -1;
+    for (const auto& [node, written] : uses_[ref.index]) {
+      if (written) continue;
+      if (node == by || (found >= 0 && found != node)) return -1;
+      found = node;
+    }
+    return found;
+  }
+  // Memory that one node writes whole, which may become the result of an earlier one.
+  bool made_by(Ref ref, int node) const { return ref.place == Place::value && ref.offset == 0 && writer(ref) == node; }
+  static bool same_memory(Ref a, Ref b) { return a.place == b.place && a.index == b.index; }
+  // No node between the two writes there.
+  bool unchanged(Ref ref, int from, int to) const {
+    for (int i = from + 1; i < to; ++i)
+      if (!nodes_[i].dead)
+        for (const Operand& o : nodes_[i].operands)
+          if (o.written && same_memory(o.ref, ref)) return false;
+    return true;
+  }
+  bool made_before(Ref ref, int node) const {
+    if (ref.place == Place::value)
+      for (const auto& [i, written] : uses_[ref.index])
+        if (written && i >= node) return false;
+    return true;
+  }
+  void remove(int i) {
+    nodes_[i].dead = true;
+    index();
+  }
+
+  // Makes the node a call of K with null pointers and zeros.
+  template <auto K>
+  Args<K> fill(Node& node) {
+    node.step.kernel = index_of<K>();
+    node.step.name = kernel_name(node.step.kernel);
+    const auto kernel = kernels_.*K;
+    node.step.run = thunk_of(kernel);
+    node.step.function = reinterpret_cast<void (*)()>(kernel);
+    node.args.assign(Args<K>::at.back(), std::byte{});
+    node.operands.clear();
+    return {node};
+  }
+  template <auto K, class F>
+  void replace(int i, F set) {
+    Node node{nodes_[i].step, {}, {}};
+    set(fill<K>(node));
+    nodes_[i] = std::move(node);
+  }
+
+  // Strips of samples (strips.cpp): calls whose results are too large for the second-level cache.
+  void cut_into_strips();
+
+  Program& program_;
+  const Kernels& kernels_;
+  std::vector<Node> nodes_;
+  std::vector<bool> is_result_;
+  std::vector<std::vector<std::pair<int, bool>>> uses_;  // of each value: (node, whether it writes)
+
+ private:
+  struct BySample;
+  BySample by_sample(int i);
+  Node strip_of(int i, Ref x, Ref y, int64_t n);
+};
+
 }  // namespace fastnn
