@@ -1,5 +1,7 @@
 """What a training step asks of the system after its first runs: nothing."""
 import gc
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -64,3 +66,31 @@ def test_fit_takes_no_memory_either():
         assert fastnn.memory_stats()["system_calls"] == before
     finally:
         fastnn.set_num_threads(2)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the process's memory where Linux shows it")
+@pytest.mark.skipif("FASTNN_DEVICE" in os.environ, reason="20,000 steps are hours on an emulated device")
+@pytest.mark.parametrize("what", ["fit", "predict", "train_on_batch"])
+def test_20_000_runs_grow_the_process_by_less_than_a_megabyte(what):
+    model = fastnn.Sequential([
+        fastnn.Input((16,)), layers.Dense(16, activation="relu"), layers.BatchNormalization(), layers.Dropout(0.2),
+        layers.Dense(4, activation="softmax"),
+    ])
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    x, y = np.ones((2000, 16), "f"), np.arange(2000) % 4
+
+    def run(times):
+        if what == "fit":
+            model.fit(x, y, batch_size=2, epochs=times // 1000, verbose=0)
+            return
+        for _ in range(times):
+            model.predict(x[:1], verbose=0) if what == "predict" else model.train_on_batch(x[:2], y[:2])
+
+    def resident():
+        gc.collect()
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    run(2000)
+    before = resident()
+    run(20_000)
+    assert resident() - before < 1_000_000
