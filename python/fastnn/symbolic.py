@@ -188,11 +188,20 @@ def _symbolic_leaves(nest):
     return [x for value in values for x in _symbolic_leaves(value)]
 
 
+def _numbers(nest):
+    """The sizes that an argument may mean: those of a shape, and how long a list of numbers is."""
+    if isinstance(nest, (list, tuple)) and nest and all(type(n) is int for n in nest):
+        return {len(nest), *(n for n in nest if n > 0)}
+    return set()
+
+
 def _unknown_as_known(fn, args, kwargs, error):
     """The results where unknown sizes meet known ones of other tensors: as few of them as possible take these. Else the error."""
     leaves = {id(x): x for x in _symbolic_leaves([args, kwargs])}
     holes = [(key, axis) for key, x in leaves.items() for axis, s in enumerate(x.shape) if s is None]
-    known = {key: sorted({s for other, y in leaves.items() if other != key for s in y.shape if s is not None}) for key in leaves}
+    numbers = set().union(*map(_numbers, (*args, *kwargs.values())))  # such as those of a new shape
+    known = {key: sorted(numbers | {s for other, y in leaves.items() if other != key for s in y.shape if s is not None})
+             for key in leaves}
     for count in range(1, len(holes) + 1 if len(holes) <= _MOST_HOLES else 1):
         for places in itertools.combinations(holes, count):
             for values in itertools.product(*(known[key] for key, _ in places)):

@@ -168,7 +168,7 @@ def convert_to_numpy(x):
     if isinstance(x, Variable):
         return x.numpy()
     if isinstance(x, KerasTensor):
-        raise TypeError("[convert_to_numpy] a symbolic tensor has no values")
+        raise ValueError("[convert_to_numpy] a symbolic tensor has no values")
     if type(x) is Tensor:
         return np.array(to_numpy(x))
     if isinstance(x, np.ndarray):

@@ -10,9 +10,9 @@ import os
 import numpy as np
 
 from .. import _core, dtypes
-from .._core import record
-from ..symbolic import op
-from ..tensor import as_tensor
+from .._core import Tensor, record
+from ..symbolic import SymbolicArgument, any_symbolic, op, unknown_size
+from ..tensor import as_tensor, to_numpy
 from ..dtypes import FLOAT_DTYPES
 
 __all__ = [
@@ -71,6 +71,17 @@ def integers(op_name, name, values):
     if any(isinstance(v, bool) for v in values):
         raise TypeError(f"[{op_name}] {name} must hold integers. Received: {name}={values!r}")
     return result
+
+
+def symbolic_sizes(sizes):
+    """Sizes of which some are symbolic tensors, with None in the place of these; None if there are none."""
+    if any_symbolic(sizes):
+        raise SymbolicArgument
+    if type(sizes) is Tensor and sizes.device == "meta":
+        return (None,) * (sizes.shape[0] if sizes.ndim else 1)
+    if isinstance(sizes, (tuple, list)) and any(type(n) is Tensor and n.device == "meta" for n in sizes):
+        return tuple(None if type(n) is Tensor and n.device == "meta" else n for n in sizes)
+    return None
 
 
 def check_fits(op_name, *shape, itemsize=8):
@@ -181,6 +192,8 @@ def view(x, dtype=None):
     if x.ndim == 0 or x.shape[-1] * old % new:
         raise ValueError("[view] the bytes of the last axis must be a multiple of the new item size. Received: "
                          f"shape={x.shape}, dtypes {x.dtype} and {dtype}")
+    if x.device == "meta":
+        return _core.meta((*x.shape[:-1], x.shape[-1] * old // new), dtype)
     from .numpy_op import numpy_op
 
     return numpy_op(lambda a: a.view(dtypes.numpy_dtype(dtype)), x, dtype=dtype)
@@ -195,14 +208,18 @@ def reshape(x, newshape):
 
     Args:
         x: tensor of any shape and dtype.
-        newshape: int or tuple of ints.
+        newshape: int or tuple of ints; an integer tensor (k,), or tensors among the ints, where values decide.
     """
     x = as_tensor(x)
-    if hasattr(newshape, "__index__"):
-        newshape = (newshape,)
-    if any(n is None for n in newshape):
-        newshape = tuple(-1 if n is None else n for n in newshape)
-    y = _core.view(x, newshape)
+    try:
+        y = _core.view(x, (newshape,) if hasattr(newshape, "__index__") else newshape)
+    except TypeError:  # not all are ints
+        sizes = symbolic_sizes(newshape)
+        if sizes is not None:
+            return _core.meta(tuple(unknown_size() if n in (None, -1) else n for n in sizes), x.dtype)
+        if type(newshape) is Tensor:
+            newshape = to_numpy(newshape).tolist()
+        y = _core.view(x, tuple(-1 if n is None else n for n in newshape))
     return record(y, (x,), lambda gy: (reshape(gy, x.shape),))
 
 

@@ -23,9 +23,23 @@ def cond(pred, true_fn, false_fn):
         pred: bool, or a bool tensor without axes.
         true_fn: function without arguments.
         false_fn: function without arguments.
+
+    Raises:
+        ValueError: pred is symbolic, and the two give other structures, shapes or dtypes.
     """
     pred = as_tensor(pred)
-    return true_fn() if not _has_values(pred) or bool(pred) else false_fn()
+    if _has_values(pred):
+        return true_fn() if bool(pred) else false_fn()
+    y, other = true_fn(), false_fn()
+    if _kinds(y) != _kinds(other):
+        raise ValueError("[cond] true_fn and false_fn must give the same structure, shapes and dtypes. Received: "
+                         f"{_kinds(y)} and {_kinds(other)}")
+    return y
+
+
+def _kinds(nest):
+    """The structure of a nest with the shape and dtype of each tensor in its place."""
+    return tree.map_structure(lambda x: (tuple(x.shape), x.dtype) if hasattr(x, "shape") else type(x).__name__, nest)
 
 
 @op

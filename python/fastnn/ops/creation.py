@@ -232,6 +232,8 @@ def _space(f, start, stop, num, dtype, axis, **options):
     if dtype is None:
         dtype = dtypes.result_type(*_kind(start, stop), float)
     wide = [cast(as_tensor(v), "float64") for v in (start, stop)]
+    if any(v.device == "meta" for v in wide):  # its zeros are no terms of a geometric sequence
+        f, options = np.linspace, {}
     y = numpy_op(lambda x, y: f(x, y, num, axis=axis, **options), *wide, dtype=dtypes.standardize_dtype(dtype))
     return record_without_gradient(f.__name__, y, tuple(wide))
 
@@ -449,7 +451,12 @@ def digitize(x, bins):
         bins: (k,), rising.
     """
     x = as_tensor(x)
-    edges = np.array(to_numpy(as_tensor(bins)))
+    bins = as_tensor(bins)
+    if bins.ndim != 1:
+        raise ValueError(f"[digitize] bins must have one axis. Received: bins.shape={bins.shape}")
+    if "meta" in (x.device, bins.device):
+        return _core.meta(x.shape, "int32")
+    edges = np.array(to_numpy(bins))
     return numpy_op(lambda a: np.searchsorted(edges, a, "right"), x, dtype="int32")
 
 

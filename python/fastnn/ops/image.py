@@ -7,7 +7,7 @@ import numpy as np
 
 from .. import _core, dtypes
 from ..config import standardize_data_format
-from ..symbolic import op
+from ..symbolic import _SIZES, op
 from ..tensor import as_tensor, from_numpy
 from . import sampling
 from .array import cast, check_fits, expand_dims, moveaxis, reshape, squeeze, transpose
@@ -289,6 +289,10 @@ def pad_images(images, top_padding=None, left_padding=None, bottom_padding=None,
         ValueError: more or fewer are given, or a size is negative.
     """
     x, back = _batch("pad_images", images, data_format)
+    if x.device == "meta":  # of an unknown size only the target is known
+        h, w = (1 if size in _SIZES and target is not None else size
+                for size, target in zip(x.shape[1:3], (target_height, target_width)))
+        x = _core.meta((x.shape[0], h, w, x.shape[3]), x.dtype)
     top, bottom = _third(("top_padding", "bottom_padding", "height"), top_padding, bottom_padding, target_height, x.shape[1], False)
     left, right = _third(("left_padding", "right_padding", "width"), left_padding, right_padding, target_width, x.shape[2], False)
     return back(pad(x, ((0, 0), (top, bottom), (left, right), (0, 0))))
@@ -320,9 +324,12 @@ def crop_images(images, top_cropping=None, left_cropping=None, bottom_cropping=N
 
 
 def _patches(name, x, size, strides, dilation_rate, padding, rank):
+    if not isinstance(size, (tuple, list)) and not hasattr(size, "__index__"):
+        raise TypeError(f"[{name}] Invalid `size` argument. Expected an int or a tuple of length {rank}. Received: size={size}")
     size = (size,) * rank if hasattr(size, "__index__") else tuple(size)
     if len(size) != rank:
-        raise TypeError(f"[{name}] Invalid `size` argument. Expected an int or a tuple of length {rank}. Received: size={size}")
+        raise ValueError(f"[{name}] Invalid `size` argument. Expected a tuple of length {'2 or 3' if rank == 2 else rank}. "
+                         f"Received: size={size}")
     strides = size if strides is None else strides
     n = int(np.prod(size)) * x.shape[-1]
     kernel = np.eye(n, dtype="float32").reshape(*size, x.shape[-1], n)

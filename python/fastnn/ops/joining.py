@@ -95,6 +95,8 @@ def unstack(x, num=None, axis=0):
     axis = axis_index("unstack", axis, x.ndim)
     if num is not None and x.device == "meta" and x.shape[axis] in _SIZES:  # an unknown size
         return [_core.meta(x.shape[:axis] + x.shape[axis + 1:], x.dtype) for _ in range(num)]
+    if num is None and x.device == "meta" and x.shape[axis] in _SIZES:
+        raise ValueError(f"[unstack] Cannot infer argument `num` from shape: the size of axis {axis} is unknown. Received: num=None")
     if num is not None and num != x.shape[axis]:
         raise ValueError(f"[unstack] num must be the size of the axis, {x.shape[axis]}. Received: num={num}")
     shape = x.shape[:axis] + x.shape[axis + 1:]

@@ -330,6 +330,15 @@ def _nan_reduction(name, f, doc, result="same"):
                     axis="int, or several of them, or None for all.", keepdims="bool; leave the axes, of size 1."))
 
 
+def _nan_argument(f, least):
+    def argument(a, axis, keepdims):
+        if a.dtype.kind != "f":
+            return f(a, axis=axis, keepdims=keepdims)
+        nan = np.isnan(a)
+        return np.where(nan.all(axis=axis, keepdims=keepdims), -1, f(np.where(nan, least, a), axis=axis, keepdims=keepdims))
+    return argument
+
+
 def _wide(a):
     return a.astype(np.float64) if a.dtype.kind not in "iub" else a
 
@@ -338,8 +347,8 @@ nanmax = _nan_reduction("nanmax", np.nanmax, "``max`` of the values that are not
 nanmin = _nan_reduction("nanmin", np.nanmin, "``min`` of the values that are not NaN.")
 nanprod = _nan_reduction("nanprod", np.nanprod, "``prod`` of the values that are not NaN.")
 nanmedian = _nan_reduction("nanmedian", np.nanmedian, "``median`` of the values that are not NaN.", "float")
-nanargmax = _nan_reduction("nanargmax", np.nanargmax, "``argmax`` of the values that are not NaN.", "int32")
-nanargmin = _nan_reduction("nanargmin", np.nanargmin, "``argmin`` of the values that are not NaN.", "int32")
+nanargmax = _nan_reduction("nanargmax", _nan_argument(np.argmax, -np.inf), "``argmax`` of the values that are not NaN; -1 where all are.", "int32")
+nanargmin = _nan_reduction("nanargmin", _nan_argument(np.argmin, np.inf), "``argmin`` of the values that are not NaN; -1 where all are.", "int32")
 
 
 def _without_nan(x):

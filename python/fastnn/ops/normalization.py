@@ -251,6 +251,11 @@ def layer_normalization(x, gamma=None, beta=None, axis=-1, epsilon=None, **kwarg
         ValueError: an axis does not exist, gamma or beta do not fit, epsilon is negative or not finite.
     """
     rms_scaling = kwargs.pop("rms_scaling", False)
+    if rms_scaling:
+        from ..utils.warning import warn
+
+        warn("[layer_normalization] You passed `rms_scaling=True`, which is deprecated. It divides by the standard deviation, not by the root mean "
+             "square; rms_normalization does that")
     if kwargs:
         raise TypeError(f"[layer_normalization] unknown arguments. Received: {sorted(kwargs)}")
     epsilon = _check_epsilon(config.epsilon() if epsilon is None else epsilon, "layer_normalization")

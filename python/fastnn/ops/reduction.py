@@ -152,8 +152,8 @@ def _extremum(name, f, x, axis, keepdims, initial, limit):
     x = as_tensor(x)
     axes = _axes(name, x, axis)
     if initial is not None and not _count(x, axes):
-        y = broadcast_to(as_tensor(initial, x.dtype), [n for i, n in enumerate(x.shape) if keepdims or i not in axes])
-        return y if not keepdims else _reshape(y, _kept_shape(x, axes))
+        shape = _kept_shape(x, axes) if keepdims else [n for i, n in enumerate(x.shape) if i not in axes]
+        return broadcast_to(as_tensor(initial, x.dtype), shape)
     y = _reduce(name, f, x, axes, keepdims)
     if initial is not None and x.dtype == "bool":
         initial = as_tensor(initial, "bool")
@@ -473,7 +473,10 @@ def _scan_argument(name, x, axis, dtype):
     x = as_tensor(x, dtype)
     if axis is None:
         return _reshape(x, (x.size,)), 0
-    return x, _axes(name, x, axis)[0]
+    axes = _axes(name, x, axis)
+    if len(axes) != 1:
+        raise ValueError(f"[{name}] axis must be one int, or None. Received: axis={axis}")
+    return x, axes[0]
 
 
 @op

@@ -4,9 +4,9 @@ import numpy as np
 
 from .. import _core
 from .._core import record
-from ..symbolic import op
+from ..symbolic import op, unknown_size
 from ..tensor import as_tensor
-from .array import axis_index, expand_dims, integers, ravel, reshape, transpose
+from .array import axis_index, expand_dims, integers, ravel, reshape, symbolic_sizes, transpose
 from .joining import _part, concatenate
 
 __all__ = ["depth_to_space", "pad", "repeat", "space_to_depth", "tile"]
@@ -56,15 +56,19 @@ def tile(x, repeats):
 
     Args:
         x: tensor of any shape and dtype.
-        repeats: int or tuple of ints.
+        repeats: int or tuple of ints; an integer tensor (k,), or tensors among the ints, where values decide.
     """
     x = as_tensor(x)
-    repeats = integers("tile", "repeats", repeats)
+    symbolic = symbolic_sizes(repeats)
+    repeats = integers("tile", "repeats", repeats if symbolic is None else [0 if r is None else r for r in symbolic])
     if any(r < 0 for r in repeats):
         raise ValueError(f"[tile] repeats must not be negative. Received: repeats={repeats}")
     n = max(len(repeats), x.ndim)
     repeats = (1,) * (n - len(repeats)) + repeats
     sizes = (1,) * (n - x.ndim) + x.shape
+    if symbolic is not None:
+        symbolic = (1,) * (n - len(symbolic)) + symbolic
+        return _core.meta(tuple(unknown_size() if r is None else r * s for r, s in zip(symbolic, sizes)), x.dtype)
     narrow = [v for s in sizes for v in (1, s)]
     wide = [v for r, s in zip(repeats, sizes) for v in (r, s)]
     if len(wide) > 16:  # one axis at a time: a tensor has at most 16

@@ -109,6 +109,13 @@ def softmax(x, axis=-1):
         x: tensor of any shape, floats; integers are converted to floatx.
         axis: int, or several of them, or None for all.
     """
+    shape = getattr(x, "shape", ())
+    if 0 < len(shape) <= 2 and shape[-1] == 1 and axis in (-1, len(shape) - 1):  # further axes are often of one position only
+        from ..utils.warning import warn
+
+        warn(f"[softmax] You are using a softmax over axis {axis} of a tensor of shape {tuple(shape)}. This axis has size 1. The "
+             "softmax operation will always return the value 1, which is likely not what you intended. Did you mean to use a sigmoid "
+             "instead?")
     return _last_axis("softmax", _softmax, x, axis)
 
 

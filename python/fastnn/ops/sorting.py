@@ -210,13 +210,14 @@ def nonzero(x):
 @op
 def unique(x, sorted=True, return_index=False, return_inverse=False, return_counts=False, axis=None, size=None,
            fill_value=None):
-    """The different elements of ``x`` (or slices along ``axis``), rising.
+    """The different elements of ``x`` (or slices along ``axis``), rising. A NaN equals no other.
 
     Args:
         sorted: accepted for Keras's sake: the result is always sorted.
         return_index, return_inverse, return_counts: also return, in this order, where each occurs first, the
             number in the result of each element of ``x``, in its shape, and how often each occurs; int32.
-        size: the length of the result: cut, or filled up with ``fill_value`` (0 by default).
+        size: the length of the result: cut, or filled up with ``fill_value`` (0 by default), the indices with that of the
+            first element.
     """
     x = as_tensor(x)
     whole = x.shape if axis is None else (x.shape[axis],)
@@ -230,7 +231,7 @@ def unique(x, sorted=True, return_index=False, return_inverse=False, return_coun
             (return_index, size), (return_inverse, None), (return_counts, size)) if wanted]
         return parts[0] if len(parts) == 1 else tuple(parts)
     values, index, inverse, counts = np.unique(
-        to_numpy(x), return_index=True, return_inverse=True, return_counts=True, axis=axis)
+        to_numpy(x), return_index=True, return_inverse=True, return_counts=True, axis=axis, equal_nan=False)
     inverse = inverse.reshape(whole)
 
     def fit(a, axis, fill):
@@ -242,7 +243,7 @@ def unique(x, sorted=True, return_index=False, return_inverse=False, return_coun
 
     parts = [from_numpy(fit(values, axis, 0 if fill_value is None else fill_value))]
     if return_index:
-        parts.append(from_numpy(fit(index, 0, 0).astype("int32")))
+        parts.append(from_numpy(fit(index, 0, index[0] if index.size else 0).astype("int32")))
     if return_inverse:
         parts.append(from_numpy(inverse.astype("int32")))
     if return_counts:

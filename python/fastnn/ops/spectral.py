@@ -149,6 +149,8 @@ def extract_sequences(x, sequence_length, sequence_stride):
     """
     x = as_tensor(x)
     _check_stride("extract_sequences", sequence_stride)
+    if x.ndim < 1:
+        raise ValueError(f"[extract_sequences] Input should have rank >= 1. Received: x.shape={x.shape}")
     count = (x.shape[-1] - sequence_length) // sequence_stride + 1
     if sequence_length < 1 or count < 1:
         raise ValueError("[extract_sequences] sequence_length must be from 1 to the last axis of x. "
