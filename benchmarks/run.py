@@ -1,6 +1,7 @@
 """The kernels beside torch (oneDNN, MKL), NumPy (OpenBLAS) and onnxruntime, on this machine.
 
-    python benchmarks/run.py [--peer PYTHON] [--threads 1,2] [--filter TEXT] [--quick] [--isa avx2] [--merge] [--readme]
+    python benchmarks/run.py [--peer PYTHON] [--threads 1,2] [--filter TEXT] [--quick] [--isa avx2] [--json FILE] [--merge] [--readme]
+    python -m fastnn.bench ...       the same where fastnn is installed
 
 Each implementation is a process of its own; they take turns on every problem, in rounds, so that a
 noisy machine is noisy for all of them. Times are medians, of calls from Python, results allocated
@@ -8,7 +9,7 @@ by the callee. Peers run with glibc told to keep freed memory, which is the fast
 --peer names a Python that has torch and onnxruntime, if this one has not.
 
 Prints a row for each problem and a summary by family; writes both to results.md and results.json
-beside this file (not with --filter or --quick); --readme writes the summary to README.md.
+beside this file (not with --filter or --quick), or to FILE and what is beside it; --readme writes the summary to README.md.
 
 --merge keeps the rows of results.json that are not measured now, so that the table may be made in pieces, and writes
 after each row. Ceilings are then the highest of all pieces. With --missing only what it lacks is measured, with
@@ -29,6 +30,7 @@ import statistics
 import sys
 import tempfile
 import time
+from pathlib import Path
 
 import ceilings
 import numpy as np
@@ -215,6 +217,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="two small problems of each family, little time")
     parser.add_argument("--no-error", action="store_true", help="leave the error column out")
     parser.add_argument("--isa", default="", help="avx2: hold fastnn and its peers to AVX2")
+    parser.add_argument("--json", metavar="FILE", help="instead of results.json, also with --filter and --quick")
     parser.add_argument("--merge", action="store_true", help="keep the rows of results.json that are not measured now")
     parser.add_argument("--missing", action="store_true", help="with --merge: only what results.json does not have")
     parser.add_argument("--stop-after", type=float, default=math.inf, metavar="SECONDS", help="begin no row after so many")
@@ -229,7 +232,7 @@ def main():
         chosen, arguments.seconds = smallest(chosen), min(arguments.seconds, 0.02)
     os.environ.update(HELD_TO.get(arguments.isa, {}))
 
-    path = HERE / f"results{'-' + arguments.isa if arguments.isa else ''}.json"
+    path = Path(arguments.json) if arguments.json else HERE / f"results{'-' + arguments.isa if arguments.isa else ''}.json"
     kept = json.loads(path.read_text()) if arguments.merge and path.exists() else None
     have = {(r["threads"], r["name"]) for r in kept["rows"]} if kept and arguments.missing else set()
     table, left = kept, 0
@@ -262,7 +265,7 @@ def main():
         raise SystemExit(f"no problem has one of these words: {arguments.filter}")
     text = summary(table["rows"])
     print("\n" + text)
-    if not (words or arguments.quick or arguments.merge):
+    if arguments.json or not (words or arguments.quick or arguments.merge):
         write(table, path)
     if arguments.readme and not arguments.isa:
         replace_between(HERE.parent / "README.md", "kernels", "\n\n".join([*machine(table), text]))

@@ -39,6 +39,8 @@ void bind_nn(py::module_& m) {
   m.def("sparse_categorical_crossentropy_backward", &sparse_categorical_crossentropy_backward, "label"_a, "output"_a, "stats"_a, "gy"_a, nogil());
   m.def("binary_crossentropy_forward", &binary_crossentropy_forward, "target"_a, "output"_a, "from_logits"_a, nogil());
   m.def("binary_crossentropy_backward", &binary_crossentropy_backward, "target"_a, "output"_a, "gy"_a, "from_logits"_a, nogil());
+  m.def("ctc_forward", &ctc_forward, "label"_a, "label_count"_a, "frame_count"_a, "logp"_a, "blank"_a, nogil());
+  m.def("ctc_backward", &ctc_backward, "label"_a, "label_count"_a, "frame_count"_a, "logp"_a, "alpha"_a, "gy"_a, "blank"_a, nogil());
 
   m.def("sgd_update", &sgd_update, "w"_a, "g"_a, "row_slots"_a, "m"_a, "lr"_a, "momentum"_a, "nesterov"_a,
         "weight_decay"_a = 0.f, "decay"_a = std::vector<bool>(), "clipvalue"_a = 0.f, "scale"_a = std::nullopt, nogil());

@@ -122,6 +122,13 @@ Tensor sparse_categorical_crossentropy_backward(const Tensor& label, const Tenso
 Tensor binary_crossentropy_forward(const Tensor& target, const Tensor& output, bool from_logits);
 Tensor binary_crossentropy_backward(const Tensor& target, const Tensor& output, const Tensor& gy, bool from_logits);
 
+// ---- connectionist temporal classification; int64 labels and lengths, float32 log probabilities (b, t, k) ----
+// The losses (b), and alpha, which backward needs.
+std::vector<Tensor> ctc_forward(const Tensor& label, const Tensor& label_count, const Tensor& frame_count, const Tensor& logp,
+                                int64_t blank);
+Tensor ctc_backward(const Tensor& label, const Tensor& label_count, const Tensor& frame_count, const Tensor& logp,
+                    const Tensor& alpha, const Tensor& gy, int64_t blank);
+
 // ---- random numbers; key: (2,) uint32, what is drawn depends on it alone ----
 // The next key of a generator; `state` (a variable's storage) is advanced in place.
 Tensor random_key(Tensor state);

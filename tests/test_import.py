@@ -62,6 +62,13 @@ def test_environment_and_float_mode_are_unchanged(probe):
     "from fastnn.keras import layers; from fastnn.keras.models import Model; import fastnn.keras.layers as L; "
     "assert L is layers",
     "import fastnn.utils as u; u.to_categorical; u.register_keras_serializable",
+    "import fastnn.compat; fastnn.compat.install(); import keras; from keras import layers; from keras.models import Sequential; "
+    "import keras.applications.inception_v3; import tensorflow as tf; from tensorflow.keras.layers import Dense; import fastnn; "
+    "assert keras is tf is fastnn and Dense is layers.Dense is tf.keras.layers.Dense; tf.GradientTape; tf.keras.__version__",
+    "import fastnn.compat as c; c.install(); import keras.layers; c.uninstall(); import sys; "
+    "assert not [m for m in sys.modules if m.split('.')[0] in ('keras', 'tensorflow')]",
+    "import sys, types, fastnn.compat\nsys.modules['keras'] = types.ModuleType('keras')\n"
+    "try: fastnn.compat.install()\nexcept RuntimeError as e: assert 'keras' in str(e)\nelse: raise SystemExit(1)",
     "import fastnn; assert set(fastnn.__dir__()) >= {'layers', 'Model', 'ops'}",
 ])
 def test_entry_points(code):

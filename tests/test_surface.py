@@ -1,5 +1,7 @@
-"""Smaller public parts: aliases, CTC, several optimizers, remat, adversarial examples, monitors, folders, pictures."""
+"""Smaller public parts: aliases, several optimizers, remat, adversarial examples, monitors, folders, pictures."""
 
+import contextlib
+import gc
 import http.server
 import json
 import threading
@@ -45,40 +47,6 @@ def test_namespaces():
         keras.device("gpu:0")
 
 
-def test_ctc_loss_class():
-    y_true, y_pred = np.array([[1, 2, 0], [3, 0, 0]]), numbers(2, 6, 4)
-    loss = keras.losses.CTC()(y_true, y_pred)
-    each = keras.losses.ctc(y_true, y_pred)
-    np.testing.assert_allclose(float(loss), np.asarray(each).mean(), rtol=1e-6)
-    np.testing.assert_allclose(np.asarray(each), np.asarray(ops.ctc_loss(y_true, y_pred, [2, 1], [6, 6])), rtol=1e-6)
-    with pytest.raises(ValueError, match="y_true"):
-        keras.losses.ctc(y_true[0], y_pred)
-
-
-def test_ctc_by_counting():
-    """All alignments of a short target, enumerated."""
-    import itertools
-
-    x = numbers(1, 4, 3)
-    p = np.exp(x[0] - np.log(np.exp(x[0]).sum(1, keepdims=True)))
-    total = 0.0
-    for path in itertools.product(range(3), repeat=4):
-        merged = [k for k, _ in itertools.groupby(path)]
-        if [k for k in merged if k] == [1, 1]:
-            total += np.prod([p[t, k] for t, k in enumerate(path)])
-    np.testing.assert_allclose(float(ops.ctc_loss([[1, 1]], x, [2], [4])[0]), -np.log(total), rtol=1e-5)
-    assert float(ops.ctc_loss([[1, 1, 1]], x, [3], [4])[0]) == 1e5  # five frames would be needed
-    assert float(ops.ctc_loss([[1, 1]], x, [0], [2])[0]) == pytest.approx(-np.log(p[0, 0] * p[1, 0]), rel=1e-5)
-
-
-def test_ctc_learns():
-    model = keras.Sequential([keras.Input((8, 5)), layers.Dense(4)])
-    model.compile(keras.optimizers.Adam(0.05), keras.losses.CTC())
-    x, y = numbers(16, 8, 5), np.random.default_rng(1).integers(1, 4, (16, 2))
-    losses = model.fit(x, y, epochs=5, verbose=0).history["loss"]
-    assert losses[-1] < losses[0]
-
-
 def test_optimizers_for_different_variables():
     x, y = numbers(32, 3), numbers(32, 1, seed=1)
     model, expected = small_model(), small_model()
@@ -122,8 +90,69 @@ def test_remat_has_the_gradients():
     for a, b in zip(*results):
         np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=1e-6)
     np.testing.assert_array_equal(np.asarray(keras.remat(block)(x)), np.asarray(block(x)))
-    with keras.RematScope(mode="full"):
-        pass
+
+
+def rematerialized(scope, **fit):
+    """What a model with random numbers and moving statistics becomes in training, its layers made in a scope."""
+    keras.utils.set_random_seed(3)
+    with scope:
+        made = [layers.Conv1D(6, 3, activation="relu", name="conv"), layers.BatchNormalization(), layers.Dropout(0.4),
+                layers.LSTM(5, return_sequences=True, dropout=0.2), layers.Flatten(), layers.Dense(2, "softmax")]  # fmt: skip
+    model = keras.Sequential([keras.Input((9, 4)), *made])
+    model.compile("adam", "sparse_categorical_crossentropy", **fit)
+    x, y = numbers(32, 9, 4), np.random.default_rng(1).integers(0, 2, 32)
+    losses = model.fit(x, y, batch_size=8, epochs=4, verbose=0).history["loss"]
+    return model, losses, [w.tobytes() for w in model.get_weights()]
+
+
+@pytest.mark.parametrize("options", [
+    {"mode": "full"}, {"mode": "larger_than", "output_size_threshold": 100}, {"mode": "list_of_layers", "layer_names": ["conv"]},
+    {"mode": "activations"}, {"mode": None},
+])  # fmt: skip
+def test_layers_of_a_remat_scope_train_to_the_same_bits(options):
+    _, losses, weights = rematerialized(contextlib.nullcontext())
+    for eager in (False, True):
+        model, again, same = rematerialized(keras.RematScope(**options), run_eagerly=eager)
+        assert again == losses and same == weights
+        assert eager or model.captured["train"].replayed >= 8
+    assert "call" not in vars(layers.Dense(1))  # made outside
+
+
+class Block(layers.Layer):
+    """Narrow results, wide ones within."""
+
+    def build(self, shape):
+        self.wide, self.narrow = layers.Dense(256, "tanh"), layers.Dense(shape[-1], "tanh")
+        self.wide.build(shape)
+        self.narrow.build((*shape[:-1], 256))
+
+    def call(self, x):
+        return self.narrow(self.wide(x))
+
+
+def test_remat_scope_takes_less_memory():
+    peaks = []
+    for mode in (None, "full"):
+        with keras.RematScope(mode):
+            blocks = [Block() for _ in range(6)]
+        x = ops.convert_to_tensor(numbers(500, 8))
+        for _ in range(2):
+            gc.collect()
+            keras.reset_peak_memory()
+            before = keras.memory_stats()["in_use"]
+            with keras.GradientTape() as tape:
+                y = x
+                for block in blocks:
+                    y = block(y)
+                y = ops.sum(y)
+            assert None not in tape.gradient(y, [v for b in blocks for v in b.trainable_variables])
+        peaks.append(keras.memory_stats()["peak"] - before)
+    assert peaks[1] < 0.6 * peaks[0]
+
+
+def test_remat_scope_refuses_other_modes():
+    with pytest.raises(ValueError, match="mode"):
+        keras.RematScope("some")
 
 
 def test_adversarial_examples_raise_the_loss():

@@ -25,7 +25,7 @@ from .version import __version__
 
 # Loaded when first used, so that scripts that only want the ops start fast.
 _MODULES = (
-    "activations", "applications", "backend", "callbacks", "constraints", "cuda", "datasets", "dtype_policies", "initializers", "keras",
+    "activations", "applications", "backend", "bench", "callbacks", "compat", "constraints", "cuda", "datasets", "dtype_policies", "initializers", "keras",
     "layers", "losses", "metrics", "mixed_precision", "models", "optimizers", "preprocessing", "random", "regularizers",
     "quantizers", "saving", "tree",
 )

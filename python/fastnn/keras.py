@@ -10,16 +10,22 @@ __path__ = []  # a package, so that submodules are asked for
 __version__ = fastnn.__version__
 
 
+# Packages that stand for others; `fastnn.compat` adds to them.
+ALIASES = {__name__: "fastnn"}
+
+
 class _Alias(MetaPathFinder, Loader):
     """Answers `fastnn.keras.<name>` with the module `fastnn.<name>`."""
 
     def find_spec(self, fullname, path=None, target=None):
-        if fullname.startswith(__name__ + "."):
+        first = __name__ if fullname.startswith(__name__ + ".") else fullname.partition(".")[0]
+        if first in ALIASES and fullname != __name__:
             return ModuleSpec(fullname, self, is_package=True)
         return None
 
     def create_module(self, spec):
-        real = importlib.import_module("fastnn." + spec.name[len(__name__) + 1:])
+        first = __name__ if spec.name.startswith(__name__ + ".") else spec.name.partition(".")[0]
+        real = importlib.import_module(ALIASES[first] + spec.name[len(first):])
         self._spec = real.__spec__
         return real
 

@@ -18,11 +18,12 @@ class CallState:
 
 
 class CallContext(threading.local):
-    """The CallState of each thread, and the values of `Layer._register_call_context_args`."""
+    """The CallState of each thread, the values of `Layer._register_call_context_args`, and the innermost RematScope."""
 
     def __init__(self):
         self.state = CallState()
         self.values = {}
+        self.remat = None
 
 
 context = CallContext()

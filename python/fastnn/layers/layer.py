@@ -114,6 +114,8 @@ class Layer(ContextArguments, Quantizable, LayerState):
         if kwargs:
             raise ValueError(f"[{kind}] unrecognized arguments{_did_you_mean(type(self), kwargs)}. Received: {kwargs}")
         self._initialized = True
+        if context.remat is not None:
+            context.remat.apply(self)
         # The layers of this library that have no build() of their own have nothing to build.
         if type(self).__module__.startswith(_LIBRARY):
             self._build_at_init()

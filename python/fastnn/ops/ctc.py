@@ -7,89 +7,8 @@ from .._core import record
 from ..symbolic import op
 from ..tensor import as_tensor
 from .array import cast
-from .elementwise import multiply
 from .numpy_op import numpy_op
-from .reduction import _reshape
-
-# Keras's loss of a target that no alignment gives, about.
-_IMPOSSIBLE = 1e5
-
-
-def _log_softmax(x):
-    x = x.astype("float64")
-    x = x - x.max(-1, keepdims=True)
-    return x - np.log(np.exp(x).sum(-1, keepdims=True))
-
-
-def _shifted(a, n):
-    """a moved by n places along the last axis, -inf moving in."""
-    out = np.full_like(a, -np.inf)
-    if n > 0:
-        out[..., n:] = a[..., :-n]
-    else:
-        out[..., :n] = a[..., -n:]
-    return out
-
-
-def _forward_backward(target, logits, target_length, output_length, blank):
-    """(loss (b,), gradient in the logits (b, t, k)).
-
-    The states of a target l of length n are blank l_1 blank l_2 ... l_n blank; alpha[t, s] is the log probability of
-    the first t frames ending in state s, beta[t, s] that of the frames behind t.
-    """
-    b, steps, classes = logits.shape
-    n = target.shape[1]
-    logp = _log_softmax(logits)
-    labels = np.full((b, 2 * n + 1), blank, np.int64)
-    labels[:, 1::2] = np.clip(target, 0, classes - 1)
-    place = np.arange(2 * n + 1)
-    valid = place <= 2 * target_length[:, None]
-    skip = np.zeros_like(valid)  # a state may come from the one before the last
-    skip[:, 3::2] = labels[:, 3::2] != labels[:, 1:-2:2]
-    emit = np.take_along_axis(logp, np.broadcast_to(labels[:, None], (b, steps, 2 * n + 1)), 2)
-    emit = np.where(valid[:, None], emit, -np.inf)
-
-    def three(a, back):
-        s = -1 if back else 1
-        allowed = skip if not back else np.concatenate([skip[:, 2:], np.zeros((b, min(2, skip.shape[1])), bool)], 1)[:, :2 * n + 1]
-        far = np.where(allowed, _shifted(a, 2 * s) if n else -np.inf, -np.inf)
-        near = _shifted(a, s) if n else np.full_like(a, -np.inf)
-        return np.logaddexp(np.logaddexp(a, near), far)
-
-    alpha = np.full((steps, b, 2 * n + 1), -np.inf)
-    now = np.where(place < 2, emit[:, 0], -np.inf) if steps else None
-    for t in range(steps):
-        if t:
-            now = np.where((t < output_length)[:, None], three(now, False) + emit[:, t], now)
-        alpha[t] = now
-    last = 2 * target_length
-    ends = np.take_along_axis(now, last[:, None], 1)[:, 0]
-    before = np.where(last > 0, np.take_along_axis(now, np.maximum(last - 1, 0)[:, None], 1)[:, 0], -np.inf)
-    logprob = np.logaddexp(ends, before)
-    logprob = np.where(output_length > 0, logprob, np.where(target_length == 0, 0.0, -np.inf))
-
-    gradient = np.exp(logp)
-    final = np.where((place == last[:, None]) | (place == last[:, None] - 1), 0.0, -np.inf)
-    beta = final
-    rows = np.arange(b)[:, None]
-    for t in range(steps - 1, -1, -1):
-        inside = (t < output_length)[:, None]
-        ending = (t == output_length - 1)[:, None]
-        beta = np.where(ending, final, three(beta + emit[:, t + 1], True) if t + 1 < steps else final)
-        share = np.exp(np.where(inside, alpha[t] + beta - logprob[:, None], -np.inf))
-        np.subtract.at(gradient[:, t], (rows, labels), share)
-        gradient[:, t] *= inside
-    possible = np.isfinite(logprob)
-    gradient[~possible] = 0
-    return np.where(possible, -logprob, _IMPOSSIBLE), gradient
-
-
-def _finite(f):
-    def g(*arrays):
-        with np.errstate(all="ignore"):
-            return f(*arrays)
-
-    return g
+from .softmax import log_softmax
 
 
 @op
@@ -103,8 +22,8 @@ def ctc_loss(target, output, target_length, output_length, mask_index=0):
         mask_index: the class of the blank.
 
     Returns:
-        (b,), in the dtype of output, at least float32. A target that does not fit into its frames gives 1e5, and no
-        gradient.
+        (b,), computed in float32, in the dtype of output if that is wider. A target that does not fit into its frames
+        gives 1e5, and no gradient.
 
     Raises:
         ValueError: shapes disagree, a label that counts or mask_index is no class, or a length is not one of its array.
@@ -121,29 +40,16 @@ def ctc_loss(target, output, target_length, output_length, mask_index=0):
         raise ValueError(f"[ctc_loss] mask_index must be one of the classes. Received: mask_index={mask_index}, "
                          f"output.shape={x.shape}")
     dtype = dtypes.result_type(x.dtype, "float32")
-    x = cast(x, dtype)
-
-    def run(labels, logits, label_count, frame_count):
-        labels, label_count, frame_count = (a.astype("int64") for a in (labels, label_count, frame_count))
-        for name, count, most in (("target_length", label_count, labels.shape[1]), ("output_length", frame_count, logits.shape[1])):
-            for row in np.flatnonzero((count < 0) | (count > most))[:1]:
-                raise ValueError(f"[ctc_loss] {name} must be in [0, {most}]. Received: {name}[{row}]={count[row]}")
-        wrong = ((labels < 0) | (labels >= logits.shape[2])) & (np.arange(labels.shape[1]) < label_count[:, None])
-        for row, at in np.argwhere(wrong)[:1]:
-            raise ValueError(f"[ctc_loss] target must hold classes in [0, {logits.shape[2]}). "
-                             f"Received: target[{row}, {at}]={labels[row, at]}")
-        return _forward_backward(labels, logits, label_count, frame_count, mask_index)
-
-    if x.device == "meta":
-        return _core.meta((x.shape[0],), dtype)
-    y, gradient = numpy_op(_finite(run), t, x, tn, xn, dtype=dtype)
+    logp = log_softmax(cast(x, "float32"))
+    label, labels, frames = (cast(a, "int64") for a in (t, tn, xn))
+    y, alpha = _core.ctc_forward(label, labels, frames, logp, mask_index)
 
     def vjp(gy):
         if _core.recording():
             raise ValueError("[ctc_loss] second-order gradients are not available")
-        return None, multiply(gradient, _reshape(gy, (gy.shape[0], 1, 1))), None, None
+        return (_core.ctc_backward(label, labels, frames, logp, alpha, gy, mask_index),)
 
-    return record(y, (t, x, tn, xn), vjp)
+    return cast(record(y, (logp,), vjp), dtype)
 
 
 def _greedy(x, lengths, merge, blank):
@@ -165,34 +71,41 @@ def _beam(x, lengths, width, top, blank):
     """Prefix beam search: for each prefix the probabilities of ending in a blank and in its last label."""
     b, steps, classes = x.shape
     paths, scores = np.full((top, b, steps), -1, "int32"), np.full((b, top), -np.inf)
-    logp = _log_softmax(x)
+    x = x.astype("float64")
+    x = x - x.max(-1, keepdims=True)
+    logp = x - np.log(np.exp(x).sum(-1, keepdims=True))
     for i in range(b):
-        beams = {(): (0.0, -np.inf)}
-        for t in range(int(lengths[i])):
-            found = {}
-
-            def put(prefix, blank_score, label_score):
-                a, c = found.get(prefix, (-np.inf, -np.inf))
-                found[prefix] = np.logaddexp(a, blank_score), np.logaddexp(c, label_score)
-
-            for prefix, (in_blank, in_label) in beams.items():
-                total = np.logaddexp(in_blank, in_label)
-                put(prefix, total + logp[i, t, blank], -np.inf)
-                for k in range(classes):
-                    if k == blank:
-                        continue
-                    p = logp[i, t, k]
-                    if prefix and prefix[-1] == k:
-                        put(prefix, -np.inf, in_label + p)
-                        put((*prefix, k), -np.inf, in_blank + p)
-                    else:
-                        put((*prefix, k), -np.inf, total + p)
-            order = sorted(found.items(), key=lambda item: -np.logaddexp(*item[1]))
-            beams = dict(order[:width])
-        best = sorted(beams.items(), key=lambda item: -np.logaddexp(*item[1]))[:top]
-        for j, (prefix, pair) in enumerate(best):
-            paths[j, i, : len(prefix)] = prefix
-            scores[i, j] = np.logaddexp(*pair)
+        # Prefixes are nodes of a tree: the one without the last label, and the last label.
+        parent, last = [-1], [-1]
+        beam, in_blank, in_label = np.array([0]), np.array([0.0]), np.array([-np.inf])
+        for p in logp[i, : lengths[i]]:
+            ends, total, each = np.array(last)[beam], np.logaddexp(in_blank, in_label), np.arange(len(beam))
+            longer = total[:, None] + p
+            longer[each[ends >= 0], ends[ends >= 0]] = in_blank[ends >= 0] + p[ends[ends >= 0]]  # a label twice needs a blank between
+            longer[:, blank] = -np.inf
+            same_blank, same_label = total + p[blank], np.where(ends >= 0, in_label + p[ends], -np.inf)
+            # A longer prefix may be in the beam already.
+            known, shorter = np.nonzero(np.array(parent)[beam][:, None] == beam)
+            same_label[known] = np.logaddexp(same_label[known], longer[shorter, ends[known]])
+            longer[shorter, ends[known]] = -np.inf
+            score = np.concatenate([np.logaddexp(same_blank, same_label), longer.ravel()])
+            best = np.argsort(-score, kind="stable")[:width]
+            best = best[score[best] > -np.inf]
+            kept, new = best[best < len(beam)], best[best >= len(beam)] - len(beam)
+            first = len(parent)
+            parent += beam[new // classes].tolist()
+            last += (new % classes).tolist()
+            beam = np.concatenate([beam[kept], np.arange(first, len(parent))])
+            in_blank = np.concatenate([same_blank[kept], np.full(len(new), -np.inf)])
+            in_label = np.concatenate([same_label[kept], longer.ravel()[new]])
+        total = np.logaddexp(in_blank, in_label)
+        for j, at in enumerate(np.argsort(-total, kind="stable")[:top]):
+            labels, node = [], beam[at]
+            while node:
+                labels.append(last[node])
+                node = parent[node]
+            paths[j, i, : len(labels)] = labels[::-1]
+            scores[i, j] = total[at]
     return paths, scores
 
 

@@ -1,0 +1,36 @@
+"""Programs that say `import keras` or `import tensorflow as tf`, run by fastnn without a change."""
+import importlib
+import sys
+
+from .keras import ALIASES
+
+_NAMES = ("keras", "tensorflow")
+
+
+def install():
+    """From now on `keras` and `tensorflow` are imported as fastnn, their submodules included: `keras.layers`,
+    `tensorflow.keras`. Of TensorFlow there is what fastnn has: `tf.keras`, `tf.GradientTape`, `tf.Variable`.
+
+    Example:
+        import fastnn.compat
+        fastnn.compat.install()
+        from tensorflow import keras
+
+    Raises:
+        RuntimeError: the real `keras` or `tensorflow` has been imported.
+    """
+    for name in _NAMES:
+        found = sys.modules.get(name)
+        if found is not None and found.__name__ != "fastnn":
+            raise RuntimeError(f"[compat.install] it must be called before {name} is imported. Received: {name} from "
+                               f"{getattr(found, '__file__', None)}")
+    ALIASES.update(dict.fromkeys(_NAMES, "fastnn"))
+    importlib.invalidate_caches()
+
+
+def uninstall():
+    """Undoes `install`: `import keras` means Keras again."""
+    for name in _NAMES:
+        if ALIASES.pop(name, None):
+            for module in [m for m in sys.modules if m == name or m.startswith(name + ".")]:
+                del sys.modules[module]
