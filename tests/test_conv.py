@@ -120,6 +120,8 @@ def test_exact_random():
     ((2, 14, 13, 36), (3, 3, 36, 52), (1, 1), ((2, 0), (0, 2)), (1, 1), 1),
     ((3, 20, 19, 80), (3, 3, 40, 72), (1, 1), "same", (1, 1), 2),
     ((14, 14, 14, 260), (3, 3, 260, 136), (1, 1), "same", (1, 1), 1),
+    ((3, 33, 31, 33), (3, 3, 33, 150), (1, 1), "same", (1, 1), 1),
+    ((4, 21, 23, 64), (3, 3, 64, 36), (1, 1), ((0, 2), (2, 1)), (1, 1), 1),
     # The same along one axis: tiles that hang over the border by 1, 2 and 3 outputs, rows and columns.
     ((4, 3, 50, 40), (1, 5, 40, 72), (1, 1), "same", (1, 1), 1),
     ((40, 1, 19, 70), (1, 5, 70, 33), (1, 1), ((0, 0), (1, 4)), (1, 1), 1),
@@ -354,6 +356,32 @@ def test_minimal_filtering_is_close_by_tile():
     error = abs(y - reference(x, w, one, one, same, 1))
     tiles = bound.reshape(2, 12, 2, 12, 2, 64).max((2, 4))
     assert (error.reshape(2, 12, 2, 12, 2, 64).max((2, 4)) <= 16 * EPS * tiles).all()
+
+
+@pytest.mark.parametrize("scale", [2.0**100, 2.0**-100])
+def test_products_near_the_ends_of_the_range(scale):
+    """Powers of two change no bit of a mantissa, also where operands leave the range of the tile unit's parts."""
+    rng = np.random.default_rng(12)
+    x, w, g = (rng.standard_normal(s).astype("f4") for s in ((3, 24, 24, 64), (3, 3, 64, 64), (3, 24, 24, 64)))
+    expected = [to_numpy(t) for t in three(x, w, g, ((1, 1), "same", (1, 1), 1))]
+    found = three(x * np.float32(scale), w * np.float32(1 / scale), g, ((1, 1), "same", (1, 1), 1))
+    for a, b, factor in zip(found, expected, (1, 1 / scale, scale)):
+        assert abs(to_numpy(a) / factor - b).max() <= 1e-5 * abs(b).max()
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 3e38])
+@pytest.mark.parametrize("where", ["image", "kernel"])
+def test_minimal_filtering_of_what_has_no_parts(value, where):
+    """NaN and infinity reach what IEEE says, and the tiles beside it; no other image, no other filter."""
+    rng = np.random.default_rng(13)
+    x, w = rng.standard_normal((4, 24, 24, 64)).astype("f4"), rng.standard_normal((3, 3, 64, 64)).astype("f4")
+    y = to_numpy(ops.conv(x, w, 1, "same"))
+    (x if where == "image" else w)[(2, 11, 12, 50) if where == "image" else (1, 1, 20, 50)] = value
+    bad = to_numpy(ops.conv(x, w, 1, "same"))
+    others = (slice(None), slice(None), slice(None), np.arange(64) != 50) if where == "kernel" else (np.arange(4) != 2,)
+    np.testing.assert_allclose(bad[others], y[others], rtol=1e-4, atol=1e-4)
+    inside = bad[2, 10:13, 11:14] if where == "image" else bad[..., 50]
+    assert not np.isfinite(inside).any() if value != 3e38 else (abs(inside[np.isfinite(inside)]) > 1e30).any()
 
 
 @pytest.mark.parametrize("padding", ["valid", "same"])

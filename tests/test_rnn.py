@@ -161,6 +161,18 @@ def test_tiles(batch, time, features, units, return_sequences, go_backwards):
     Case("lstm", batch, time, features, units, mask=mask, zero_output_for_mask=units % 2 == 1, **options).check()
 
 
+@pytest.mark.parametrize("scale", [2.0**110, 2.0**-110])
+def test_products_near_the_ends_of_the_range(scale):
+    """Powers of two change no bit of a mantissa, also where operands leave the range of the tile unit's parts."""
+    case = Case("lstm", 64, 16, 100, 20, return_sequences=True)
+    weights = [case.rng.normal(size=t.shape) for t in case.expected()]
+    expected = [t.numpy() for t in (case.run()[0], *case.gradients(weights)[:3])]
+    case.arrays[0], case.arrays[1] = case.arrays[0] * scale, case.arrays[1] / scale
+    found = [t.numpy() for t in (case.run()[0], *case.gradients(weights)[:3])]
+    for a, b, factor in zip(found, expected, (1, 1 / scale, scale, 1)):
+        assert abs(a / factor - b).max() <= 1e-5 * abs(b).max()
+
+
 # What has no parts of bfloat16 takes another way: rows that are finite keep their numbers, the others give IEEE's.
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 3.4e38])
 @pytest.mark.parametrize("where", ["x", "kernel", "state"])

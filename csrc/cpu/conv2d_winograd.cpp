@@ -6,39 +6,12 @@
 // The elementwise products, summed over channels, are matrix products of (tiles, channels) and
 // (channels, filters), one for each place of a transformed tile. What is multiplied is said by a scheme S.
 #include "cpu/conv2d.h"
-#include "cpu/conv2d_schemes.h"
 #include "cpu/conv2d_tile.h"
+#include "cpu/conv2d_winograd.h"
 #include "cpu/transpose.h"
 
 namespace fastnn::FASTNN_TARGET {
 namespace {
-
-// out (n, oh, ow, out_pixel) = the convolution of x (n, h, w, pixel), padded by ph rows above and pw
-// columns to the left; `channels` and `filters` of a pixel are used.
-struct Problem {
-  const float* x;
-  int64_t n, h, w, pixel, channels;
-  float* out;
-  int64_t oh, ow, out_pixel, filters;
-  int64_t ph, pw;
-  const float* bias;
-  int64_t activation;
-
-};
-
-// How outputs are cut into tiles.
-template <class S>
-struct Tiling {
-  int64_t down, across, tiles;
-  explicit Tiling(const Problem& p)
-      : down(ceil_div(p.oh, S::kOutH)), across(ceil_div(p.ow, S::kOutW)), tiles(p.n * down * across) {}
-  struct Place {
-    int64_t image, i, j;  // the first output
-  };
-  Place place(int64_t tile) const {
-    return {tile / (down * across), tile / across % down * S::kOutH, tile % across * S::kOutW};
-  }
-};
 
 // Sums along rows that lie next to each other.
 struct Consecutive {
@@ -109,9 +82,7 @@ void store_output(const Problem& p, int64_t first, int64_t count, int64_t j0, in
 template <class S>
 struct Kernel {
   static constexpr int kTaps = S::kTapsH * S::kTapsW;
-  const float* w;  // (kh, kw, ic, oc) with rows of length ld
-  int64_t ic, ld;
-  bool turned;  // the gradient of the input has filters for channels, and the taps backwards
+  Weights from;
   int64_t channels, filters, depth, wide;
   int64_t panel() const { return panel_width(filters); }
   int64_t depth_blocks() const { return ceil_div(channels, depth); }
@@ -124,7 +95,7 @@ struct Kernel {
     const int64_t c0 = d * depth, rows = min(depth, channels - c0), j0 = f * wide, end = min(filters, j0 + wide);
     for (int64_t j = j0; j < end; j += panel()) {
       const int64_t cols = min(panel(), end - j), width = round_up(cols, Vec::width);
-      if (turned) transform_panel_turned(c0, rows, j, cols, width, u + (j - j0) * rows);
+      if (from.turned) transform_panel_turned(c0, rows, j, cols, width, u + (j - j0) * rows);
       else transform_panel(c0, rows, j, cols, width, u + (j - j0) * rows);
     }
   }
@@ -134,7 +105,7 @@ struct Kernel {
     for (int64_t c = 0; c < rows; ++c)
       for_each_vec(cols, [&](int64_t j, int64_t n) {
         Vec g[kTaps];
-        FASTNN_UNROLL for (int tap = 0; tap < kTaps; ++tap) g[tap] = Vec::load(w + (tap * ic + c0 + c) * ld + j0 + j, n);
+        FASTNN_UNROLL for (int tap = 0; tap < kTaps; ++tap) g[tap] = Vec::load(from.w + (tap * from.ic + c0 + c) * from.ld + j0 + j, n);
         store(g, u + c * width + j);
       });
   }
@@ -145,7 +116,7 @@ struct Kernel {
     for (int64_t c = 0; c < rows; c += kBlock) {
       const int64_t block = min(kBlock, rows - c);
       for (int64_t tap = 0; tap < kTaps; ++tap)
-        transpose_tile<float>((const char*)(w + ((kTaps - 1 - tap) * ic + j0) * ld + c0 + c), ld * 4,
+        transpose_tile<float>((const char*)(from.w + ((kTaps - 1 - tap) * from.ic + j0) * from.ld + c0 + c), from.ld * 4,
                               (char*)(turned_taps.get() + tap * kBlock * kPanel), kPanel * 4, cols, block);
       for (int64_t i = 0; i < block; ++i)
         for (int64_t j = 0; j < width; j += Vec::width) {
@@ -190,7 +161,7 @@ void multiply_tiles(const Problem& p, const Kernel<S>& kernel, const float* u, c
 }
 
 template <class S>
-void run(const Problem& p, const float* w, const Conv2dShape& s, bool turned) {
+void run(const Problem& p, const Weights& w) {
   const int64_t tiles = Tiling<S>(p).tiles;
   // Tiles that are worked on together: their transforms take 3/8 of a second-level cache of 2 MB, and the
   // kernel, which streams by where it is large, serves many of them.
@@ -200,7 +171,7 @@ void run(const Problem& p, const float* w, const Conv2dShape& s, bool turned) {
   int64_t blocks = ceil_div(tiles, count);
   count = ceil_div(tiles, blocks), blocks = ceil_div(tiles, count);
 
-  Kernel<S> kernel{w, s.ic / s.groups, s.oc, turned, p.channels, p.filters, 0, 0};
+  Kernel<S> kernel{w, p.channels, p.filters, 0, 0};
   kernel.depth = ceil_div(p.channels, ceil_div(p.channels, 128));
   kernel.wide = kernel.panel() * (few && blocks * ceil_div(p.filters, kernel.panel()) >= 16 ? 2 : 1);
   const int64_t wides = kernel.wide_blocks(), depths = kernel.depth_blocks(), v_step = apart(count * p.channels);
@@ -339,13 +310,20 @@ void store_weights(const WeightTasks& t, const Problem& p, const float* sums, fl
 }
 
 template <class S>
+void convolve(const Problem& p, const Weights& w) {
+  if constexpr (S::kTapsH == 3 && S::kTapsW == 3)
+    if (winograd_tiles(p, w)) return;
+  run<S>(p, w);
+}
+
+template <class S>
 bool forward(const float* x, const float* w, const float* bias, float* y, const Conv2dShape& s, int64_t activation) {
   const int64_t icg = s.ic / s.groups, ocg = s.oc / s.groups;
   Problem p{x, s.n, s.ih, s.iw, s.ic, icg, y, s.oh, s.ow, s.oc, ocg, s.ph, s.pw, bias, activation};
   if (!pays<S>(s, p)) return false;
   for (int64_t g = 0; g < s.groups; ++g) {
     p.x = x + g * icg, p.out = y + g * ocg, p.bias = bias ? bias + g * ocg : nullptr;
-    run<S>(p, w + g * ocg, s, false);
+    convolve<S>(p, {w + g * ocg, icg, s.oc, false});
   }
   return true;
 }
@@ -360,7 +338,7 @@ bool backward_input(const float* gy, const float* w, const float* bias, float* g
   if (!pays<S>(s, p)) return false;
   for (int64_t g = 0; g < s.groups; ++g) {
     p.x = gy + g * ocg, p.out = gx + g * icg, p.bias = bias ? bias + g * icg : nullptr;
-    run<S>(p, w + g * ocg, s, true);
+    convolve<S>(p, {w + g * ocg, icg, s.oc, true});
   }
   return true;
 }

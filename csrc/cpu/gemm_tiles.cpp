@@ -51,13 +51,6 @@ bool pays_to_split(int64_t m, int64_t n, int64_t k) {
   return tiles < 0.93 / 95 * m * n * k;
 }
 
-// Of operands whose largest elements these are: no product of parts overflows where that of floats does not, and what the
-// unit takes for zero, below 2^-126, is below the rounding of the largest products.
-bool in_range(float a, float b) {
-  const double product = double(a) * b;
-  return product == 0 || (product <= 1e38 && product >= 0x1p-100 && a >= 0x1p-100f && b >= 0x1p-100f);
-}
-
 // c = alpha * sums + bias ..., or added to c.
 void put_sums(const float* sums, int64_t ld, int64_t rows, int64_t cols, float* c, int64_t ldc, bool add, bool last, const Epilogue& e) {
   const Vec alpha = Vec::set(e.alpha);
@@ -92,21 +85,16 @@ bool gemm_tiles(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, con
   for (int64_t k0 = 0; k0 < k; k0 += depth) {
     const int64_t kc = min(depth, k - k0), here = tiles_of(kc, kTileDepth);
     const int64_t groups_a = left.groups(here), groups = groups_a + right.groups(here);
-    Scratch<float> largest(groups);
+    LargestSplit largest(groups);
     parallel_for(groups, max(1, 32768 * groups / ((m + n) * kc)), [&](int64_t begin, int64_t end) {
       for (int64_t g = begin; g < end; ++g) {
         Split seen;
         if (g < groups_a) left.split(seen, g, k0, kc, here, split_a);
         else right.split(seen, g - groups_a, k0, kc, here, split_b);
-        largest[g] = seen.finite() ? seen.largest() : __builtin_inff();
+        largest.put(g, seen);
       }
     });
-    float top[2] = {};
-    for (int64_t g = 0; g < groups; ++g) {
-      float& t = top[g >= groups_a];
-      t = largest[g] > t ? largest[g] : t;
-    }
-    if (!in_range(top[0], top[1])) return false;
+    if (!split_in_range(largest.of(0, groups_a), largest.of(groups_a, groups))) return false;
 
     parallel_for(units, 1, [&](int64_t begin, int64_t end) {
       Scratch<float> sums(mb * nb);

@@ -112,31 +112,31 @@ inline void lstm_output(const LstmPlaces& to, int64_t r, const float* z, const f
 }
 
 // lstm_forward on the tile unit. Weights are [block][gate][chunks of x, then of h][part].
-// False: something was infinite or NaN, and what was written is of no use.
+// False: something was out of range (split_in_range), and what was written is of no use.
 bool lstm_forward_tiles(const RnnForward& a) {
   const int64_t u = a.units, blocks = ceil_div(u, W), chunk = rnn_tile_rows(a.batch), chunks = ceil_div(a.batch, chunk);
   const int64_t kx = ceil_div(a.features, kTileDepth), kh = ceil_div(u, kTileDepth), next = (kx + kh) * kSplit;
   Scratch<uint16_t> weights(blocks * 4 * next);
   Scratch<float> bias(blocks * 4 * W);
-  RnnFinite finite(blocks + chunks);
+  LargestSplit kernel(blocks), recurrent(blocks), inputs(chunks), states(chunks);
   parallel_for(blocks, 1 + 32768 / next, [&](int64_t begin, int64_t end) {
     for (int64_t block = begin; block < end; ++block) {
-      Split split;
+      Split from_x, from_h;
       const int64_t n = min(W, u - block * W);
       for (int64_t gate = 0; gate < 4; ++gate) {
         uint16_t* out = weights + (block * 4 + gate) * next;
         const int64_t column = gate * u + block * W;
-        split_columns(split, a.kernel + column, a.features, n, 4 * u, out);
-        split_columns(split, a.recurrent + column, u, n, 4 * u, out + kx * kSplit);
+        split_columns(from_x, a.kernel + column, a.features, n, 4 * u, out);
+        split_columns(from_h, a.recurrent + column, u, n, 4 * u, out + kx * kSplit);
         (a.bias ? Vec::load(a.bias + column, n) : Vec::zero()).store(bias + (block * 4 + gate) * W);
       }
-      finite.put(block, split);
+      kernel.put(block, from_x), recurrent.put(block, from_h);
     }
   });
-  if (!finite.all(blocks)) return false;
+  if (!split_in_range(kernel.all(), 1) || !split_in_range(recurrent.all(), 1)) return false;
   parallel_for(a.batch, chunk, [&](int64_t row0, int64_t end) {
     const TilesReady ready;
-    Split split;
+    Split of_x, of_h;
     const int64_t rows = end - row0, tiles = ceil_div(rows, kTileRows), ld = blocks * W;
     Scratch<uint16_t> operands(2 * tiles * next);  // x and h of even and odd steps
     Scratch<float> h(rows * ld), c(rows * ld);
@@ -150,7 +150,7 @@ bool lstm_forward_tiles(const RnnForward& a) {
       return operand(s) + r / kTileRows * next + (kx + unit / kTileDepth) * kSplit + half_row(r % kTileRows, unit % kTileDepth);
     };
     for (int64_t r = 0; r < rows; ++r)
-      for (int64_t i = 0; i < ld; i += W) split_half_row(split, Vec::load(h + r * ld + i), state_at(0, r, i));
+      for (int64_t i = 0; i < ld; i += W) split_half_row(of_h, Vec::load(h + r * ld + i), state_at(0, r, i));
     // z (rows, 4, W) of a block. Where products of a step end, its last gates remain: beside them the next step
     // begins, with the input's part of the first blocks.
     const int64_t z_size = tiles * kTileRows * 4 * W, ahead = blocks == 2 ? 2 : 1;
@@ -168,7 +168,7 @@ bool lstm_forward_tiles(const RnnForward& a) {
         for (int64_t k = 0; k < kx; ++k) {
           const float* from = a.x + ((row0 + r) * a.steps + t) * a.features + k * kTileDepth;
           const int64_t left = a.features - k * kTileDepth;
-          split_left(split, from, clamp_count(left, 16), from + 16, clamp_count(left - 16, 16), a.steps * a.features, rows - r,
+          split_left(of_x, from, clamp_count(left, 16), from + 16, clamp_count(left - 16, 16), a.steps * a.features, rows - r,
                      operand(s) + r / kTileRows * next + k * kSplit);
         }
       for (int64_t block = 0; block < ahead; ++block) product(s, block, 0, kx, beside);
@@ -190,7 +190,7 @@ bool lstm_forward_tiles(const RnnForward& a) {
             if (i < rows) return step.cell(zr, cr);
             step.output(zr, cr, hr, hr);
           }
-          split_half_row(split, Vec::load(hr), state_at(s + 1, r, block * W));
+          split_half_row(of_h, Vec::load(hr), state_at(s + 1, r, block * W));
         });
       };
       for (int64_t block = 0; block < blocks; ++block) {
@@ -205,9 +205,9 @@ bool lstm_forward_tiles(const RnnForward& a) {
     }
     rnn_store_state(h, ld, row0, rows, u, a.h_last);
     rnn_store_state(c, ld, row0, rows, u, a.c_last);
-    finite.put(blocks + row0 / chunk, split);
+    inputs.put(row0 / chunk, of_x), states.put(row0 / chunk, of_h);
   });
-  return finite.all(blocks + chunks);
+  return split_in_range(kernel.all(), inputs.all()) && split_in_range(recurrent.all(), states.all());
 }
 
 // lstm_backward likewise. The sums over gates and units run over (4, units in whole blocks).
@@ -218,7 +218,7 @@ bool lstm_backward_tiles(const RnnBackward& a) {
   const int64_t chunk = rnn_tile_rows(a.batch), chunks = ceil_div(a.batch, chunk), task = ceil_div(chunks, 16), tasks = ceil_div(chunks, task);
   // recurrent^T and kernel^T: [tile of units or features][chunk of k][part]
   Scratch<uint16_t> weights((blocks + gx_tiles) * next);
-  RnnFinite finite(blocks + gx_tiles + tasks);
+  LargestSplit largest(blocks + gx_tiles), gradients(tasks), inputs(tasks), states(tasks);
   parallel_for(blocks + gx_tiles, 1 + 32768 / next, [&](int64_t begin, int64_t end) {
     for (int64_t tile = begin; tile < end; ++tile) {
       Split split;
@@ -231,17 +231,17 @@ bool lstm_backward_tiles(const RnnBackward& a) {
         split_left(split, w + column(2 * k), count(2 * k), w + column(2 * k + 1), count(2 * k + 1), 4 * u, rows, out);
         transpose_tiles(out);
       }
-      finite.put(tile, split);
+      largest.put(tile, split);
     }
   });
-  if (!finite.all(blocks + gx_tiles)) return false;
+  if (!split_in_range(largest.all(), 1)) return false;
   rnn_load_state(a.gc_last, 0, a.batch, u, a.gc0, u);
   // Of each task: gradients of weights (features, then units in whole tiles; 4 ld) and of the bias (4 ld).
   const int64_t floats = (ldx + ld + 1) * 4 * ld;
   Scratch<float> partial(tasks * floats);
   parallel_for(chunks, task, [&](int64_t chunk0, int64_t chunk_end) {
     const TilesReady ready;
-    Split split;
+    Split of_gz, of_x, of_h;
     float *const sums_c = partial + chunk0 / task * floats, *const gb = sums_c + (ldx + ld) * 4 * ld;
     rnn_zero(gb, 4 * ld);
     RnnSums sums(tx + blocks, 4 * blocks, sums_c);
@@ -264,7 +264,7 @@ bool lstm_backward_tiles(const RnnBackward& a) {
               const int64_t half = gate * blocks + block, first = 2 * pair;
               const Vec g0 = Vec::load(gz[0] + gate * W), g1 = Vec::load(gz[1] + gate * W);
               uint16_t* const to = step + first / kTileRows * next + half / 2 * kSplit + half_row(first % kTileRows, half % 2 * W);
-              split_pair(split, g0, g1, to, to + kTileDepth, sums.right(i, half) + pair * kTileDepth);
+              split_pair(of_gz, g0, g1, to, to + kTileDepth, sums.right(i, half) + pair * kTileDepth);
               float* const b = gb + gate * ld + k;
               (Vec::load(b) + (g0 + g1)).store(b);
             }
@@ -294,10 +294,10 @@ bool lstm_backward_tiles(const RnnBackward& a) {
         gates.finish();
         // x and the state before, transposed, beside the products with the weights.
         Beside operands(tx + blocks, tiles_slots(tiles, blocks, depth), [&](int64_t tile) {
-          const bool of_x = tile < tx;
-          const int64_t size = of_x ? f : u, col = (of_x ? tile : tile - tx) * 16;
-          const float* from = (of_x ? a.x : a.hs) + (row0 * a.steps + t) * size + col;
-          split_right(split, from, min(16, size - col), a.steps * size, rows, sums.left(i, tile));
+          const bool is_x = tile < tx;
+          const int64_t size = is_x ? f : u, col = (is_x ? tile : tile - tx) * 16;
+          const float* from = (is_x ? a.x : a.hs) + (row0 * a.steps + t) * size + col;
+          split_right(is_x ? of_x : of_h, from, min(16, size - col), a.steps * size, rows, sums.left(i, tile));
           transpose_tiles(sums.left(i, tile));
           for (int64_t r = 0; r < rows; ++r) __builtin_prefetch(from + (r * a.steps + later) * size);
         });
@@ -314,9 +314,12 @@ bool lstm_backward_tiles(const RnnBackward& a) {
       sums.add_rest(a.steps);
       rnn_store_state(gh, ld, row0, rows, u, a.gh0);
     }
-    finite.put(blocks + gx_tiles + chunk0 / task, split);
+    gradients.put(chunk0 / task, of_gz), inputs.put(chunk0 / task, of_x), states.put(chunk0 / task, of_h);
   });
-  if (!finite.all(blocks + gx_tiles + tasks)) return false;
+  const float top = gradients.all();
+  if (!split_in_range(top, largest.of(0, blocks)) || !split_in_range(top, largest.of(blocks, blocks + gx_tiles)) ||
+      !split_in_range(top, inputs.all()) || !split_in_range(top, states.all()))
+    return false;
   rnn_add_up(partial, tasks, floats, f, 4, u, ld, a.gkernel);
   rnn_add_up(partial + ldx * 4 * ld, tasks, floats, u, 4, u, ld, a.grecurrent);
   if (a.gbias) rnn_add_up(partial + (ldx + ld) * 4 * ld, tasks, floats, 1, 4, u, ld, a.gbias);

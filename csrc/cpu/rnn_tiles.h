@@ -18,21 +18,6 @@ inline bool rnn_uses_tiles(int64_t batch, int64_t steps, int64_t features, int64
   return has_tiles() && batch >= kTileRows && batch * steps >= 256 && units >= 8 && bytes <= (batch < 64 ? int64_t(3) << 19 : int64_t(16) << 20);
 }
 
-// Whether what chunks of work split was finite.
-class RnnFinite {
- public:
-  explicit RnnFinite(int64_t chunks) : bad_(chunks) {}
-  void put(int64_t chunk, const Split& split) { bad_[chunk] = !split.finite(); }
-  bool all(int64_t chunks) const {
-    for (int64_t i = 0; i < chunks; ++i)
-      if (bad_[i]) return false;
-    return true;
-  }
-
- private:
-  Scratch<int64_t> bad_;
-};
-
 // Sums of products over the steps of a chunk: c (rows, cols in tiles) += a^T gz. Two groups of steps_ steps take
 // turns: while one is filled with split operands, a share of the other's product is added at every step.
 class RnnSums {

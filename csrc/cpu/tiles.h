@@ -6,8 +6,8 @@
 // the last place of x y (Henry, Tang & Heinecke 2019, arXiv:1904.06376). The result is as exact as a sum of
 // float32 products: its parts are added up 32 at a time, which rounds less than one long chain.
 //
-// Infinity and NaN have no such parts: who splits collects the largest bits seen, and computes
-// with vectors instead when Split::finite says so. Parts below 2^-126 are lost.
+// Infinity and NaN have no such parts, and parts below 2^-126 are lost: who splits collects the largest values, and
+// computes with vectors instead unless split_in_range.
 #pragma once
 #include "cpu/parallel.h"
 #include "cpu/tile_unit.h"
@@ -38,16 +38,60 @@ class Split {
     parts[1] = round(_mm512_castps_si512(rest));
     parts[2] = upper(_mm512_castps_si512(_mm512_sub_ps(rest, _mm512_castsi512_ps(parts[1]))));
   }
-  // Every float had a first part. What was computed is of no use otherwise.
-  bool finite() const { return _mm512_cmpge_epi32_mask(seen_, _mm512_set1_epi32(0x7f7f8000)) == 0; }
-  // The largest absolute value.
-  float largest() const { return __builtin_bit_cast(float, _mm512_reduce_max_epi32(seen_)); }
+  // Two vectors as a row of the three parts of a tile: two rows of a right operand, or columns of a left one, whose pairs then
+  // are not of neighbours but of columns 16 apart, as they must be in the right one. NaN of the largest bits is not remembered, but
+  // is in the third part.
+  void row(Vec a, Vec b, uint16_t* out) {
+    const __m512i mask = _mm512_set1_epi32(int(0xffff0000));
+    const auto put = [&](int part, __m512i low, __m512i high) __attribute__((always_inline)) {
+      const __m512i words = _mm512_ternarylogic_epi32(_mm512_srli_epi32(low, 16), high, mask, 0xf8);  // low | high & mask
+      _mm512_storeu_si512(out + part * kTile, words);
+      return words;
+    };
+    __m512i low = round(_mm512_castps_si512(a.v)), high = round(_mm512_castps_si512(b.v));
+    words_ = _mm512_max_epu16(words_, _mm512_and_si512(put(0, low, high), _mm512_set1_epi32(0x7fff7fff)));
+    const __m512 x = _mm512_sub_ps(a.v, _mm512_castsi512_ps(low)), y = _mm512_sub_ps(b.v, _mm512_castsi512_ps(high));
+    low = round(_mm512_castps_si512(x)), high = round(_mm512_castps_si512(y));
+    put(1, low, high);
+    put(2, _mm512_castps_si512(_mm512_sub_ps(x, _mm512_castsi512_ps(low))), _mm512_castps_si512(_mm512_sub_ps(y, _mm512_castsi512_ps(high))));
+  }
+  // The largest absolute value, or above it within its rounding to a part; infinity if something had no first part: what was
+  // computed is of no use then.
+  float largest() const {
+    const __m512i words = _mm512_max_epi32(_mm512_slli_epi32(words_, 16), _mm512_and_si512(words_, _mm512_set1_epi32(int(0xffff0000))));
+    const int bits = _mm512_reduce_max_epi32(_mm512_max_epi32(seen_, words));
+    return bits >= 0x7f7f8000 ? __builtin_inff() : __builtin_bit_cast(float, bits);
+  }
 
  private:
   static __m512i upper(__m512i bits) { return _mm512_and_si512(bits, _mm512_set1_epi32(int(0xffff0000))); }
   static __m512i round(__m512i bits) { return upper(_mm512_add_epi32(bits, _mm512_set1_epi32(0x8000))); }
-  __m512i seen_ = _mm512_setzero_si512();
+  __m512i seen_ = _mm512_setzero_si512();   // floats
+  __m512i words_ = _mm512_setzero_si512();  // first parts
 };
+
+// The largest absolute values of what chunks of work have split; infinity where something was not finite.
+class LargestSplit {
+ public:
+  explicit LargestSplit(int64_t chunks) : chunks_(chunks), largest_(chunks) {}
+  void put(int64_t chunk, const Split& split) { largest_[chunk] = split.largest(); }
+  float of(int64_t begin, int64_t end) const {
+    float top = 0;
+    for (int64_t i = begin; i < end; ++i) top = largest_[i] > top ? largest_[i] : top;
+    return top;
+  }
+  float all() const { return of(0, chunks_); }
+
+ private:
+  int64_t chunks_;
+  Scratch<float> largest_;
+};
+// Of operands whose largest elements these are: no product of parts overflows where that of floats does not, and what the
+// unit takes for zero, below 2^-126, is below the rounding of the largest products.
+inline bool split_in_range(float a, float b) {
+  const double product = double(a) * b;
+  return product == 0 || (product <= 1e38 && product >= 0x1p-100 && a >= 0x1p-100f && b >= 0x1p-100f);
+}
 
 // 16 floats as a half row of a tile of a left operand; the parts are a tile apart.
 inline void split_half_row(Split& split, Vec x, uint16_t* out) {
@@ -86,14 +130,9 @@ inline void split_left(Split& split, const float* p0, int64_t n0, const float* p
 }
 // Up to 32 rows of k, ld apart, of n floats to the three parts of a tile of a right operand.
 inline void split_right(Split& split, const float* from, int64_t n, int64_t ld, int64_t rows, uint16_t* out) {
-  for (int64_t r = 0; r < kTileDepth; r += 2, out += kTileDepth) {
-    __m512i a[3], b[3];
-    split(r < rows ? Vec::load(from + r * ld, n) : Vec::zero(), a);
-    split(r + 1 < rows ? Vec::load(from + (r + 1) * ld, n) : Vec::zero(), b);
-    for (int p = 0; p < 3; ++p)
-      _mm512_storeu_si512(out + p * kTile,
-                          _mm512_or_si512(_mm512_srli_epi32(a[p], 16), b[p]));
-  }
+  for (int64_t r = 0; r < kTileDepth; r += 2, out += kTileDepth)
+    split.row(r < rows ? Vec::load(from + r * ld, n) : Vec::zero(),
+              r + 1 < rows ? Vec::load(from + (r + 1) * ld, n) : Vec::zero(), out);
 }
 // A tile of one kind is one of the other kind transposed, pair by pair.
 inline void transpose_tiles(uint16_t* tile) {
@@ -147,20 +186,20 @@ template <int C, int A, int B>
 template <class F>
 class Beside {
  public:
-  Beside(int64_t items, int64_t slots, F f) : items_(items), slots_(slots), f_(f) {}
+  Beside(int64_t items, int64_t slots, F f) : items_(items), rate_(((items << kBits) + slots - 1) / (slots > 1 ? slots : 1)), f_(f) {}
   [[gnu::noinline]] void operator()() {
     if (next_ == items_) return;
-    const int64_t n = slots_ > 1 ? (items_ - next_ + slots_ - 1) / slots_ : items_ - next_;
-    --slots_;
-    for (int64_t end = next_ + n; next_ < end; ++next_) f_(next_);
+    due_ += rate_;
+    const int64_t end = due_ >> kBits;
+    for (; next_ < end && next_ < items_; ++next_) f_(next_);
   }
   void finish() {
-    slots_ = 1;
-    (*this)();
+    for (; next_ < items_; ++next_) f_(next_);
   }
 
  private:
-  int64_t next_ = 0, items_, slots_;
+  static constexpr int kBits = 20;
+  int64_t next_ = 0, due_ = 0, items_, rate_;  // items that are due, in 2^-20, and how many fall due at a time
   F f_;
 };
 struct Nothing {
