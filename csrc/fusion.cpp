@@ -8,6 +8,31 @@
 #include <algorithm>
 
 namespace fastnn {
+
+Calls::Elementwise Calls::elementwise(int i) {
+  Elementwise e;
+  if (is<&Kernels::unary>(i)) {
+    const auto x = args<&Kernels::unary>(i);
+    e.link = {kChainUnary, x.get<int64_t>(unary_args::op), 0, nullptr, nullptr, x.get<float>(unary_args::p), x.get<float>(unary_args::q)};
+    e.n = x.get<int64_t>(unary_args::n), e.a = x.ref(unary_args::x), e.y = x.ref(unary_args::y);
+  } else if (is<&Kernels::unary_backward>(i)) {
+    namespace at = unary_backward_args;
+    const auto x = args<&Kernels::unary_backward>(i);
+    e.link = {kChainUnaryBackward, x.get<int64_t>(at::op), 0, nullptr, nullptr, x.get<float>(at::p), x.get<float>(at::q)};
+    e.n = x.get<int64_t>(at::n), e.a = x.ref(at::gy), e.b = x.ref(at::v), e.y = x.ref(at::gx), e.has_b = true;
+  } else if (is<&Kernels::binary>(i)) {
+    const auto x = args<&Kernels::binary>(i);
+    e.link.kind = kChainBinary, e.link.op = x.get<int64_t>(binary_args::op);
+    e.n = plain_binary(i), e.a = x.ref(binary_args::a), e.b = x.ref(binary_args::b), e.y = x.ref(binary_args::y), e.has_b = true;
+  } else if (is<&Kernels::binary_scalar>(i)) {
+    const auto x = args<&Kernels::binary_scalar>(i);
+    e.link = {kChainBinaryScalar, x.get<int64_t>(scalar_args::op), x.get<int64_t>(scalar_args::reversed), nullptr, nullptr,
+              x.get<float>(scalar_args::value), 0};
+    e.n = x.get<int64_t>(scalar_args::n), e.a = x.ref(scalar_args::a), e.y = x.ref(scalar_args::y);
+  }
+  return e;
+}
+
 namespace {
 
 class Fusion : Calls {
@@ -35,6 +60,7 @@ class Fusion : Calls {
     for (int i = 0; i < count(); ++i) make_chain(i);
     drop_dead();
     if (program_.device == Device::cpu) {  // kernels of devices rely on arrays that do not overlap, and have other caches
+      if (!inference) group_calls_by_sample();
       share_memory();
       if (inference) cut_into_strips();
     }
@@ -68,12 +94,6 @@ class Fusion : Calls {
     *op = a.get<int64_t>(unary_args::op);
     return a.get<int64_t>(unary_args::n);
   }
-  // n if node j adds two whole arrays of n floats, else 0.
-  int64_t plain_binary(int j) {
-    const auto s = args<&Kernels::binary>(j).get<BroadcastShape>(binary_args::s);
-    return s.rank == 1 && s.stride[0][0] == 1 && s.stride[1][0] == 1 ? s.size[0] : 0;
-  }
-
   // Batch normalization, then an addition, then relu.
   template <auto K, int kResidual, int kClip, int kY, int kRows>
   void extend_norm(int i) {
@@ -226,36 +246,6 @@ class Fusion : Calls {
 
   // ---- elementwise calls in a row ----
 
-  struct Elementwise {
-    int64_t n = 0;  // 0: the node is something else
-    ChainLink link{};
-    Ref a, b, y;
-    bool has_b = false;
-  };
-  Elementwise elementwise(int i) {
-    Elementwise e;
-    if (is<&Kernels::unary>(i)) {
-      const auto x = args<&Kernels::unary>(i);
-      e.link = {kChainUnary, x.get<int64_t>(unary_args::op), 0, nullptr, nullptr, x.get<float>(unary_args::p), x.get<float>(unary_args::q)};
-      e.n = x.get<int64_t>(unary_args::n), e.a = x.ref(unary_args::x), e.y = x.ref(unary_args::y);
-    } else if (is<&Kernels::unary_backward>(i)) {
-      namespace at = unary_backward_args;
-      const auto x = args<&Kernels::unary_backward>(i);
-      e.link = {kChainUnaryBackward, x.get<int64_t>(at::op), 0, nullptr, nullptr, x.get<float>(at::p), x.get<float>(at::q)};
-      e.n = x.get<int64_t>(at::n), e.a = x.ref(at::gy), e.b = x.ref(at::v), e.y = x.ref(at::gx), e.has_b = true;
-    } else if (is<&Kernels::binary>(i)) {
-      const auto x = args<&Kernels::binary>(i);
-      e.link.kind = kChainBinary, e.link.op = x.get<int64_t>(binary_args::op);
-      e.n = plain_binary(i), e.a = x.ref(binary_args::a), e.b = x.ref(binary_args::b), e.y = x.ref(binary_args::y), e.has_b = true;
-    } else if (is<&Kernels::binary_scalar>(i)) {
-      const auto x = args<&Kernels::binary_scalar>(i);
-      e.link = {kChainBinaryScalar, x.get<int64_t>(scalar_args::op), x.get<int64_t>(scalar_args::reversed), nullptr, nullptr,
-                x.get<float>(scalar_args::value), 0};
-      e.n = x.get<int64_t>(scalar_args::n), e.a = x.ref(scalar_args::a), e.y = x.ref(scalar_args::y);
-    }
-    return e;
-  }
-
   void make_chain(int first) {
     // What a core computes while it fetches the next call; a launch on a device costs more than any array of this size.
     const int64_t least = program_.device == Device::cpu ? 4096 : 1;
@@ -307,12 +297,9 @@ class Fusion : Calls {
     return ref.place == Place::null || (ref.place == Place::variable && !program_.variable_written[ref.index]);
   }
   Ref new_kept_value(int64_t bytes) {
-    Value v;
-    v.bytes = bytes;
-    v.kept = true;
-    program_.values.push_back(v);
-    is_result_.push_back(false);
-    return {Place::value, int64_t(program_.values.size()) - 1, 0};
+    const Ref ref = new_value(bytes);
+    program_.values[ref.index].kept = true;
+    return ref;
   }
   // A convolution, then a batch normalization with constants: weights that do both.
   void fold_norm(int i) {
@@ -382,6 +369,10 @@ class Fusion : Calls {
         const auto a = args<&Kernels::epilogue_backward>(i);
         if (a.ref(epilogue::gz).place == Place::value) share(i, a.ref(epilogue::gz), {a.ref(epilogue::gy), a.ref(epilogue::y)});
       }
+      if (is<&Kernels::batch_norm_gradient>(i)) {
+        const auto a = args<&Kernels::batch_norm_gradient>(i);
+        share(i, a.ref(norm_gradient::gx), {a.ref(norm_gradient::gy), a.ref(norm_gradient::x)});
+      }
       if (is<&Kernels::batch_norm_backward>(i)) {
         const auto a = args<&Kernels::batch_norm_backward>(i);
         if (a.ref(norm_backward::gx).place == Place::value)
@@ -394,7 +385,7 @@ class Fusion : Calls {
 
   void emit() {
     Program& p = program_;
-    p.steps.clear(), p.operands.clear(), p.args.clear();
+    p.steps.clear(), p.operands.clear(), p.args.clear(), p.strips.clear();
     const auto add = [&](const Node& node) {
       Step s = node.step;
       s.args = int64_t(p.args.size()), s.bytes = int64_t(node.args.size());
@@ -412,8 +403,17 @@ class Fusion : Calls {
         if (o.ref.place == Place::variable) p.prologue_variables.push_back(o.ref.index);
     }
     p.prologue = int64_t(folds_.size());
-    for (const Node& node : nodes_)
-      if (!node.dead) add(node);
+    for (int i = 0, end; i < count(); i = end) {
+      end = i + 1;
+      if (nodes_[i].dead) continue;
+      if (nodes_[i].group == 0) {
+        add(nodes_[i]);
+        continue;
+      }
+      while (end < count() && nodes_[end].group == nodes_[i].group) ++end;
+      p.strips.push_back({int64_t(p.steps.size()), end - i, nodes_[i].strips});
+      for (const Node& node : strips_of(i, end)) add(node);
+    }
   }
 
   std::vector<Node> folds_;

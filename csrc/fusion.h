@@ -13,6 +13,8 @@ struct Node {
   std::vector<std::byte> args;
   std::vector<Operand> operands;  // at: in args
   bool dead = false, prologue = false;
+  // Calls of one group, which follow each other, run by strips of samples.
+  int64_t group = 0, samples = 0, strips = 0;  // group 0: none
 };
 
 template <class... P>
@@ -37,6 +39,15 @@ enum { x, mean, variance, gamma, beta, residual, epsilon, clip, y, rows, c };
 namespace norm_backward {
 enum { x, gy, gamma, beta, mean, rstd, clip, gx, ggamma, gbeta, rows, c };
 }
+namespace norm_statistics {
+enum { x, epsilon, mean, variance, rstd, rows, c };
+}
+namespace norm_gradient_sums {
+enum { x, gy, gamma, beta, mean, rstd, clip, ggamma, gbeta, rest, rows, c };
+}
+namespace norm_gradient {
+enum { x, gy, beta, mean, rest, clip, gx, rows, c };
+}
 namespace fold {
 enum { w, bias, mean, variance, gamma, beta, epsilon, wa, ba, rows, c };
 }
@@ -54,6 +65,15 @@ enum { op, a, value, reversed, y, n };
 }
 namespace conv {
 enum { x, w, bias, y, s, activation };
+}
+namespace conv_backward_input {
+enum { gy, w, bias, gx, s, activation };
+}
+namespace depthwise {
+enum { x, w, y, s };
+}
+namespace average {
+enum { x, y, s };
 }
 namespace matmul_args {
 enum { a, b, bias, c, s };
@@ -195,6 +215,13 @@ class Calls {
     nodes_[i].dead = true;
     index();
   }
+  Ref new_value(int64_t bytes) {
+    Value v;
+    v.bytes = bytes;
+    program_.values.push_back(v);
+    is_result_.push_back(false);
+    return {Place::value, int64_t(program_.values.size()) - 1, 0};
+  }
 
   // Makes the node a call of K with null pointers and zeros.
   template <auto K>
@@ -215,8 +242,25 @@ class Calls {
     nodes_[i] = std::move(node);
   }
 
-  // Strips of samples (strips.cpp): calls whose results are too large for the second-level cache.
-  void cut_into_strips();
+  // Elementwise calls.
+  struct Elementwise {
+    int64_t n = 0;  // 0: the node is something else
+    ChainLink link{};
+    Ref a, b, y;
+    bool has_b = false;
+  };
+  Elementwise elementwise(int i);
+  // n if node j adds (or multiplies ...) two whole arrays of n floats, else 0.
+  int64_t plain_binary(int j) {
+    const auto s = args<&Kernels::binary>(j).get<BroadcastShape>(binary_args::s);
+    return s.rank == 1 && s.stride[0][0] == 1 && s.stride[1][0] == 1 ? s.size[0] : 0;
+  }
+
+  // Strips of samples (strips.cpp), for calls whose results are too large for the second-level cache.
+  void cut_into_strips();         // inference
+  void group_calls_by_sample();   // training: with the same bits; marks and moves calls
+  std::vector<Node> strips_of(int first, int end);  // the calls of a group
+
 
   Program& program_;
   const Kernels& kernels_;
@@ -226,8 +270,17 @@ class Calls {
 
  private:
   struct BySample;
+  struct Samples;
+  struct Group;
+  struct Memory;
   BySample by_sample(int i);
   Node strip_of(int i, Ref x, Ref y, int64_t n);
+  Samples samples_of(int i, int64_t n);
+  Node samples_from(int i, int64_t first, int64_t count);
+  Group group_from(int i);
+  bool joins(int i, const Samples& s, std::vector<Memory>& touched) const;
+  bool separate(int i, int j) const;
+  std::vector<Node> split_norm(int i);
 };
 
 }  // namespace fastnn

@@ -20,10 +20,9 @@ void Profiler::stop() {
   hooks.any = hooks.recorder != nullptr;
 }
 
-void Profiler::note(const char* name, int kernel, const char* label, const std::byte* args,
+void Profiler::note(const char* name, int kernel, const char* label, const Cost& cost,
                     std::chrono::steady_clock::time_point begin, std::chrono::steady_clock::time_point end) {
   const auto seconds = [](auto span) { return std::chrono::duration<double>(span).count(); };
-  const Cost cost = kernel < 0 ? Cost{} : cost_of(kernel, args);
   events.push_back({name, kernel, label, seconds(begin - zero_), seconds(end - begin), cost.flops, cost.bytes});
 }
 
@@ -193,6 +192,9 @@ const std::vector<Rule>& rules() {
     set(r, &Kernels::softmax_forward, Streams<2, 2, 3>());
     set(r, &Kernels::softmax_backward, Streams<3, 3, 4>());
     set(r, &Kernels::batch_norm_forward, Streams<3, 10, 11>());
+    set(r, &Kernels::batch_norm_statistics, Streams<1, 5, 6>());
+    set(r, &Kernels::batch_norm_gradient_sums, Streams<2, 10, 11>());
+    set(r, &Kernels::batch_norm_gradient, Streams<3, 7, 8>());
     set(r, &Kernels::batch_norm_inference, Streams<2, 9, 10>());
     set(r, &Kernels::batch_norm_backward, Streams<5, 10, 11>());
     set(r, &Kernels::layer_norm_forward, Streams<2, 7, 8>());

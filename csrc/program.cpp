@@ -1,8 +1,10 @@
 #include "program.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include "check.h"
+#include "cpu/parallel.h"
 #include "dispatch.h"
 #include "profile.h"
 
@@ -229,24 +231,89 @@ void Program::bind_results() {
 }
 
 void Program::run_steps(int64_t begin, int64_t end) const {
-  const std::byte* base = args.data();
-  const Step* const last = steps.data() + end;
-  for (const Step* s = steps.data() + begin; s < last; ++s) s->run(s->function, base + s->args);
+  auto next = strips.begin();
+  for (int64_t k = begin; k < end;) {
+    while (next != strips.end() && next->first < k) ++next;
+    if (next != strips.end() && next->first == k) {
+      run_strips(*next);
+      k += next->calls * next->count;
+    } else {
+      run_step(steps[k++]);
+    }
+  }
+}
+
+void Program::run_strips(const Strips& strips) const {
+  struct Context {
+    const Program& program;
+    const Strips& strips;
+  } context{*this, strips};
+  parallel_run(strips.count, [](void* p, int64_t strip) {
+    const auto& [program, s] = *static_cast<Context*>(p);
+    const Step* step = program.steps.data() + s.first + strip * s.calls;
+    for (int64_t k = 0; k < s.calls; ++k) program.run_step(step[k]);
+  }, &context);
 }
 
 void Program::run(bool with_prologue) {
   const int64_t begin = with_prologue ? 0 : prologue, end = int64_t(steps.size());
-  if (hooks.profiler) {
-    for (const Step* s = steps.data() + begin; s < steps.data() + end; ++s)
-      profile_call(*hooks.profiler, s->name, s->kernel, s->label, args.data() + s->args, [&] {
-        s->run(s->function, args.data() + s->args);
-        if (device != Device::cpu) library(device).synchronize();
-      });
-    return;
-  }
+  if (hooks.profiler) return run_profiled(*hooks.profiler, begin, end);
   if (device == Device::cpu) return run_steps(begin, end);
   run_steps(begin, prologue);
   graphs_.run(*this);
+}
+
+// Strips as one call for each of their kernels; their time is shared out as the threads have spent it.
+void Program::run_profiled(Profiler& profiler, int64_t begin, int64_t end) const {
+  using Clock = std::chrono::steady_clock;
+  auto next = strips.begin();
+  for (int64_t k = begin; k < end;) {
+    while (next != strips.end() && next->first < k) ++next;
+    if (next == strips.end() || next->first != k) {
+      const Step& s = steps[k++];
+      profile_call(profiler, s.name, s.kernel, s.label, args.data() + s.args, [&] {
+        run_step(s);
+        if (device != Device::cpu) library(device).synchronize();
+      });
+      continue;
+    }
+    const int64_t calls = next->calls, count = next->count;
+    std::vector<double> spent(calls * count);
+    struct Context {
+      const Program& program;
+      const Step* first;
+      int64_t calls;
+      double* spent;
+    } context{*this, steps.data() + k, calls, spent.data()};
+    const auto start = Clock::now();
+    parallel_run(count, [](void* p, int64_t strip) {
+      const Context& c = *static_cast<Context*>(p);
+      for (int64_t i = strip * c.calls; i < (strip + 1) * c.calls; ++i) {
+        const auto at = Clock::now();
+        c.program.run_step(c.first[i]);
+        c.spent[i] = std::chrono::duration<double>(Clock::now() - at).count();
+      }
+    }, &context);
+    const double wall = std::chrono::duration<double>(Clock::now() - start).count();
+    double total = 0;
+    for (double t : spent) total += t;
+    double from = 0;
+    for (int64_t i = 0; i < calls; ++i) {
+      Cost cost;
+      double share = 0;
+      for (int64_t strip = 0; strip < count; ++strip) {
+        const Step& s = steps[k + strip * calls + i];
+        const Cost one = cost_of(s.kernel, args.data() + s.args);
+        cost.flops += one.flops, cost.bytes += one.bytes;
+        share += total > 0 ? spent[strip * calls + i] / total : 1.0 / double(calls * count);
+      }
+      const Step& s = steps[k + i];
+      const auto at = [&](double seconds) { return start + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds)); };
+      profiler.note(s.name, s.kernel, s.label, cost, at(from), at(from + share * wall));
+      from += share * wall;
+    }
+    k += calls * count;
+  }
 }
 
 std::vector<const void*> Program::addresses() const {

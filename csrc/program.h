@@ -39,6 +39,12 @@ struct Step {
   int64_t first_operand, operands;
 };
 
+// Steps [first, first + calls * count): `count` strips of samples, of `calls` calls each. A strip runs on one thread from
+// its first call to its last, so that each call reads what the caches of that core still hold.
+struct Strips {
+  int64_t first, calls, count;
+};
+
 // Memory that lives within one run of the step.
 struct Value {
   int64_t bytes = 0;
@@ -133,6 +139,7 @@ class Program {
   Device device = Device::cpu;
   std::vector<Step> steps;
   std::vector<Operand> operands;
+  std::vector<Strips> strips;  // in their order
   std::vector<Value> values;
   std::vector<Tensor> pinned;
   std::vector<InputSpec> inputs;
@@ -150,6 +157,9 @@ class Program {
  private:
   using Positions = std::vector<std::pair<int64_t, int64_t>>;  // (position in args, offset)
   void bind(void*& base, const Positions& positions, void* data);
+  void run_step(const Step& s) const { s.run(s.function, args.data() + s.args); }
+  void run_strips(const Strips& strips) const;
+  void run_profiled(Profiler& profiler, int64_t begin, int64_t end) const;
   void place_in_order();
   void place_by_size();
 

@@ -268,3 +268,50 @@ def test_inference_takes_a_few_samples_at_a_time_where_results_are_large(batch, 
     eager = model.predict(x, batch_size=batch, verbose=0)
     model.run_eagerly = False
     np.testing.assert_allclose(model.predict(x, batch_size=batch, verbose=0), eager, rtol=1e-5, atol=1e-5)
+
+
+def separable(x):
+    """Groups of every kind: normalization, poolings that overlap and do not, depthwise and pointwise convolution."""
+    y = layers.Conv2D(24, 3, padding="same", use_bias=False)(x)
+    for filters, strides in ((40, 1), (32, 2)):
+        y = layers.ReLU(6)(layers.BatchNormalization()(y))
+        y = layers.SeparableConv2D(filters, 3, padding="same", use_bias=False)(y)
+        y = layers.Activation("relu")(layers.BatchNormalization(scale=False)(y))
+        y = layers.MaxPooling2D(3 if strides == 1 else 2, strides, padding="same")(y)
+        y = layers.SeparableConv2D(filters, 5, padding="same", depth_multiplier=1)(y)
+    return layers.GlobalAveragePooling2D()(layers.Activation("relu")(layers.BatchNormalization()(y)))
+
+
+@pytest.mark.skipif(fastnn._core.current_device() != "cpu", reason="strips are for the caches of a CPU")
+@pytest.mark.parametrize("batch", [32, 37])
+def test_training_takes_strips_of_samples_through_groups_of_calls_with_the_same_bits(batch):
+    x = np.random.default_rng(3).standard_normal((batch, 32, 32, 3)).astype("f")
+    labels = np.arange(batch) % 3
+
+    def trained(eagerly, threads):
+        before = fastnn.num_threads()
+        fastnn.set_num_threads(threads)
+        try:
+            fastnn.utils.set_random_seed(2)
+            model = net(separable, (32, 32, 3))()
+            model.run_eagerly = eagerly
+            model.fit(x, labels, batch_size=batch, epochs=5, verbose=0)
+        finally:
+            fastnn.set_num_threads(before)
+        return model
+
+    eager = trained(True, 2).get_weights()
+    for threads in (1, 2, 3, 4):
+        model = trained(False, threads)
+        capture = next(c for name, c in model.captured.items() if "train" in name)
+        assert capture.replayed >= 2
+        names = [name for name, _ in capture.calls()[0]]
+        for kernel in ("batch_norm_inference", "batch_norm_gradient", "depthwise_conv2d_forward", "depthwise_conv2d_backward_input",
+                       "conv2d_forward", "conv2d_backward_input", "max_pool2d_forward") if fastnn.isa() != "amx" else ():
+            assert names.count(kernel) >= 8, kernel
+        for a, b in zip(eager, model.get_weights()):
+            np.testing.assert_array_equal(a, b)
+    with fastnn.profile() as p:
+        model.fit(x, labels, batch_size=batch, epochs=1, verbose=0)
+    rows = {row["name"]: row for row in p.by_kernel()}
+    assert fastnn.isa() == "amx" or rows["batch_norm_inference"]["calls"] == 4 and rows["batch_norm_inference"]["gbs"] > 0

@@ -264,10 +264,14 @@ void gradient_sums(const float* x, const float* gy, const float* mean, const flo
 
 namespace FASTNN_TARGET {
 
-void batch_norm_forward(const float* x, const float* gamma, const float* beta, const float* residual, float epsilon,
-                        int64_t clip, float* y, float* mean, float* variance, float* rstd, int64_t rows, int64_t c) {
+void batch_norm_statistics(const float* x, float epsilon, float* mean, float* variance, float* rstd, int64_t rows, int64_t c) {
   statistics(x, mean, variance, rows, c);
   reciprocal_sqrt(variance, epsilon, c, rstd);
+}
+
+void batch_norm_forward(const float* x, const float* gamma, const float* beta, const float* residual, float epsilon,
+                        int64_t clip, float* y, float* mean, float* variance, float* rstd, int64_t rows, int64_t c) {
+  batch_norm_statistics(x, epsilon, mean, variance, rstd, rows, c);
   Scratch<float> scale(c);
   scale_of(gamma, rstd, c, scale);
   normalize(x, mean, scale, beta, residual, y, rows, c, clip);
@@ -297,13 +301,14 @@ void fold_batch_norm(const float* w, const float* bias, const float* mean, const
 
 namespace {
 
+// gx = scale * (g - mean(g) - (x - mean) * rstd^2 * mean(g * (x - mean))) = g * rest[0] + (x - mean) * rest[1] + rest[2]
 template <int64_t clip>
-void backward(const float* x, const float* gy, const float* gamma, const float* beta, const float* mean,
-              const float* rstd, float* gx, float* ggamma, float* gbeta, int64_t rows, int64_t c) {
+void sums_and_rest(const float* x, const float* gy, const float* gamma, const float* beta, const float* mean,
+                   const float* rstd, float* ggamma, float* gbeta, float* rest, int64_t rows, int64_t c) {
   const Lines l = make_lines(c);
   Scratch<double> sums(2 * c);
-  Scratch<float> line(5 * l.width), v(3 * c);
-  float *m = line, *a = m + l.width, *b = a + l.width, *d = b + l.width, *shift = d + l.width;
+  Scratch<float> line(2 * l.width), v(c);
+  float *a = line, *shift = a + l.width;
   if (clip != kClipNone) {  // z as the forward pass computed it, bit by bit
     scale_of(gamma, rstd, c, v);
     repeat(v, 0, c, l.width, a);
@@ -311,28 +316,32 @@ void backward(const float* x, const float* gy, const float* gamma, const float* 
   }
   gradient_sums<clip>(x, gy, mean, a, shift, sums, sums + c, rows, c);
   for (int64_t k = 0; k < c; ++k) {
-    ggamma[k] = float(sums[c + k] * double(rstd[k]));
-    gbeta[k] = float(sums[k]);
-  }
-  if (!gx) return;
-  // gx = scale * (g - mean(g) - (x - mean) * rstd^2 * mean(g * (x - mean)))
-  for (int64_t k = 0; k < c; ++k) {
     const double r = rstd[k], scale = gamma ? double(gamma[k]) * r : r;
-    v[k] = float(scale);
-    v[c + k] = float(-scale * r * r * sums[c + k] / double(rows));
-    v[2 * c + k] = float(-scale * sums[k] / double(rows));
+    ggamma[k] = float(sums[c + k] * r);
+    gbeta[k] = float(sums[k]);
+    rest[k] = float(scale);
+    rest[c + k] = float(-scale * r * r * sums[c + k] / double(rows));
+    rest[2 * c + k] = float(-scale * sums[k] / double(rows));
   }
+}
+
+template <int64_t clip>
+void gradient(const float* x, const float* gy, const float* beta, const float* mean, const float* rest, float* gx, int64_t rows, int64_t c) {
+  const Lines l = make_lines(c);
+  Scratch<float> line(5 * l.width);
+  float *m = line, *a = m + l.width, *b = a + l.width, *d = b + l.width, *shift = d + l.width;
   repeat(mean, 0, c, l.width, m);
-  repeat(v, 0, c, l.width, a);
-  repeat(v + c, 0, c, l.width, b);
-  repeat(v + 2 * c, 0, c, l.width, d);
+  repeat(rest, 0, c, l.width, a);
+  repeat(rest + c, 0, c, l.width, b);
+  repeat(rest + 2 * c, 0, c, l.width, d);
+  if (clip != kClipNone) repeat(beta, 0, c, l.width, shift);
   for_each_chunk_back(rows * c, l, gx, [&](int64_t begin, int64_t end, const Stores& stores) {
     for_each_in_lines(end - begin, l.width, [&](int64_t k, int64_t i, auto lanes) {
       const Vec centered = lanes.load(x + begin + i) - lanes.load(m + k);
-      const Vec rest = fma(centered, lanes.load(b + k), lanes.load(d + k));
+      const Vec others = fma(centered, lanes.load(b + k), lanes.load(d + k));
       Vec g = lanes.load(gy + begin + i);
       if constexpr (clip != kClipNone) g = through_clip<clip>(g, fma(centered, lanes.load(a + k), lanes.load(shift + k)));
-      stores.put(fma(g, lanes.load(a + k), rest), gx + begin + i, lanes.count);
+      stores.put(fma(g, lanes.load(a + k), others), gx + begin + i, lanes.count);
     });
   });
 }
@@ -341,9 +350,21 @@ void backward(const float* x, const float* gy, const float* gamma, const float* 
 
 namespace FASTNN_TARGET {
 
+void batch_norm_gradient_sums(const float* x, const float* gy, const float* gamma, const float* beta, const float* mean,
+                              const float* rstd, int64_t clip, float* ggamma, float* gbeta, float* rest, int64_t rows, int64_t c) {
+  with_clip(clip, [&](auto k) { sums_and_rest<k.value>(x, gy, gamma, beta, mean, rstd, ggamma, gbeta, rest, rows, c); });
+}
+
+void batch_norm_gradient(const float* x, const float* gy, const float* beta, const float* mean, const float* rest, int64_t clip,
+                         float* gx, int64_t rows, int64_t c) {
+  with_clip(clip, [&](auto k) { gradient<k.value>(x, gy, beta, mean, rest, gx, rows, c); });
+}
+
 void batch_norm_backward(const float* x, const float* gy, const float* gamma, const float* beta, const float* mean,
                          const float* rstd, int64_t clip, float* gx, float* ggamma, float* gbeta, int64_t rows, int64_t c) {
-  with_clip(clip, [&](auto k) { backward<k.value>(x, gy, gamma, beta, mean, rstd, gx, ggamma, gbeta, rows, c); });
+  Scratch<float> rest(3 * c);
+  batch_norm_gradient_sums(x, gy, gamma, beta, mean, rstd, clip, ggamma, gbeta, rest, rows, c);
+  if (gx) batch_norm_gradient(x, gy, beta, mean, rest, clip, gx, rows, c);
 }
 
 void batch_norm_backward_inference(const float* x, const float* gy, const float* gamma, const float* mean,

@@ -201,14 +201,22 @@ __global__ void moving_average_kernel(float* moving, const float* __restrict__ v
 
 }  // namespace
 
-void batch_norm_forward(const float* x, const float* gamma, const float* beta, const float* residual, float epsilon, int64_t clip,
-                        float* y, float* mean, float* variance, float* rstd, int64_t rows, int64_t c) {
+void batch_norm_statistics(const float* x, float epsilon, float* mean, float* variance, float* rstd, int64_t rows, int64_t c) {
   with_pack(c, [&](auto v) {
     constexpr int V = decltype(v)::value;
     const Tiles t = tiles_of<V>(rows, c);
     Scratch<float> partial(3 * t.chunks * c);
     launch(moments_kernel<V>, tile_blocks(t), kThreads, 0, x, t, partial.get());
     launch(merge_moments_kernel, unsigned(ceil_div(c, 32)), kThreads, 0, partial.get(), t, epsilon, mean, variance, rstd);
+  }, x);
+}
+
+void batch_norm_forward(const float* x, const float* gamma, const float* beta, const float* residual, float epsilon, int64_t clip,
+                        float* y, float* mean, float* variance, float* rstd, int64_t rows, int64_t c) {
+  batch_norm_statistics(x, epsilon, mean, variance, rstd, rows, c);
+  with_pack(c, [&](auto v) {
+    constexpr int V = decltype(v)::value;
+    const Tiles t = tiles_of<V>(rows, c);
     launch(normalize_kernel<V>, tile_blocks(t), kThreads, 0, x, Affine{mean, rstd, nullptr, 0, gamma, beta}, residual, clip, y, t);
   }, x, y, mean, residual);
 }
@@ -222,17 +230,30 @@ void batch_norm_inference(const float* x, const float* mean, const float* varian
   }, x, y, mean, residual);
 }
 
-void batch_norm_backward(const float* x, const float* gy, const float* gamma, const float* beta, const float* mean,
-                         const float* rstd, int64_t clip, float* gx, float* ggamma, float* gbeta, int64_t rows, int64_t c) {
+void batch_norm_gradient_sums(const float* x, const float* gy, const float* gamma, const float* beta, const float* mean,
+                              const float* rstd, int64_t clip, float* ggamma, float* gbeta, float* rest, int64_t rows, int64_t c) {
   with_pack(c, [&](auto v) {
     constexpr int V = decltype(v)::value;
-    Scratch<float> rest(3 * c);
     const Affine f{mean, rstd, nullptr, 0, gamma, beta};
-    column_sums<V>(GradientTerms<V>{x, gy, f, clip, c}, GradientFinish{f, ggamma, gbeta, rest.get(), rows, c}, rows, c);
-    if (!gx) return;
+    column_sums<V>(GradientTerms<V>{x, gy, f, clip, c}, GradientFinish{f, ggamma, gbeta, rest, rows, c}, rows, c);
+  }, x, gy, mean);
+}
+
+void batch_norm_gradient(const float* x, const float* gy, const float* beta, const float* mean, const float* rest, int64_t clip,
+                         float* gx, int64_t rows, int64_t c) {
+  with_pack(c, [&](auto v) {
+    constexpr int V = decltype(v)::value;
     const Tiles t = tiles_of<V>(rows, c);
-    launch(gradient_kernel<V>, tile_blocks(t), kThreads, 0, x, gy, f, clip, rest.get(), gx, t);
+    // rest[0] = gamma * rstd, as z is computed with
+    launch(gradient_kernel<V>, tile_blocks(t), kThreads, 0, x, gy, Affine{mean, rest, nullptr, 0, nullptr, beta}, clip, rest, gx, t);
   }, x, gy, mean, gx);
+}
+
+void batch_norm_backward(const float* x, const float* gy, const float* gamma, const float* beta, const float* mean,
+                         const float* rstd, int64_t clip, float* gx, float* ggamma, float* gbeta, int64_t rows, int64_t c) {
+  Scratch<float> rest(3 * c);
+  batch_norm_gradient_sums(x, gy, gamma, beta, mean, rstd, clip, ggamma, gbeta, rest.get(), rows, c);
+  if (gx) batch_norm_gradient(x, gy, beta, mean, rest.get(), clip, gx, rows, c);
 }
 
 void batch_norm_backward_inference(const float* x, const float* gy, const float* gamma, const float* mean, const float* variance,
