@@ -166,8 +166,8 @@ def test_part_of_a_model():
 
 
 @pytest.mark.parametrize("inputs, outputs, message", [
-    (np.zeros((2, 3)), None, "inputs must be symbolic tensors that come from Input"),
-    (None, np.zeros((2, 3)), "outputs must be symbolic tensors that come from Input"),
+    (np.zeros((2, 3)), None, "`inputs` values must be KerasTensors that come from Input"),
+    (None, np.zeros((2, 3)), "`outputs` values must be KerasTensors that come from Input"),
     ([], None, "inputs must not be empty"),
 ])
 def test_only_symbolic_tensors_make_a_model(inputs, outputs, message):

@@ -1,4 +1,5 @@
 """Files that do not fit: what is missing is named, and what is no news is left out. Models whose layers no call builds."""
+import json
 import warnings
 
 import numpy as np
@@ -73,3 +74,29 @@ def test_a_model_without_call(tmp_path):
         one.save(path)
     with pytest.raises(ModelFormatError, match="is not built"):
         saving.load_model(path, custom_objects={"WithoutCall": WithoutCall})
+
+
+DENSE = {"name": "dense", "trainable": True, "dtype": "float32", "units": 2, "activation": "linear", "use_bias": True,
+         "kernel_initializer": {"class_name": "GlorotUniform", "config": {"seed": None}}, "kernel_regularizer": None}
+INPUT = {"batch_input_shape": [None, 3], "dtype": "float32", "sparse": False, "ragged": False, "name": "input_1"}
+
+
+def keras2_functional(refers_to):
+    return {"name": "model", "trainable": True, "input_layers": [["input_1", 0, 0]], "output_layers": [["dense", 0, 0]], "layers": [
+        {"class_name": "InputLayer", "config": INPUT, "name": "input_1", "inbound_nodes": []},
+        {"class_name": "Dense", "config": DENSE, "name": "dense", "inbound_nodes": [[[refers_to, 0, 0, {}]]]}]}
+
+
+def test_configs_of_keras_2():
+    sequential = {"name": "sequential", "layers": [{"class_name": "InputLayer", "config": INPUT}, {"class_name": "Dense", "config": DENSE}]}
+    functional = keras2_functional("input_1")
+    for cls, config in ((keras.Sequential, sequential), (keras.Model, functional)):
+        name = "Functional" if cls is keras.Model else cls.__name__
+        text = json.dumps({"class_name": name, "config": config, "keras_version": "2.11.0", "backend": "tensorflow"})
+        for model in (cls.from_config(config), keras.models.model_from_json(text)):
+            assert model.name == config["name"] and model.layers[-1].name == "dense" and model.count_params() == 8
+            assert model(np.ones((4, 3), "f")).shape == (4, 2)
+    with pytest.raises(ValueError, match="Missing node: nothing"):
+        keras.Model.from_config(keras2_functional("nothing"))
+    with pytest.raises(ValueError, match="loop"):
+        keras.Model.from_config(keras2_functional("dense"))

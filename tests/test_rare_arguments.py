@@ -51,6 +51,12 @@ def test_errors():
         (lambda: ops.unstack(KerasTensor((2, None, 3)), axis=1), "Cannot infer argument `num`"),
         (lambda: ops.cond(KerasTensor((), "bool"), lambda: ops.ones(3), lambda: ops.zeros(4)), "the same structure"),
         (lambda: ops.reshape(KerasTensor((None, 3)), (5, 2)), "element count"),
+        (lambda: ops.image.rgb_to_hsv(np.ones((2, 2, 4), "f")), "must have 3 channels"),
+        (lambda: ops.image.hsv_to_rgb(np.ones((2, 2, 2), "f")), "must have 3 channels"),
+        (lambda: ops.inner(np.ones((2, 3)), np.ones((2, 4))), r"\[inner\] the last dimension"),
+        (lambda: ops.scan(lambda c, x: (c, x), 0, np.ones(3), unroll=-1), "unroll must be"),
+        (lambda: ops.scan(lambda c, x: (c, x), 0), "to scan over"),
+        (lambda: ops.associative_scan(ops.add, [np.ones(2), np.ones(3)]), "same first dimension"),
     ]
     for call, text in rows:
         with pytest.raises(ValueError, match=text):

@@ -276,7 +276,7 @@ def from_functional_config(cls, config):
     def tensor(reference):
         name, index, position = reference
         if name not in made:
-            raise ValueError(f"[from_config] a call refers to a layer that does not exist. Received: {reference}")
+            raise ValueError(f"[from_config] a call refers to a layer that does not exist. Missing node: {name}. Received: {reference}")
         nodes = calls[name]
         return nodes[index].outputs[position] if 0 <= index < len(nodes) else None
 

@@ -301,7 +301,7 @@ def check_symbolic(name, what, structure):
     for x in leaves:
         if not isinstance(x, KerasTensor) or x.history is None:
             raise ValueError(
-                f"[{name}] {what} must be symbolic tensors that come from Input. Received: {what}={structure} "
+                f"[{name}] All `{what}` values must be KerasTensors that come from Input. Received: {what}={structure} "
                 f"(of type {type(x).__name__})")
     if what == "inputs" and len({id(x) for x in leaves}) < len(leaves):
         raise ValueError(f"[{name}] an input must not be given twice. Received: inputs={structure}")

@@ -330,17 +330,17 @@ class Model(Trainer, Layer):
         """Makes a model from what `get_config` returned.
 
         Args:
-            config: dict.
+            config: dict; also one of Keras 2.
             custom_objects: dict from name to class or function, for what is not of this library.
         """
         from ..saving import custom_object_scope
-        from ..saving.serialization import sound_config
+        from ..saving.serialization import migrated, sound_config
         from .functional import Functional, from_functional_config
 
         with custom_object_scope(custom_objects or {}), sound_config("from_config"):
             keys = ("layers", "input_layers", "output_layers")
             if all(key in config for key in keys):
-                return from_functional_config(Functional if cls is Model else cls, config)
+                return from_functional_config(Functional if cls is Model else cls, migrated("Functional", config))
             return super().from_config(config)
 
 
@@ -354,7 +354,7 @@ def model_from_json(json_string, custom_objects=None):
     """Makes a model from the string that `Model.to_json` returned; the weights are new.
 
     Args:
-        json_string: string.
+        json_string: string; also one of Keras 2.
         custom_objects: dict from name to class or function, for what is not of this library.
 
     Raises:
@@ -364,4 +364,9 @@ def model_from_json(json_string, custom_objects=None):
     from ..saving.serialization import deserialize_keras_object, sound_config
 
     with sound_config("model_from_json"):
-        return deserialize_keras_object(json.loads(json_string), custom_objects=custom_objects)
+        config = json.loads(json_string)
+        if isinstance(config, dict) and "module" not in config:
+            from ..saving.legacy import migrate
+
+            config = migrate(config)
+        return deserialize_keras_object(config, custom_objects=custom_objects)

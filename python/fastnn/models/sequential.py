@@ -278,7 +278,7 @@ class Sequential(Model):
             ValueError: the config lacks its layers, or names an unknown class.
         """
         from ..saving import custom_object_scope
-        from ..saving.serialization import sound_config
+        from ..saving.serialization import migrated, sound_config
 
         if not isinstance(config, dict) or "layers" not in config or "name" not in config:
             raise ValueError("[Sequential.from_config] A Sequential model configuration must be a dictionary containing the "
@@ -287,7 +287,7 @@ class Sequential(Model):
             raise ValueError("[Sequential.from_config] each layer: Expected a dictionary containing a 'config' key. "
                              f"Received: config={config!r}")
         with custom_object_scope(custom_objects or {}), sound_config("Sequential.from_config"):
-            layers = [deserialize_keras_object(one) for one in config["layers"]]
+            layers = [deserialize_keras_object(one) for one in migrated("Sequential", config)["layers"]]
             model = cls(name=config.get("name"), trainable=config.get("trainable", True))
             for layer in layers:
                 model.add(layer, rebuild=False)

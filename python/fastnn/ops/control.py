@@ -139,8 +139,12 @@ def scan(f, init, xs=None, length=None, reverse=False, unroll=1):
     Returns:
         (the last carry, the results stacked)
     """
+    if not callable(f):
+        raise TypeError(f"[scan] f should be a callable. Received: f={f!r}")
+    if not isinstance(unroll, bool) and (not isinstance(unroll, int) or unroll < 1):
+        raise ValueError(f"[scan] unroll must be an positive integer or boolean. Received: unroll={unroll!r}")
     if xs is None and length is None:
-        raise ValueError("[scan] one of xs and length must be given. Received: None, None")
+        raise ValueError("[scan] xs to scan over and length must not both be None. Received: xs=None, length=None")
     carry = tree.map_structure(as_tensor, init)
     xs = None if xs is None else tree.map_structure(as_tensor, xs)
     n, known = (int(length), True) if xs is None else _length("scan", xs, length)
@@ -195,6 +199,9 @@ def associative_scan(f, elems, reverse=False, axis=0):
     if not isinstance(first, Tensor) or not -first.ndim <= axis < first.ndim:
         raise ValueError(f"[associative_scan] axis must be one of the arrays. Received: axis={axis}, shape={first.shape}")
     n, before = first.shape[axis], (slice(None),) * (axis % first.ndim)
+    sizes = [x.shape[axis] for x in tree.flatten(elems)]
+    if len(set(sizes)) > 1:
+        raise ValueError(f"[associative_scan] arrays must have the same first dimension, along axis {axis}. Received: sizes {sizes}")
 
     def part(i):
         return tree.map_structure(lambda x: get_item(x, (*before, slice(i, i + 1))), elems)

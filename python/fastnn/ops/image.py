@@ -76,6 +76,12 @@ def rgb_to_grayscale(images, data_format=None):
     return back(cast(y, dtype))
 
 
+def _check_colours(name, x):
+    if x.shape[-1] != 3:
+        raise ValueError(f"[{name}] Input images must have 3 channels, but received images with {x.shape[-1]} channels. "
+                         f"Received: images.shape={x.shape}")
+
+
 @op
 def rgb_to_hsv(images, data_format=None):
     """Hue, saturation and value, in [0, 1], of float images with values in [0, 1].
@@ -86,6 +92,7 @@ def rgb_to_hsv(images, data_format=None):
     """
     x, back = _batch("rgb_to_hsv", images, data_format)
     _float("rgb_to_hsv", x)
+    _check_colours("rgb_to_hsv", x)
     epsilon = 2.0**-7 if x.dtype == "bfloat16" else float(np.finfo(x.dtype).eps)
     x = where(less(abs(x), epsilon), 0.0, x)
     r, g, b = (squeeze(v, -1) for v in split(x, 3, -1))
@@ -110,6 +117,7 @@ def hsv_to_rgb(images, data_format=None):
     """
     x, back = _batch("hsv_to_rgb", images, data_format)
     _float("hsv_to_rgb", x)
+    _check_colours("hsv_to_rgb", x)
     hue, saturation, value = (squeeze(v, -1) for v in split(x, 3, -1))
     h = multiply(mod(hue, 1.0), 6.0)
 

@@ -236,6 +236,8 @@ def inner(x1, x2):
     x1, x2 = as_tensor(x1), as_tensor(x2)
     if x1.ndim == 0 or x2.ndim == 0:
         return multiply(x1, x2)
+    if x1.shape[-1] != x2.shape[-1]:
+        raise ValueError(f"[inner] the last dimension of x1 and x2 must be equal. Received: x1.shape={x1.shape}, x2.shape={x2.shape}")
     return tensordot(x1, x2, axes=((x1.ndim - 1,), (x2.ndim - 1,)))
 
 

@@ -382,3 +382,14 @@ def _unknown(name, kind, objects):
         f"[{kind}] Could not interpret {kind} identifier: unknown name.{hint} Known names: {known}. "
         f"Received: identifier={name!r}"
     )
+
+
+def migrated(class_name, config):
+    """The config of a model as Keras 3 writes it: that of Keras 2 does not say in which modules the layers are."""
+    layers = config.get("layers")
+    if isinstance(layers, list) and any(isinstance(one, dict) and isinstance(one.get("config"), dict) and "module" not in one
+                                        for one in layers):
+        from .legacy import migrate
+
+        return migrate({"class_name": class_name, "config": config})["config"]
+    return config
