@@ -84,6 +84,8 @@ def test_sizes_that_are_tensors():
     i, n, sizes = fastnn.Input((6,)), fastnn.Input((), batch_size=None, dtype="int32"), KerasTensor((2,), "int32")
     assert ops.reshape(i, sizes).shape == (None, None) and ops.reshape(x, sizes).shape == (None, None)
     assert ops.tile(i, sizes).shape == (None, None) and ops.tile(i, (2, KerasTensor((), "int32"))).shape == (None, None)
+    assert ops.slice(i, KerasTensor((2,), "int32"), (-1, 2)).shape == (None, 2)
+    assert ops.slice(KerasTensor((3, 6)), (1, KerasTensor((), "int32")), (-1, -1)).shape == (2, None)
     with pytest.raises(ValueError):
         ops.reshape(x, ops.convert_to_tensor([5, 5]))
     model = fastnn.Model([i, n], [ops.reshape(i, (-1, ops.sum(n))), ops.tile(i, (1, ops.sum(n)))])

@@ -137,7 +137,7 @@ def op_class(name):
     return type(name, (), {"__init__": init, "__call__": call, "call": call, "symbolic_call": call, "compute_output_spec": call})
 
 
-ARGUMENTS_FIRST = {"Einsum", "WhileLoop", "ForiLoop"}  # the function takes those of the class before its tensors
+ARGUMENTS_FIRST = {"Einsum", "Full", "WhileLoop", "ForiLoop"}  # the function takes those of the class before its tensors
 OP_NAMES = {"LayerNorm": "layer_normalization", "RMSNorm": "rms_normalization", "BatchNorm": "batch_normalization"}
 
 
@@ -158,7 +158,7 @@ class Syn(types.ModuleType):
         v = glue.for_file(sys._getframe(1).f_code.co_filename, mod, name) or lookup(mod, name)
         if v is not None:
             return v
-        if mod in OPS_TAILS and (op := op_class(name)) is not None:
+        if (mod in OPS_TAILS or mod == "ops") and (op := op_class(name)) is not None:
             return op
         sub = (mod + "." + name).lstrip(".")
         if sub in BACKEND_SUBS:

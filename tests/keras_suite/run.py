@@ -35,7 +35,7 @@ DENOMINATOR, FAILURES = HERE / "passed.txt.gz", HERE / "failures.txt"
 FOLDERS = ("ops/numpy_test.py::NumpyDtypeTest", "ops/numpy_test.py", "activations", "callbacks", "constraints", "initializers", "layers/activations", "layers/attention",
            "layers/convolutional", "layers/core", "layers/layer_test.py", "layers/merging", "layers/normalization", "layers/pooling",
            "layers/preprocessing", "layers/regularization", "layers/reshaping", "layers/rnn", "losses", "metrics", "models", "ops", "ops/nn_test.py", "optimizers", "quantizers", "regularizers", "saving", "trainers", "utils")
-GOALS = {"layers": 0.95, "losses": 0.95, "metrics": 0.95, "optimizers": 0.95, "activations": 0.95, "initializers": 0.95, "ops": 0.80}
+GOALS = {"layers": 0.95, "losses": 0.95, "metrics": 0.95, "optimizers": 0.95, "activations": 0.95, "initializers": 0.95, "ops": 0.80, "all": 0.85}
 
 
 def run_folder(folder, source, keras_itself, words, python=sys.executable, without=()):
@@ -107,7 +107,8 @@ def shares(wanted, failing):
     lines = ["| folder | passed | of | share | goal |", "|---|---|---|---|---|"]
     for group in sorted(groups, key=lambda g: (g == "all", g)):
         passed, total = groups[group]
-        lines.append(f"| {group} | {passed} | {total} | {passed / total:.1%} | {GOALS.get(group, 0.85):.0%} |")
+        goal = f"{GOALS[group]:.0%}" if group in GOALS else ""
+        lines.append(f"| {group} | {passed} | {total} | {passed / total:.1%} | {goal} |")
     return "\n".join(lines) + "\n"
 
 

@@ -7,7 +7,7 @@ from .._core import Tensor, record
 from ..dtypes import FLOAT_DTYPES
 from ..symbolic import KerasTensor, op, unknown_size
 from ..tensor import Variable, as_tensor, from_numpy, to_numpy
-from .array import axis_index, cast, integers, ravel, reshape
+from .array import axis_index, cast, integers, ravel, reshape, symbolic_sizes
 from .numpy_op import numpy_op
 
 __all__ = [
@@ -282,7 +282,7 @@ def slice(inputs, start_indices, shape):
     Args:
         inputs: tensor of any shape and dtype.
         start_indices: ints, one for each axis.
-        shape: ints, one for each axis.
+        shape: ints, one for each axis; -1 for all that follows the start.
 
     Raises:
         ValueError: it does not lie inside ``inputs``.
@@ -291,6 +291,10 @@ def slice(inputs, start_indices, shape):
     starts = _starts("slice", start_indices, x.ndim)
     shape = integers("slice", "shape", shape)
     if len(shape) == x.ndim:
+        unknown = x.device == "meta" and symbolic_sizes(start_indices)
+        if unknown and -1 in shape:  # what is left after a start that has no value yet
+            return _core.meta(tuple(n if n != -1 else unknown_size() if unknown[a] is None else x.shape[a] - unknown[a]
+                                    for a, n in enumerate(shape)), x.dtype)
         shape = tuple(x.shape[a] - starts[a] if n == -1 else n for a, n in enumerate(shape))
     return _strided(x, starts, shape, [1] * x.ndim)
 
