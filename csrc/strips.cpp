@@ -4,7 +4,6 @@
 // takes the memory of one strip. In training, where nearly all results are read again later, a thread takes a strip
 // through all calls of a group, and each call gives the bits that it gives for all samples at once.
 #include <algorithm>
-#include <string>
 
 #include "fusion.h"
 #include "parallel.h"
@@ -123,13 +122,12 @@ struct Calls::Group {
 // n: the number of samples of calls that do not tell it themselves, or 0.
 Calls::Samples Calls::samples_of(int i, int64_t n) {
   Samples found;
-  // Products of pixels have the same bits for any number of pixels from here on (conv2d.cpp), as long as the sum is short.
-  constexpr int64_t kPixels = 256, kChannels = 512, kWeights = 65536;
-  const bool tiles = isa_name() == std::string("amx");  // whose products are chosen by the number of pixels
+  // Products of pixels have the same bits for any number of pixels from here on (gemm.cpp); the tile unit takes kTogether at a
+  // time, and computes with vectors where those are not finite.
+  constexpr int64_t kPixels = 256, kTogether = 32, kChannels = 512, kWeights = 65536;
   const auto pointwise = [&](const Conv2dShape& s) {
-    if (tiles) return;
     if (s.kh * s.kw * s.sh * s.sw * s.groups != 1 || s.ph || s.pw || s.oh != s.ih || s.ow != s.iw) return;
-    if (s.ic > kChannels || s.oc > kChannels || s.ic * s.oc > kWeights) return;
+    if (s.ic > kChannels || s.oc > kChannels || s.ic * s.oc > kWeights || s.oh * s.ow % kTogether) return;
     found.n = s.n, found.least = (kPixels + s.oh * s.ow - 1) / std::max<int64_t>(1, s.oh * s.ow);
   };
   const auto window = [&]<auto K>(int x, int y, int shape, int taps, int tap_bytes) {

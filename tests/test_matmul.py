@@ -86,7 +86,8 @@ def test_large_products_are_exact(m, n, k, trans_a, trans_b):
 
 # Products that are split into bfloat16 parts where the CPU has a tile unit: whole and broken tiles of rows, columns and
 # depth, several units, and a depth that is cut in two.
-SPLIT = [(128, 128, 128), (200, 170, 65), (97, 333, 150), (333, 97, 1030), (600, 550, 40), (64, 2000, 300), (96, 70, 70001)]
+SPLIT = [(128, 128, 128), (200, 170, 65), (97, 333, 150), (333, 97, 1030), (600, 550, 40), (64, 2000, 300), (96, 70, 70001),
+         (300, 136, 100), (1000, 100, 72), (515, 230, 129), (90, 150, 5000)]
 
 
 @pytest.mark.parametrize("m, n, k", SPLIT)
@@ -124,6 +125,34 @@ def test_products_of_what_has_no_parts(value, operand, k):
         finite = np.isfinite(expected.astype("f4"))
         assert np.array_equal(y[~finite & ~np.isnan(expected)], expected.astype("f4")[~finite & ~np.isnan(expected)])
     np.testing.assert_allclose(y[finite], expected[finite], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan, 3.4e38, 1e-36])
+@pytest.mark.parametrize("trans_b", [False, True])
+def test_rows_of_many_do_not_see_one_another(value, trans_b):
+    """Each row has the same bits in any product of so many, if groups of 32 begin at the same places."""
+    rng = np.random.default_rng(8)
+    a, b = rng.standard_normal((1000, 136)).astype("f4"), rng.standard_normal((136, 150)).astype("f4")
+    a[320:352] = value if value < 1 else a[320:352]
+    a[700, 100] = value
+    product = lambda a: to_numpy(_core.matmul(*tensors(a, swap(b, trans_b).copy()), None, False, trans_b, 0))  # noqa: E731
+    y = product(a)
+    for begin, end in ((0, 256), (256, 512), (320, 1000), (0, 992)):
+        assert np.array_equal(product(a[begin:end].copy()), y[begin:end], equal_nan=True)
+    rest = np.arange(1000) != 700
+    assert (abs(y[rest] - a[rest].astype("f8") @ b) <= 140 * EPS * (abs(a[rest].astype("f8")) @ abs(b))).all()
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 3.4e38])
+@pytest.mark.parametrize("operand", [0, 1])
+def test_long_sums_of_what_has_no_parts(value, operand):
+    rng = np.random.default_rng(5)
+    arrays = [np.sign(integers(rng, 96, 9001)), np.sign(integers(rng, 9001, 150))]
+    arrays[operand][(70, 8990) if operand == 0 else (8990, 70)] = value
+    y, = in_threads(lambda: [_core.matmul(*tensors(arrays[0].T.copy(), arrays[1]), None, True, False, 0)])
+    with np.errstate(all="ignore"):
+        expected = (arrays[0].astype("f8") @ arrays[1]).astype("f4")
+    np.testing.assert_allclose(to_numpy(y), expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("a, b", [(1.842e19, 1.842e19), (1e-25, 1e-13), (1.2345678e-36, 1.0), (1.1e-30, 1.3e-4)])

@@ -412,7 +412,16 @@ void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const flo
     });
     return;
   }
-  if (gemm_tiles(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate, e)) return;
+  // Of many rows, such as pixels, each has the same bits however many there are: a step may take them in strips (strips.cpp).
+  const bool many_rows = !trans_a && !accumulate && m >= 256 && n <= 512 && k <= 512 && n * k <= 65536;
+  const bool plain = !accumulate && e.alpha == 1 && !e.bias && e.activation == kActivationLinear;
+  if (many_rows) {
+    if (gemm_tiles_rows(trans_b, m, n, k, a, lda, b, ldb, c, ldc, e)) return;
+  } else if (trans_a && !trans_b && plain && gemm_tiles_columns(m, n, k, a, lda, b, ldb, c, ldc)) {
+    return;
+  } else if (gemm_tiles(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate, e)) {
+    return;
+  }
   if (gemm_blocked(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate, e)) return;
   // One column of sums over stored rows: the product of the transposes reads a in place.
   if (n == 1 && trans_a && ldc == 1 && (ldb == 1 || trans_b) && !e.bias && m >= Vec::width)
