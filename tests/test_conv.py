@@ -122,6 +122,14 @@ def test_exact_random():
     ((14, 14, 14, 260), (3, 3, 260, 136), (1, 1), "same", (1, 1), 1),
     ((3, 33, 31, 33), (3, 3, 33, 150), (1, 1), "same", (1, 1), 1),
     ((4, 21, 23, 64), (3, 3, 64, 36), (1, 1), ((0, 2), (2, 1)), (1, 1), 1),
+    # Windows with strides and dilation, large windows, tails of channels and filters, groups.
+    ((4, 17, 16, 64), (3, 3, 64, 72), (2, 2), "same", (1, 1), 1),
+    ((2, 21, 23, 70), (5, 5, 70, 100), (1, 1), "valid", (1, 1), 1),
+    ((1, 30, 31, 96), (7, 7, 96, 64), (3, 2), "same", (1, 1), 1),
+    ((2, 19, 20, 128), (3, 3, 128, 260), (1, 1), "same", (2, 2), 1),
+    ((3, 20, 19, 128), (3, 3, 64, 160), (2, 2), "same", (1, 1), 2),
+    ((5, 21, 22, 96), (1, 1, 96, 130), (2, 2), "same", (1, 1), 1),
+    ((1, 66, 70, 64), (2, 2, 64, 64), (2, 2), "valid", (1, 1), 1),
     # The same along one axis: tiles that hang over the border by 1, 2 and 3 outputs, rows and columns.
     ((4, 3, 50, 40), (1, 5, 40, 72), (1, 1), "same", (1, 1), 1),
     ((40, 1, 19, 70), (1, 5, 70, 33), (1, 1), ((0, 0), (1, 4)), (1, 1), 1),
@@ -155,6 +163,8 @@ def test_exact(x, w, strides, padding, dilations, groups):
     ((2, 20, 20, 24), (3, 3, 8, 36), ((2, 2), "same", (2, 1), 3)),
     ((16, 100, 64), (5, 64, 48), (1, "causal", 2, 1)),
     ((2, 14, 14, 200), (3, 3, 200, 136), ((1, 1), "same", (1, 1), 1)),
+    ((3, 32, 33, 64), (3, 3, 64, 136), ((1, 1), "same", (1, 1), 1)),
+    ((3, 42, 41, 64), (3, 3, 64, 136), ((2, 2), "same", (1, 1), 1)),
     ((8, 101, 200), (5, 200, 136), (1, "same", 1, 1)),
     ((9, 35, 64), (3, 64, 72), (1, "valid", 1, 1)),
     ((2, 40, 21, 64), (5, 1, 64, 48), ((1, 1), "same", (1, 1), 1)),
@@ -230,25 +240,26 @@ def activate(z, activation):
             "sigmoid": lambda: 1 / (1 + np.exp(-z))}[activation]()
 
 
-@pytest.mark.parametrize("h, channels, filters", [(9, 5, 19), (25, 40, 72)])
+@pytest.mark.parametrize("h, channels, filters, stride", [(9, 5, 19, 1), (25, 40, 72, 1), (65, 64, 100, 1), (65, 64, 100, 2)])
 @pytest.mark.parametrize("activation", [None, "relu", "sigmoid", "tanh"])
-def test_bias_and_activation(activation, h, channels, filters):
+def test_bias_and_activation(activation, h, channels, filters, stride):
     rng = np.random.default_rng(5)
+    pads = [conv_padding("same", n, 3, stride) for n in (h, 8)]
     x, w, b = (rng.standard_normal(s).astype("f4") for s in ((2, h, 8, channels), (3, 3, channels, filters), (filters,)))
     w /= channels**0.5
     ts = [convert_to_tensor(v) for v in (x, w, b)]
-    g = rng.standard_normal((2, h, 8, filters)).astype("f4")
+    g = rng.standard_normal((2, -(-h // stride), -(-8 // stride), filters)).astype("f4")
 
     def run():
         with GradientTape() as tape:
             tape.watch(ts)
-            y = ops.fused_conv(*ts, 1, "same", 1, 1, activation)
+            y = ops.fused_conv(*ts, stride, "same", 1, 1, activation)
         return [y, *tape.gradient(y, ts, output_gradients=convert_to_tensor(g))]
 
     y, *gradients = in_threads(run)
 
     def f(x, w, b):
-        return activate(reference(x, w, (1, 1), (1, 1), ((1, 1), (1, 1)), 1) + b, activation)
+        return activate(reference(x, w, (stride, stride), (1, 1), pads, 1) + b, activation)
 
     args = [v.astype("f8") for v in (x, w, b)]
     np.testing.assert_allclose(to_numpy(y), f(*args), rtol=1e-4, atol=2e-5)
@@ -358,13 +369,15 @@ def test_minimal_filtering_is_close_by_tile():
     assert (error.reshape(2, 12, 2, 12, 2, 64).max((2, 4)) <= 16 * EPS * tiles).all()
 
 
+@pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("scale", [2.0**100, 2.0**-100])
-def test_products_near_the_ends_of_the_range(scale):
+def test_products_near_the_ends_of_the_range(scale, stride):
     """Powers of two change no bit of a mantissa, also where operands leave the range of the tile unit's parts."""
     rng = np.random.default_rng(12)
-    x, w, g = (rng.standard_normal(s).astype("f4") for s in ((3, 24, 24, 64), (3, 3, 64, 64), (3, 24, 24, 64)))
-    expected = [to_numpy(t) for t in three(x, w, g, ((1, 1), "same", (1, 1), 1))]
-    found = three(x * np.float32(scale), w * np.float32(1 / scale), g, ((1, 1), "same", (1, 1), 1))
+    size, options = 24 // stride, ((stride, stride), "same", (1, 1), 1)
+    x, w, g = (rng.standard_normal(s).astype("f4") for s in ((3, 24, 24, 64), (3, 3, 64, 64), (3, size, size, 64)))
+    expected = [to_numpy(t) for t in three(x, w, g, options)]
+    found = three(x * np.float32(scale), w * np.float32(1 / scale), g, options)
     for a, b, factor in zip(found, expected, (1, 1 / scale, scale)):
         assert abs(to_numpy(a) / factor - b).max() <= 1e-5 * abs(b).max()
 

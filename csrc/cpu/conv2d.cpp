@@ -1,6 +1,6 @@
 // Convolution and the gradient of its input as products of patches and kernels.
 #include "cpu/conv2d.h"
-#include "cpu/conv2d_patches.h"
+#include "cpu/conv2d_tiles.h"
 #include "cpu/transpose.h"
 #include "kernels.h"
 
@@ -37,6 +37,9 @@ Tasks cut_tasks(const Patches& p, int64_t n) {
 // out = activation(patches @ b + bias), patch (image, i, j) at out + image * grid.image + i * grid.row + j * grid.col.
 void convolve(const Patches& p, const KernelMatrix& b, int64_t n, float* out, const Grid& grid, const float* bias,
               int64_t activation) {
+#if FASTNN_TILES
+  if (convolve_tiles(p, b, n, out, grid, bias, activation)) return;
+#endif
   const Tasks tasks = cut_tasks(p, n);
   const Chunks& cut = tasks.cut;
   parallel_for(cut.count() * tasks.col_blocks, 1, [&](int64_t begin, int64_t end) {
@@ -92,6 +95,15 @@ void pack_taps(const Conv2dShape& s, const float* w, const Taps& down, const Tap
 }  // namespace
 
 void conv2d_forward(const float* x, const float* w, const float* bias, float* y, Conv2dShape s, int64_t activation) {
+#if FASTNN_TILES
+  // Pixels with strides are split where they lie, if the kernel is not so large that it should be read but once.
+  if (is_pointwise(s) && !takes_all_pixels(s) && s.ic * s.oc <= int64_t(3) << 16) {
+    int64_t offsets[2];
+    if (convolve_tiles(forward_patches(s, x, offsets), {w, s.ic, s.oc, panel_width(s.oc), false}, s.oc, y,
+                       {s.oh * s.ow * s.oc, s.ow * s.oc, s.oc}, bias, activation))
+      return;
+  }
+#endif
   if (is_pointwise(s)) {
     const int64_t pixels = s.n * s.oh * s.ow;
     const bool all = takes_all_pixels(s);
