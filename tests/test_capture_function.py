@@ -7,6 +7,23 @@ from fastnn import ops
 from test_capture import LABELS, STEPS, VECTOR, mlp
 
 
+def test_tensorflows_name():
+    v = fastnn.Variable(0.0)
+
+    @fastnn.function
+    def add(x):
+        v.assign_add(ops.sum(x))
+        return v.value
+
+    @fastnn.function(jit_compile=True, input_signature=None)
+    def twice(x):
+        return x * 2
+
+    x = ops.ones((3,))
+    assert [float(add(x)) for _ in range(6)] == [3.0 * (i + 1) for i in range(6)]
+    assert add.capture.replayed >= 2 and float(ops.sum(twice(x))) == 6
+
+
 def test_a_loop_of_ones_own():
     results = []
     for wrap in (lambda f: f, fastnn.capture):

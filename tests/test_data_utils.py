@@ -219,3 +219,16 @@ def test_fit_keeps_the_order_of_a_data_set():
     model.compile("sgd", "mse", run_eagerly=True)
     model.fit(windows, epochs=2, verbose=0)
     assert seen == 2 * [float(y[0]) for _, y in windows]
+
+
+def test_batches_have_numpy():
+    """Loops written for tf.data call `.numpy()` on batches, rows and single numbers."""
+    images, labels = np.arange(24.0).reshape(6, 2, 2), np.array([3, 1, 2, 0, 1, 2])
+    data = utils.timeseries_dataset_from_array(images, labels, 1, batch_size=4)
+    for x, y in data.take(1):
+        assert type(x.numpy()) is type(x[0].numpy()) is np.ndarray and x[1:].numpy().shape == (3, 1, 2, 2)
+        assert type(y[0].numpy()) is np.int64 and ["a", "b", "c", "d"][y[0]] == "d" and f"{y[0]}" == "3"
+        assert [label.numpy() for label in y] == [3, 1, 2, 0]
+        np.testing.assert_array_equal(np.asarray(keras.ops.add(x, 1)), images[:4, None] + 1)
+        assert type(x + 1).__name__ == type(x).__name__
+    assert all(type(leaf) is np.ndarray for row in data.as_numpy_iterator() for leaf in row)

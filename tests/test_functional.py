@@ -55,6 +55,28 @@ def diamond():
     return Model([a, b], [Shift(2.0, name="first")(both), Shift(3.0, name="second")(left)], name="diamond")
 
 
+def test_a_mask_tiled_by_a_computed_number():
+    """The batch size goes into the repeats of `tile`, as a tensor: nobody knows it, and it meets what is known."""
+
+    class Causal(Layer):
+        def build(self, shape):
+            self.attention = fastnn.layers.MultiHeadAttention(2, 4)
+            self.attention.build(shape, shape)
+
+        def call(self, x):
+            batch, n = ops.shape(x)[0], ops.shape(x)[1]
+            mask = ops.reshape(ops.arange(n)[:, None] >= ops.arange(n), [1, n, n])
+            repeats = ops.concatenate([ops.expand_dims(batch, -1), ops.convert_to_tensor([1, 1])], 0)
+            return self.attention(x, x, attention_mask=ops.tile(mask, repeats))
+
+    x = Input((5, 6))
+    model = Model(x, Causal()(x))
+    assert model.output_shape == (None, 5, 6)
+    values = np.random.default_rng(0).normal(size=(3, 5, 6)).astype("float32")
+    once, again = np.asarray(model(values)), np.asarray(model(np.concatenate([values[:, :3], 0 * values[:, 3:]], 1)))
+    np.testing.assert_allclose(once[:, :3], again[:, :3], rtol=1e-5, atol=1e-6)
+
+
 def test_layers_come_in_order_and_a_shared_layer_once():
     model = diamond()
     assert isinstance(model, Functional) and isinstance(model, Model)

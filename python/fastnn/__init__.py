@@ -34,7 +34,7 @@ _NAMES = {
     "Operation": "layers.operation", "Function": "models.function", "Optimizer": "optimizers", "Loss": "losses", "Metric": "metrics",
     "Initializer": "initializers", "Quantizer": "quantizers", "Regularizer": "regularizers", "DTypePolicy": "dtype_policies",
     "FloatDTypePolicy": "dtype_policies", "RematScope": "rematerialization", "remat": "rematerialization", "device": "scopes",
-    "StatelessScope": "stateless", "ModelFormatError": "saving", "capture": "capturing", "profile": "profiling",
+    "StatelessScope": "stateless", "ModelFormatError": "saving", "capture": "capturing", "function": "capturing", "profile": "profiling",
 }
 
 

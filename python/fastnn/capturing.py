@@ -326,6 +326,16 @@ def capture(fn):
     return wrapper
 
 
+def function(func=None, **options):
+    """`capture` under TensorFlow's name: `@tf.function` in a program that says `import fastnn as tf`.
+
+    Args:
+        func: a function; None gives a decorator.
+        options: those of TensorFlow (`jit_compile`, `input_signature`, ...); they change nothing.
+    """
+    return capture if func is None else capture(func)
+
+
 def _tensors(nest):
     return map_structure(lambda leaf: as_tensor(leaf) if isinstance(leaf, np.ndarray) else leaf, nest)
 

@@ -243,7 +243,7 @@ def infer(fn, args, kwargs, search=False):
             results = []
             if "broadcast" in str(error):
                 # An unknown size meets a known one: 1 fits it, and the known one is the result.
-                one = _meta(1)
+                _trial[0], one = 1, _meta(1)
                 try:
                     results = [fn(*map_nest(one, args), **map_nest(one, kwargs))]
                     sizes = (1,)

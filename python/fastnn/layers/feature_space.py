@@ -262,8 +262,12 @@ class FeatureSpace(Layer):
 
     def _spec(self, data):
         """The result for symbolic columns: the shape of one row's features, behind the axis of rows where there is one."""
-        row = self._features({name: np.array([["" if feature.dtype == "string" else 0]], dtype=object if feature.dtype == "string"
-                                             else feature.dtype) for name, feature in self.features.items()})
+        def some(name, feature):  # a value that its layer takes: one in the vocabulary, where there is one
+            words = getattr(self.preprocessors[name], "get_vocabulary", lambda **_: [])(include_special_tokens=False)
+            text = feature.dtype == "string"
+            return np.array([[words[0] if len(words) else "" if text else 0]], dtype=object if text else feature.dtype)
+
+        row = self._features({name: some(name, feature) for name, feature in self.features.items()})
         single = all(len(x.shape) == 0 for x in data.values())
         return tree.map_structure(lambda y: KerasTensor(y.shape[1:] if single else (None, *y.shape[1:]), y.dtype), row)
 

@@ -5,6 +5,24 @@ from ..tree import flatten, map_structure, pack_sequence_as
 from .py_dataset import PyDataset
 
 
+class Batch(np.ndarray):
+    """An array that has what loops over tf.data call: `numpy()`, also on its elements."""
+
+    def numpy(self):
+        """The array, or the number, without this class."""
+        return np.asarray(self)[()]
+
+    def __getitem__(self, key):
+        return _as_batch(super().__getitem__(key))
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
+
+
+def _as_batch(x):
+    return np.asarray(x).view(Batch) if isinstance(x, (np.ndarray, np.generic)) else x
+
+
 class Dataset(PyDataset):
     """Elements (batches, or single samples) by number: ``dataset[i]``, ``for x, y in dataset``, ``fit(dataset)``.
 
@@ -19,9 +37,10 @@ class Dataset(PyDataset):
         return len(self)
 
     def __iter__(self):
-        """The elements of one epoch; shuffled ones come in another order the next time."""
+        """The elements of one epoch; shuffled ones come in another order the next time. Arrays have the method `numpy`."""
         self.on_epoch_begin()
-        yield from super().__iter__()
+        for element in super().__iter__():
+            yield map_structure(_as_batch, element)
         self.on_epoch_end()
 
     def cardinality(self):

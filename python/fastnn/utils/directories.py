@@ -133,7 +133,9 @@ def _dataset(name, directory, labels, label_mode, class_names, batch_size, shuff
         return part(slice(None))
     cut = len(paths) - int(validation_split * len(paths))
     if verbose:
-        print_msg(f"Using {cut} files for training and {len(paths) - cut} files for validation.")
+        for part_name, count in (("training", cut), ("validation", len(paths) - cut)):
+            if subset in (part_name, "both"):
+                print_msg(f"Using {count} files for {part_name}.")
     if subset == "both":
         return part(slice(None, cut)), part(slice(cut, None))
     return part(slice(None, cut) if subset == "training" else slice(cut, None))

@@ -53,7 +53,7 @@ class Progbar:
         stateful_metrics: names of values shown as they are; all others are averaged over the steps.
         stateless_metrics: names of values that are averaged over the steps; all others are shown as they are. Not both.
         unit_name: what a step is called.
-        title: printed above the bar, or in front of the one line.
+        title: printed above the bar or the one line.
     """
 
     def __init__(self, target, width=20, verbose=1, interval=0.05, stateful_metrics=None, unit_name="step", title=None,
@@ -74,8 +74,7 @@ class Progbar:
         self._start = time.perf_counter()
         self._last = 0.0
         self._columns = 0
-        self._title = title
-        if title and verbose == 1 and is_interactive_logging_enabled():
+        if title and verbose and is_interactive_logging_enabled():
             print(title, flush=True)
 
     def wants_update(self):
@@ -141,7 +140,6 @@ class Progbar:
                 head = f"{current:>7d}/Unknown"
         else:
             head = f"{current}/{self.target if self.target is not None else current}"
-            head = f"{self._title} - {head}" if self._title else head
         per_step = elapsed / max(current, 1)
         rest = elapsed if finalize or self.target is None else per_step * (self.target - current)
         glue = " " if self.verbose == 1 else " - "

@@ -34,7 +34,8 @@ def print_summary(model, line_length=None, positions=None, print_fn=None, expand
     from rich.markup import escape
     from rich.table import Table
 
-    plain = print_fn is not None or not sys.stdout.isatty()
+    terminal = print_fn is None and sys.stdout.isatty()
+    plain = print_fn is not None or not _has_boxes(sys.stdout)
     graph = _branching_graph(model)
     operations = _rows(model) if graph is None else graph.operations
     header, justify, ends, length = ["Layer (type)", "Output Shape", "Param #"], ["left", "left", "right"], [
@@ -68,8 +69,8 @@ def print_summary(model, line_length=None, positions=None, print_fn=None, expand
                 row.append(_trainable_text(layer))
             table.add_row(*row)
 
-    console = Console(highlight=False, width=max(line_length, 60) if plain else None, color_system=None if plain else "auto",
-                      force_terminal=False if plain else None)
+    console = Console(highlight=False, width=None if terminal else max(line_length, 60), color_system="auto" if terminal else None,
+                      force_terminal=None if terminal else False)
     with console.capture() as capture:
         console.print(f'[bold]Model: "{escape(model.name)}"[/]')
         console.print(table)
@@ -85,6 +86,15 @@ def print_summary(model, line_length=None, positions=None, print_fn=None, expand
         sys.stdout.flush()
     else:
         print_fn(text)
+
+
+def _has_boxes(stream):
+    """Whether what is written to the stream can draw boxes."""
+    try:
+        "━┃└".encode(getattr(stream, "encoding", None) or "ascii")
+    except (LookupError, UnicodeEncodeError):
+        return False
+    return True
 
 
 def _replayed_lines(model):
