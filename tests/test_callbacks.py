@@ -410,3 +410,39 @@ def test_messages_are_logged_where_interactive_logging_is_off(caplog):
     finally:
         keras.config.enable_interactive_logging()
     assert "LearningRateScheduler setting learning rate to 0.5" in caplog.text
+
+
+def test_gradient_norms_of_each_layer():
+    """Those of the loss, by the tape; they come into the history, and change nothing."""
+    def make():
+        keras.utils.set_random_seed(1)
+        model = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization(name="norm"), keras.layers.Dense(8, "sigmoid", name="a"),
+                            keras.layers.Dropout(0.5), keras.layers.Dense(1, name="b", kernel_regularizer="l2")], name="m")  # fmt: skip
+        model.compile("sgd", "mse")
+        return model
+
+    x = np.random.default_rng(0).normal(size=(16, 4)).astype("float32")
+    plain = make()
+    plain.fit(x, x[:, :1], epochs=3, verbose=0)
+    model = make()
+    watch = keras.callbacks.GradientNorms(x, x[:, :1])
+    history = model.fit(x, x[:, :1], epochs=3, verbose=0, callbacks=[watch]).history
+    assert all(np.array_equal(a, b) for a, b in zip(model.get_weights(), plain.get_weights()))
+    assert sorted(history) == ["gradient_norm/m/a", "gradient_norm/m/b", "gradient_norm/m/norm", "loss"]
+    with keras.GradientTape() as tape:
+        loss = keras.ops.mean(keras.ops.square(model(x) - x[:, :1])) + sum(model.losses)
+    kernel, bias = tape.gradient(loss, model.get_layer("b").trainable_weights)
+    np.testing.assert_allclose(history["gradient_norm/m/b"][-1] ** 2, np.sum(np.square(kernel)) + np.sum(np.square(bias)), rtol=1e-5)
+
+
+def test_gradient_norms_of_an_embedding():
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Embedding(5, 2), keras.layers.Flatten(), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x = np.array([[0, 1, 1], [4, 4, 4]])
+    watch = keras.callbacks.GradientNorms(x, np.ones((2, 1)))
+    watch.set_model(model)
+    with keras.GradientTape() as tape:
+        loss = keras.ops.mean(keras.ops.square(model(x) - 1.0))
+    table = model.layers[0].embeddings
+    expected = np.linalg.norm(np.asarray(keras.ops.convert_to_tensor(tape.gradient(loss, table))))
+    np.testing.assert_allclose(watch.norms()[table.path.rpartition("/")[0]], expected, rtol=1e-5)

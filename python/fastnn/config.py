@@ -136,6 +136,10 @@ def is_interactive_logging_enabled():
     return _switches["interactive_logging"]
 
 
+def enable_determinism():
+    """Nothing has to be enabled: the same seed gives the same bits, for any number of threads (on one instruction set)."""
+
+
 def enable_traceback_filtering():
     """Accepted as Keras does: the tracebacks of fastnn are short as they are."""
     _switches["traceback_filtering"] = True

@@ -4,6 +4,7 @@ from .callback import Callback
 from .callback_list import CallbackList
 from .csv_logger import CSVLogger
 from .early_stopping import EarlyStopping
+from .gradient_norms import GradientNorms
 from .history import History
 from .learning_rate import LearningRateScheduler, ReduceLROnPlateau
 from .model_checkpoint import ModelCheckpoint
@@ -19,6 +20,7 @@ __all__ = [
     "Callback",
     "CallbackList",
     "EarlyStopping",
+    "GradientNorms",
     "History",
     "LambdaCallback",
     "LearningRateScheduler",
