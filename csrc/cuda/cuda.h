@@ -56,9 +56,14 @@ constexpr int kThreads = 256;
 constexpr int64_t kMaxBlocks = 4096;
 
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+#ifdef __CUDACC__
+constexpr int64_t max_grid() { return 0x7fffffff; }
+#else
+inline int64_t max_grid() { return emulation::options().grid; }
+#endif
 inline unsigned blocks_for(int64_t n, int64_t per_block = kThreads) {
-  const int64_t blocks = ceil_div(n, per_block);
-  return unsigned(blocks < 1 ? 1 : blocks > kMaxBlocks ? kMaxBlocks : blocks);
+  const int64_t blocks = ceil_div(n, per_block), most = max_grid() < kMaxBlocks ? max_grid() : kMaxBlocks;
+  return unsigned(blocks < 1 ? 1 : blocks > most ? most : blocks);
 }
 
 cudaStream_t current_stream();
@@ -83,6 +88,13 @@ void launch(void (*kernel)(Params...), dim3 grid, dim3 block, size_t shared_byte
   });
 }
 #endif
+
+// `blocks` blocks in as many grids as they need: in the kernel's last parameter it is told the first one of its grid.
+template <class Kernel, class... Args>
+void launch_grids(Kernel kernel, int64_t blocks, unsigned threads, size_t shared_bytes, Args... args) {
+  for (int64_t first = 0; first < blocks; first += max_grid())
+    launch(kernel, unsigned(blocks - first < max_grid() ? blocks - first : max_grid()), threads, shared_bytes, args..., first);
+}
 
 // ---- inside kernels ----
 

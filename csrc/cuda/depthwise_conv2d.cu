@@ -4,8 +4,6 @@
 // cp.async; a thread computes strips of 4 neighbouring outputs and loads a column once for all of them.
 // Floor: x and y moved once, 2 kh kw operations for 8 bytes: bound by memory for windows up to about 7 x 7.
 // Taps outside of the image are left out, not multiplied by zero. Backward of strided windows gathers per cell.
-#include <stdexcept>
-
 #include "ptx.h"
 #include "window.h"
 
@@ -25,10 +23,10 @@ struct Tiles {
 // turned: the window turned by 180 degrees, for the gradient.
 template <int KW, int SW, int V>
 __global__ void __launch_bounds__(kThreads) depthwise_tile_kernel(const float* __restrict__ x, const float* __restrict__ w,
-                                                                  float* __restrict__ y, WindowShape s, Tiles t, bool turned) {
+                                                                  float* __restrict__ y, WindowShape s, Tiles t, bool turned, int64_t first_block) {
   FASTNN_DYNAMIC_SHARED(float, cells);  // (rows, cols, lanes), then the window (kh * kw, lanes)
   float* window = cells + t.rows * t.cols * t.lanes;
-  int64_t block = blockIdx.x;
+  int64_t block = first_block + blockIdx.x;
   const int64_t c0 = block % t.chunks * t.lanes;
   block /= t.chunks;
   const int64_t j0 = block % t.across * t.tw;
@@ -136,10 +134,8 @@ void convolve(const float* x, const float* w, float* y, const WindowShape& s, bo
     launch(depthwise_direct_kernel<V>, blocks_for(count), kThreads, 0, x, w, y, s, turned, count);
     return;
   }
-  const int64_t blocks = s.n * t.down * t.across * t.chunks;
-  if (blocks > 0x7fffffff) throw std::runtime_error("[depthwise_conv] a result of so many tiles does not fit into a grid");
   const auto run = [&](auto kernel) {
-    launch(kernel, dim3(unsigned(blocks)), dim3(kThreads), size_t(t.floats(s) * 4), x, w, y, s, t, turned);
+    launch_grids(kernel, s.n * t.down * t.across * t.chunks, kThreads, size_t(t.floats(s) * 4), x, w, y, s, t, turned);
   };
   if (s.dw == 1 && s.kw == 3 && s.sw == 1) run(depthwise_tile_kernel<3, 1, V>);
   else if (s.dw == 1 && s.kw == 3 && s.sw == 2) run(depthwise_tile_kernel<3, 2, V>);
@@ -180,10 +176,11 @@ __global__ void __launch_bounds__(kThreads, 2) depthwise_gather_kernel(const flo
 // The eight sums are added in order. partial: (groups, K * K, c).
 template <int K, int S>
 __global__ void __launch_bounds__(kThreads) depthwise_weights_kernel(const float* __restrict__ x, const float* __restrict__ gy,
-                                                                     float* __restrict__ partial, WindowShape s, int64_t group) {
+                                                                     float* __restrict__ partial, WindowShape s, int64_t group,
+                                                                     int64_t first_block) {
   FASTNN_SHARED(float, sums, [8][32]);
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  const int64_t chunks = (s.c + 31) / 32, k = blockIdx.x % chunks * 32 + lane, part = blockIdx.x / chunks;
+  const int64_t chunks = (s.c + 31) / 32, block = first_block + blockIdx.x, k = block % chunks * 32 + lane, part = block / chunks;
   const int64_t end = min(s.n * s.oh, (part + 1) * group);
   float sum[K][K];
   FASTNN_UNROLL for (int u = 0; u < K; ++u)
@@ -229,11 +226,12 @@ __global__ void __launch_bounds__(kThreads) depthwise_weights_kernel(const float
 
 // Any window: one block per tap as well.
 __global__ void __launch_bounds__(kThreads) depthwise_any_weights_kernel(const float* __restrict__ x, const float* __restrict__ gy,
-                                                                         float* __restrict__ partial, WindowShape s, int64_t group) {
+                                                                         float* __restrict__ partial, WindowShape s, int64_t group,
+                                                                     int64_t first_block) {
   FASTNN_SHARED(float, sums, [8][32]);
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  const int64_t chunks = (s.c + 31) / 32, taps = s.kh * s.kw;
-  const int64_t k = blockIdx.x % chunks * 32 + lane, tap = blockIdx.x / chunks % taps, part = blockIdx.x / chunks / taps;
+  const int64_t chunks = (s.c + 31) / 32, taps = s.kh * s.kw, block = first_block + blockIdx.x;
+  const int64_t k = block % chunks * 32 + lane, tap = block / chunks % taps, part = block / chunks / taps;
   const int64_t end = min(s.n * s.oh, (part + 1) * group), u = tap / s.kw, v = tap % s.kw;
   float sum = 0;
   if (k < s.c)
@@ -330,11 +328,9 @@ void depthwise_conv2d_backward_weights(const float* x, const float* gy, float* g
   // About 1024 blocks of 8 rows or more fill a GPU.
   const int64_t chunks = ceil_div(s.c, 32) * (in_registers ? 1 : taps);
   const int64_t group = max(ceil_div(rows, max(int64_t(1), 1024 / chunks)), int64_t(8)), parts = ceil_div(rows, group);
-  const int64_t blocks = parts * chunks;
-  if (blocks > 0x7fffffff) throw std::runtime_error("[depthwise_conv] so many taps and channels do not fit into a grid");
   Scratch<float> partial(parts > 1 ? parts * size : 0);
   float* to = parts > 1 ? partial.get() : gw;
-  const auto run = [&](auto kernel) { launch(kernel, dim3(unsigned(blocks)), dim3(kThreads), 0, x, gy, to, s, group); };
+  const auto run = [&](auto kernel) { launch_grids(kernel, parts * chunks, kThreads, 0, x, gy, to, s, group); };
   if (!in_registers) run(depthwise_any_weights_kernel);
   else if (s.kw == 3) s.sw == 1 ? run(depthwise_weights_kernel<3, 1>) : run(depthwise_weights_kernel<3, 2>);
   else s.sw == 1 ? run(depthwise_weights_kernel<5, 1>) : run(depthwise_weights_kernel<5, 2>);
@@ -348,7 +344,7 @@ void repeat_channels(const float* x, float* y, int64_t rows, int64_t c, int64_t 
 
 void sum_channel_groups(const float* y, float* x, int64_t rows, int64_t c, int64_t m) {
   const int64_t count = rows * c, blocks = ceil_div(count, kThreads);
-  if (m <= 32 && blocks <= 0x7fffffff)
+  if (m <= 32 && blocks <= max_grid())
     launch(sum_groups_kernel, dim3(unsigned(blocks)), dim3(kThreads), size_t(kThreads * (m | 1) * 4), y, x, count, int(m));
   else launch(sum_long_groups_kernel, blocks_for(count * 32), kThreads, 0, y, x, count, m);
 }

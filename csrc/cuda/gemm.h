@@ -15,8 +15,6 @@
 // Floor: 2 m n k operations at 128 per cycle and SM (float32), each operand read once per block of tiles.
 // A thread's 8 x 8 sums take 64 FMAs per 4 loads of 16 bytes: shared memory is busy half as long as the FMAs.
 #pragma once
-#include <stdexcept>
-
 #include "functions.h"
 #include "ptx.h"
 
@@ -228,10 +226,10 @@ __device__ __forceinline__ void store(float* to, const float (&v)[width], int64_
 
 // One block per tile, part and product. partial: (products, parts, m, n), used when there are several parts.
 template <class Core, int V, class Problem>
-__global__ void __launch_bounds__(Core::threads, 1) gemm_kernel(Problem problem, Cut cut, float* __restrict__ partial) {
+__global__ void __launch_bounds__(Core::threads, 1) gemm_kernel(Problem problem, Cut cut, float* __restrict__ partial, int64_t first) {
   using T = typename Core::T;
   FASTNN_DYNAMIC_SHARED(T, shared);
-  const Place place(cut, blockIdx.x);
+  const Place place(cut, first + blockIdx.x);
   const int64_t m0 = place.m * Core::BM, n0 = place.n * Core::BN, k0 = place.part * cut.part_k;
   const auto a = problem.a(place.z);
   const auto b = problem.b(place.z);
@@ -303,11 +301,6 @@ __global__ void add_parts_kernel(Problem problem, const float* __restrict__ part
 
 // ---- the host's side ----
 
-inline dim3 grid_of(int64_t blocks) {
-  if (blocks > 0x7fffffff) throw std::runtime_error("[cuda] a result of so many tiles does not fit into a grid");
-  return dim3(unsigned(blocks));
-}
-
 template <class Core, int V, class Problem>
 void run_gemm(const Problem& problem, int64_t k, bool split) {
   constexpr bool a_along_k = decltype(problem.a(0))::along_k, b_along_k = decltype(problem.b(0))::along_k;
@@ -321,8 +314,8 @@ void run_gemm(const Problem& problem, int64_t k, bool split) {
   cut.parts = max(int64_t(1), ceil_div(k, cut.part_k));
   const int64_t total = problem.products * problem.m * problem.n;
   Scratch<float> partial(cut.parts > 1 ? cut.parts * total : 0);
-  launch(gemm_kernel<Core, V, Problem>, grid_of(blocks * cut.parts), dim3(Core::threads),
-         Core::kStages * size * sizeof(typename Core::T), problem, cut, partial.get());
+  launch_grids(gemm_kernel<Core, V, Problem>, blocks * cut.parts, Core::threads, Core::kStages * size * sizeof(typename Core::T),
+               problem, cut, partial.get());
   if (cut.parts > 1)
     launch(add_parts_kernel<Problem>, blocks_for(total), kThreads, 0, problem, partial.get(), cut.parts, total);
 }

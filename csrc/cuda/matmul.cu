@@ -65,10 +65,10 @@ __host__ __device__ __forceinline__ auto thin_of(const Problem& p, int64_t z) {
 
 // The large operand is contiguous along k: one warp per row of it and part of k, V elements per lane and step.
 template <int T, int V, bool large_is_b, class Problem>
-__global__ void __launch_bounds__(kThreads, 2) dots_kernel(Problem problem, int64_t parts, int64_t part_k, float* __restrict__ partial) {
+__global__ void __launch_bounds__(kThreads, 2) dots_kernel(Problem problem, int64_t parts, int64_t part_k, float* __restrict__ partial, int64_t first) {
   const int lane = threadIdx.x % 32;
   const int64_t rows = large_is_b ? problem.n : problem.m, count = large_is_b ? problem.m : problem.n;
-  const int64_t warp = (int64_t(blockIdx.x) * kThreads + threadIdx.x) / 32;
+  const int64_t warp = ((first + blockIdx.x) * kThreads + threadIdx.x) / 32;
   if (warp >= rows * parts * problem.products) return;  // no barrier below
   const int64_t j = warp % rows, part = warp / rows % parts, z = warp / rows / parts;
   const auto large = large_of<large_is_b>(problem, z);
@@ -101,12 +101,12 @@ __global__ void __launch_bounds__(kThreads, 2) dots_kernel(Problem problem, int6
 // The large operand is contiguous along its other side: V columns of it per lane, every eighth k per warp; the
 // eight sums are added in order.
 template <int T, int V, bool large_is_b, class Problem>
-__global__ void __launch_bounds__(kThreads, 2) columns_kernel(Problem problem, int64_t parts, int64_t part_k, float* __restrict__ partial) {
+__global__ void __launch_bounds__(kThreads, 2) columns_kernel(Problem problem, int64_t parts, int64_t part_k, float* __restrict__ partial, int64_t first) {
   FASTNN_SHARED(float, sums, [8][32 * V]);
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   const int64_t rows = large_is_b ? problem.n : problem.m, count = large_is_b ? problem.m : problem.n;
-  const int64_t strips = (rows + 32 * V - 1) / (32 * V);
-  const int64_t j0 = blockIdx.x % strips * (32 * V), part = blockIdx.x / strips % parts, z = blockIdx.x / strips / parts;
+  const int64_t strips = (rows + 32 * V - 1) / (32 * V), block = first + blockIdx.x;
+  const int64_t j0 = block % strips * (32 * V), part = block / strips % parts, z = block / strips / parts;
   const auto large = large_of<large_is_b>(problem, z);
   const auto thin = thin_of<large_is_b>(problem, z);
   constexpr bool thin_along_k = decltype(thin_of<large_is_b>(problem, 0))::along_k;
@@ -155,10 +155,10 @@ void run_thin(const Problem& problem) {
   parts = max(int64_t(1), ceil_div(k, part_k));
   Scratch<float> partial(parts > 1 ? parts * total : 0);
   if constexpr (dots)
-    launch(dots_kernel<T, V, large_is_b, Problem>, grid_of(ceil_div(rows * parts * problem.products, kThreads / 32)), dim3(kThreads), 0,
-           problem, parts, part_k, partial.get());
+    launch_grids(dots_kernel<T, V, large_is_b, Problem>, ceil_div(rows * parts * problem.products, kThreads / 32), kThreads, 0, problem,
+                 parts, part_k, partial.get());
   else
-    launch(columns_kernel<T, V, large_is_b, Problem>, grid_of(units * parts), dim3(kThreads), 0, problem, parts, part_k, partial.get());
+    launch_grids(columns_kernel<T, V, large_is_b, Problem>, units * parts, kThreads, 0, problem, parts, part_k, partial.get());
   if (parts > 1) launch(add_parts_kernel<Problem>, blocks_for(total), kThreads, 0, problem, partial.get(), parts, total);
 }
 template <int T, bool large_is_b, class Problem>
@@ -225,10 +225,10 @@ struct Through {
 template <int64_t activation>
 __global__ void __launch_bounds__(kThreads) epilogue_backward_kernel(const float* __restrict__ y, const float* __restrict__ gy,
                                                                      float* __restrict__ gz, float* __restrict__ partial, int64_t rows,
-                                                                     int64_t cols, int64_t group) {
+                                                                     int64_t cols, int64_t group, int64_t first) {
   FASTNN_SHARED(float, sums, [8][32]);
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  const int64_t strips = (cols + 31) / 32, part = blockIdx.x / strips, j = blockIdx.x % strips * 32 + lane;
+  const int64_t strips = (cols + 31) / 32, block = first + blockIdx.x, part = block / strips, j = block % strips * 32 + lane;
   const int64_t end = min(rows, (part + 1) * group);
   float sum = 0;
   if (j < cols)
@@ -267,8 +267,8 @@ void run_backward(const float* y, const float* gy, float* gz, float* gb, int64_t
   const int64_t group = max(ceil_div(rows, wanted), int64_t(32)), groups = ceil_div(rows, group);
   Scratch<float> partial(groups > 1 ? groups * cols : 0);
   if (groups)
-    launch(epilogue_backward_kernel<activation>, grid_of(strips * groups), dim3(kThreads), 0, y, gy, gz,
-           groups > 1 ? partial.get() : gb, rows, cols, group);
+    launch_grids(epilogue_backward_kernel<activation>, strips * groups, kThreads, 0, y, gy, gz, groups > 1 ? partial.get() : gb, rows, cols,
+                 group);
   if (groups != 1) launch(add_groups_kernel, blocks_for(cols), kThreads, 0, partial.get(), gb, groups, cols);
 }
 

@@ -39,11 +39,11 @@ __global__ void reduce_rows_kernel(F f, const float* __restrict__ x, float* __re
 // y (outer, parts, inner) = f over a part, divided.
 template <int V, class F>
 __global__ void reduce_columns_kernel(F f, const float* __restrict__ x, float* __restrict__ y, int64_t n, int64_t inner,
-                                      int64_t parts, int64_t part, int64_t tiles, float divisor, int lanes) {
+                                      int64_t parts, int64_t part, int64_t tiles, float divisor, int lanes, int64_t first) {
   FASTNN_SHARED(float, tile, [kThreads * V]);
   const int lane = threadIdx.x % lanes, line = threadIdx.x / lanes, lines = kThreads / lanes;
-  const int64_t at = blockIdx.x / tiles, o = at / parts, begin = (at - o * parts) * part;
-  const int64_t column = (int64_t(blockIdx.x) - at * tiles) * lanes * V + lane * V;
+  const int64_t block = first + blockIdx.x, at = block / tiles, o = at / parts, begin = (at - o * parts) * part;
+  const int64_t column = (block - at * tiles) * lanes * V + lane * V;
   const int64_t end = n - begin < part ? n : begin + part;
   float acc[2][V];
   FASTNN_UNROLL for (int k = 0; k < V; ++k) acc[0][k] = acc[1][k] = F::neutral;
@@ -107,8 +107,7 @@ void reduce_columns(F f, const float* x, float* y, int64_t outer, int64_t n, int
     const int64_t tiles = ceil_div(inner, lanes * V), longest = int64_t(kThreads / lanes) * 32;
     const int64_t parts = n > longest ? ceil_div(n, longest) : 1;
     const auto run = [&](float* to, float d) {
-      launch(reduce_columns_kernel<V, F>, unsigned(outer * parts * tiles), kThreads, 0, f, x, to, n, inner, parts, longest,
-             tiles, d, lanes);
+      launch_grids(reduce_columns_kernel<V, F>, outer * parts * tiles, kThreads, 0, f, x, to, n, inner, parts, longest, tiles, d, lanes);
     };
     if (parts == 1) return run(y, divisor);
     Scratch<float> partial(outer * parts * inner);
@@ -153,11 +152,11 @@ struct FoundInParts {
 // contiguous rows, whose threads stand side by side along n. y (outer, parts, inner), or `found` where that is not null.
 template <bool minimum, class X>
 __global__ void arg_reduce_kernel(X x, int32_t* __restrict__ y, Found* __restrict__ found, int64_t n, int64_t inner, int64_t parts,
-                                  int64_t part, int64_t tiles, int lanes) {
+                                  int64_t part, int64_t tiles, int lanes, int64_t first) {
   FASTNN_SHARED(Found, tile, [kThreads]);
   const int lane = threadIdx.x % lanes, line = threadIdx.x / lanes, lines = kThreads / lanes;
-  const int64_t at = blockIdx.x / tiles, o = at / parts, begin = (at - o * parts) * part;
-  const int64_t column = (int64_t(blockIdx.x) - at * tiles) * lanes + lane, end = n - begin < part ? n : begin + part;
+  const int64_t block = first + blockIdx.x, at = block / tiles, o = at / parts, begin = (at - o * parts) * part;
+  const int64_t column = (block - at * tiles) * lanes + lane, end = n - begin < part ? n : begin + part;
   Found best{0, -1};
   if (column < inner)
     for (int64_t j = begin + line; j < end; j += lines) best = first_of<minimum>(best, x.get((o * n + j) * inner + column, j));
@@ -190,8 +189,7 @@ void arg_parts(X x, int32_t* y, int64_t outer, int64_t n, int64_t inner) {
   const int lanes = column_lanes(inner);
   const int64_t tiles = ceil_div(inner, lanes), longest = int64_t(kThreads / lanes) * 64, parts = ceil_div(n, longest);
   const auto run = [&](int32_t* to, Found* found) {
-    launch(arg_reduce_kernel<minimum, X>, unsigned(outer * parts * tiles), kThreads, 0, x, to, found, n, inner, parts, longest,
-           tiles, lanes);
+    launch_grids(arg_reduce_kernel<minimum, X>, outer * parts * tiles, kThreads, 0, x, to, found, n, inner, parts, longest, tiles, lanes);
   };
   if (parts == 1) return run(y, nullptr);
   Scratch<Found> found(outer * parts * inner);

@@ -81,7 +81,7 @@ def library(name):
     folder = ROOT / "build" / f"emu_{name}"
     pybind11 = subprocess.run([sys.executable, "-m", "pybind11", "--cmakedir"], capture_output=True, text=True, check=True).stdout.strip()
     for command in (["cmake", "-S", str(ROOT), "-B", str(folder), "-G", "Ninja", "-DFASTNN_CUDA_EMU=ON", "-DFASTNN_TARGETS=baseline",
-                     "-DCMAKE_BUILD_TYPE=None", f"-DFASTNN_EMU_FLAGS={FLAGS[name]}", f"-DPython_EXECUTABLE={sys.executable}",
+                     "-DCMAKE_BUILD_TYPE=Release", f"-DFASTNN_EMU_FLAGS={FLAGS[name]}", f"-DPython_EXECUTABLE={sys.executable}",
                      f"-Dpybind11_DIR={pybind11}", *os.environ.get("CMAKE_ARGS", "").split()],
                     ["cmake", "--build", str(folder), "--target", "_cuda_emu"]):
         result = subprocess.run(command, capture_output=True, text=True)

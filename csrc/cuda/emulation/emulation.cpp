@@ -246,6 +246,7 @@ Options& options() {
     if (get("FASTNN_EMU_ORDER") == "shuffled") o.order = Order::shuffled;
     o.copies_late = get("FASTNN_EMU_COPIES") != "early";
     if (!get("FASTNN_EMU_SECONDS").empty()) o.seconds = std::atof(get("FASTNN_EMU_SECONDS").c_str());
+    if (!get("FASTNN_EMU_GRID").empty()) o.grid = std::atoll(get("FASTNN_EMU_GRID").c_str());
     if (!get("FASTNN_EMU_SEED").empty()) o.seed = uint32_t(std::atoi(get("FASTNN_EMU_SEED").c_str()));
     return o;
   }();
@@ -266,8 +267,8 @@ void run_grid(dim3 grid, dim3 threads, size_t shared_bytes, void (*body)(const v
   const size_t n = size_t(threads.x) * threads.y * threads.z;
   blockIdx = dim3(0, 0, 0);
   if (n == 0 || n > 1024 || threads.z > 64) raise("a block must have 1 to 1024 threads, at most 64 of them in z");
-  if (!grid.x || !grid.y || !grid.z || grid.x > 0x7fffffffu || grid.y > 65535 || grid.z > 65535)
-    raise("a grid must have 1 to 2^31 - 1 blocks in x and 1 to 65535 in y and z");
+  if (!grid.x || !grid.y || !grid.z || grid.x > options().grid || grid.y > 65535 || grid.z > 65535)
+    raise("a grid must have 1 to " + std::to_string(options().grid) + " blocks in x and 1 to 65535 in y and z");
   if (shared_bytes > size_t(kDynamicShared)) raise("a block has at most 99 KiB of dynamic shared memory on sm_86");
   struct Kept {
     std::unique_ptr<Block> block;

@@ -51,8 +51,9 @@ struct Options {
   bool copies_late = true;  // at the wait, else when they are issued
   uint32_t seed = 1;
   double seconds = 0;  // a kernel that runs longer is stopped; 0: none is
+  int64_t grid = 0x7fffffff;  // the most blocks of a grid in x
 };
-Options& options();  // first read from FASTNN_EMU_ORDER, _COPIES, _SEED and _SECONDS
+Options& options();  // first read from FASTNN_EMU_ORDER, _COPIES, _SEED, _SECONDS and _GRID
 
 constexpr int kWarp = 32;
 constexpr int64_t kStaticShared = 48 * 1024, kDynamicShared = 99 * 1024;  // what sm_86 has, the least of the architectures
