@@ -104,6 +104,8 @@ def test_functions_without_a_kernel_go_to_cupy(monkeypatch):
         return a * 2
 
     np.testing.assert_array_equal(numpy_op.on_gpu(lacking, (t,), {}, None), x * 2)
+    monkeypatch.setitem(sys.modules, "cupy", None)  # not installed
+    np.testing.assert_array_equal(numpy_op.on_gpu(np.cumprod, (t, 1), {}, "float32"), np.cumprod(x, 1))
 
 
 @needs_emu

@@ -55,12 +55,19 @@ def dynamic_shared(kernel):
 
 
 # What must be among the instructions of kernels whose names match.
+LOADS, STORES = r"^(LDG|LDGSTS)\.E\.(\w+\.)*128", r"^STG\.E\.(\w+\.)*128"
+PACKED = (r"^(softmax_(forward|backward)|log_softmax_(forward|backward)|softmax_cross_entropy_backward|cross_entropy_backward|layer_norm_(forward|backward)"
+          r"|normalize|gradient|scale|chain|depthwise_(direct|gather)|densify_rows|sum_runs|join_runs)_kernel<4>"
+          r"|^(gather_rows|gather_elements|copy)_kernel<Bytes16>")
 INSTRUCTIONS = [
     (r"gemm_kernel<MmaCore", r"^HMMA", "tensor cores"),
     (r"gemm_kernel<MmaCore", r"^LDGSTS", "asynchronous copies"),
-    (r"^map_kernel", r"^LDG\.E\.128", "128-bit loads"),
-    (r"^map_kernel", r"^STG\.E\.128", "128-bit stores"),
-    (r"^gemm_kernel<.*>, 4, ", r"^(LDG\.E\.128|LDGSTS\.E\.(BYPASS\.)?(LTC\w+\.)?128)", "128-bit loads"),  # rows of whole vectors
+    (r"^map_kernel", LOADS, "128-bit loads"),
+    (r"^map_kernel", STORES, "128-bit stores"),
+    (r"^gemm_kernel<.*>, 4, |^depthwise_tile_kernel<\d, \d, 4>|^(dots|columns)_kernel<\d, 4, ", LOADS, "128-bit loads"),
+    # Those bound by memory, where rows are whole packs of four.
+    (PACKED + r"|^(moments|column_sums|reduce_columns|reduce_rows|pool|pool_backward)_kernel<4\b|^update_kernel|^ceiling_stream", LOADS, "128-bit loads"),
+    (PACKED + r"|^(moments|column_sums|reduce_columns|pool_backward)_kernel<4\b|^update_kernel|^ceiling_stream|^repeat_channels", STORES, "128-bit stores"),
 ]
 # Sine, cosine and tangent reduce huge arguments through a few words of local memory; sums of up to eight arrays
 # index the pointers among their parameters.

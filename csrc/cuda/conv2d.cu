@@ -8,6 +8,8 @@
 // convolution of gy with stride 1, every pixel is written once, and there is nothing to add atomically.
 // Groups and phases are the products of one launch. A window of one pixel without padding is a matmul.
 // Floor: 2 n oh ow oc kh kw ic / groups operations; x, w and y moved once if the tiles' rereading stays in L2.
+#include <stdexcept>
+
 #include "gemm_mma.h"
 
 namespace fastnn::cuda {

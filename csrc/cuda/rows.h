@@ -1,7 +1,7 @@
 // Kernels over the rows of a matrix: a row belongs to a group of threads, part of a warp for short rows and a
 // whole block for long ones. Memory is read in packs of four floats where rows are aligned for it.
 #pragma once
-#include "cuda.h"
+#include "ptx.h"
 
 namespace fastnn::cuda {
 
@@ -11,8 +11,12 @@ struct alignas(4 * V) Pack {
 };
 template <int V>
 __device__ __forceinline__ Pack<V> load(const float* p) { return *reinterpret_cast<const Pack<V>*>(p); }
+// To global memory.
 template <int V>
-__device__ __forceinline__ void store(float* p, const Pack<V>& a) { *reinterpret_cast<Pack<V>*>(p) = a; }
+__device__ __forceinline__ void store(float* p, const Pack<V>& a) {
+  if constexpr (V == 4) store_float4(p, a.v[0], a.v[1], a.v[2], a.v[3]);
+  else *reinterpret_cast<Pack<V>*>(p) = a;
+}
 
 template <int V>
 struct Width {

@@ -37,6 +37,11 @@ def numpy_op(f, *args, dtype=None, **kwargs):
         recorded = _recorded(f, args, kwargs, dtype)
         if recorded is not None:
             return recorded
+    return by_numpy(f, args, kwargs, dtype, meta)
+
+
+def by_numpy(f, args, kwargs, dtype, meta=False):
+    """``f`` of arrays of the host, or of zeros in place of meta tensors."""
     arrays = [_array(a, meta) if type(a) is Tensor else a for a in args]
     with np.errstate(all="ignore"):
         result = f(*arrays, **kwargs)
@@ -82,8 +87,12 @@ def elementwise_numpy(f, dtype, *args):
 
 
 def on_gpu(f, args, kwargs, dtype):
-    """``f`` of tensors in GPU memory, by CuPy, to which NumPy's functions hand over; by NumPy what CuPy does not have."""
-    import cupy
+    """``f`` of tensors in GPU memory, by CuPy, to which NumPy's functions hand over; by NumPy what CuPy does not have, and
+    everything where there is no CuPy."""
+    try:
+        import cupy
+    except ImportError:
+        return by_numpy(f, args, kwargs, dtype)
 
     def tensor(y):
         if dtype is not None:
