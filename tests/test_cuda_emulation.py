@@ -114,6 +114,13 @@ def test_planted_bug_is_caught(planted, case, name, modes, report):
             assert re.search(report, wrong.stderr), f"{order}, {copies}: {wrong.stderr}"
 
 
+@pytest.mark.parametrize("case", ["barrier_of_some", "early_exit", "caller_not_in_mask", "divergent_barrier", "global_write_out_of_bounds"])
+def test_what_a_stopped_kernel_did_is_no_race_with_what_follows(planted, case):
+    """Its memory is freed by the thread that launched it."""
+    result = run(planted("tsan"), case, "1")
+    assert result.returncode == 3 and "ThreadSanitizer" not in result.stderr, result.stderr
+
+
 def test_collectives_and_matrix_instructions(planted):
     planted("plain")  # the emulator's objects; the other builds are for cuda_emulation/matrix.py
     program = build.build("semantics.cpp", build.BUILDS["plain"])

@@ -1,9 +1,6 @@
 #include "emulation.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
-#include <cstdio>
 #include <cstdlib>
 #include <ctime>
 #include <memory>
@@ -169,13 +166,7 @@ std::string place() {
   return " in block (" + std::to_string(blockIdx.x) + ", " + std::to_string(blockIdx.y) + ", " +
          std::to_string(blockIdx.z) + ")";
 }
-[[noreturn]] void raise(const std::string& why) {
-#if defined(__SANITIZE_THREAD__)
-  // Fibers that are given up half way look like races to the detector, which may end the process first.
-  std::fprintf(stderr, "[cuda-emu] %s%s\n", why.c_str(), place().c_str());
-#endif
-  throw Error("[cuda-emu] " + why + place());
-}
+[[noreturn]] void raise(const std::string& why) { throw Error("[cuda-emu] " + why + place()); }
 
 // The barrier opens when every thread stands at it, all at the same one.
 bool open_barrier() {
@@ -283,6 +274,10 @@ void run_grid(dim3 grid, dim3 threads, size_t shared_bytes, void (*body)(const v
   block = kept.block.get();
   struct Leave {
     ~Leave() {
+      // The launching thread goes on after the grid, also after one that was stopped: it may free what the kernel used.
+      Fiber::acquire(&block->done);
+      for (Thread& t : block->threads)
+        if (t.fiber) t.fiber->abandon();
       if (!block->error.empty()) kept.block.reset();  // fibers stopped half way
       else block->free_shared();
       block = nullptr;
@@ -316,7 +311,6 @@ void run_grid(dim3 grid, dim3 threads, size_t shared_bytes, void (*body)(const v
     if (block->error.empty()) block->error = "stopped";
     throw;
   }
-  Fiber::acquire(&block->done);
 }
 
 void* shared_memory(const void* tag, size_t bytes) {

@@ -46,6 +46,7 @@ void Fiber::start(void (*entry)()) {
   if (stack_) munmap(std::exchange(stack_, nullptr), kStack);
   if (tsan_) __tsan_destroy_fiber(tsan_);
   tsan_ = __tsan_create_fiber(0);
+  untracked_ = 0;
 #endif
   if (!stack_) {
     void* p = mmap(nullptr, kStack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -83,6 +84,7 @@ void Fiber::enter(Fiber& to) {
   __sanitizer_start_switch_fiber(&fake, to.stack_, kStack);
 #endif
 #if defined(__SANITIZE_THREAD__)
+  Untracked::change(untracked_, to.untracked_);
   tsan_ = __tsan_get_current_fiber();
   __tsan_switch_to_fiber(to.tsan_, 1);
 #endif
@@ -101,6 +103,7 @@ void Fiber::leave(Fiber& scheduler, [[maybe_unused]] bool finished) {
   __sanitizer_start_switch_fiber(finished ? nullptr : &fake_stack_, scheduler.bottom_, scheduler.size_);
 #endif
 #if defined(__SANITIZE_THREAD__)
+  Untracked::change(untracked_, scheduler.untracked_);
   __tsan_switch_to_fiber(scheduler.tsan_, 1);
 #endif
 #if defined(FASTNN_EMU_SWITCHES_BY_HAND)
@@ -110,6 +113,18 @@ void Fiber::leave(Fiber& scheduler, [[maybe_unused]] bool finished) {
 #endif
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_finish_switch_fiber(fake_stack_, nullptr, nullptr);
+#endif
+}
+
+void Fiber::abandon() {
+#if defined(__SANITIZE_THREAD__)
+  void* scheduler = __tsan_get_current_fiber();
+  int outer;
+  Untracked::change(outer, untracked_);
+  __tsan_switch_to_fiber(tsan_, 0);  // 0: what is before the switch is seen behind it
+  while (Untracked::add(0)) Untracked::end();
+  __tsan_switch_to_fiber(scheduler, 0);
+  Untracked::add(outer);
 #endif
 }
 

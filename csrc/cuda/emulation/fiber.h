@@ -35,8 +35,14 @@ namespace fastnn::emulation {
 // The emulator's own bookkeeping is not the kernel's: the race detector must not look at it.
 struct Untracked {
 #if defined(__SANITIZE_THREAD__)
-  Untracked() { AnnotateIgnoreReadsBegin("", 0), AnnotateIgnoreWritesBegin("", 0); }
-  ~Untracked() { AnnotateIgnoreWritesEnd("", 0), AnnotateIgnoreReadsEnd("", 0); }
+  Untracked() { begin(); }
+  ~Untracked() { end(); }
+  static void begin() { AnnotateIgnoreReadsBegin("", 0), AnnotateIgnoreWritesBegin("", 0), add(1); }
+  static void end() { add(-1), AnnotateIgnoreWritesEnd("", 0), AnnotateIgnoreReadsEnd("", 0); }
+  // How many there are around what the running fiber does; each fiber has its own number, kept while it rests.
+  [[gnu::noinline, gnu::no_sanitize_thread]] static int add(int more) { return depth += more; }
+  [[gnu::noinline, gnu::no_sanitize_thread]] static void change(int& mine, const int& next) { mine = depth, depth = next; }
+  static inline thread_local int depth = 0;
 #else
   Untracked() {}
   ~Untracked() {}
@@ -57,6 +63,8 @@ class Fiber {
   // From the scheduler's fiber to another, and back; finished: the stack is not needed any more.
   void enter(Fiber& to);
   void leave(Fiber& scheduler, bool finished);
+  // Of one that is given up half way: what it has done happened before what the scheduler does next.
+  void abandon();
   // The first thing a new fiber does, on the scheduler's object.
   void arrived_first();
 
@@ -79,6 +87,7 @@ class Fiber {
   char* stack_ = nullptr;
   void* pointer_ = nullptr;      // of the stack, while the fiber rests
   void* tsan_ = nullptr;
+  int untracked_ = 0;            // depth of Untracked, while it rests
   void* fake_stack_ = nullptr;   // of the address sanitizer
   const void* bottom_ = nullptr; // of the stack that enters, likewise
   size_t size_ = 0;
