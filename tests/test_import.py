@@ -75,6 +75,26 @@ def test_entry_points(code):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_a_program_of_keras_runs_as_it_is(tmp_path):
+    (tmp_path / "helper.py").write_text("from tensorflow.keras import layers\nunits = 3\n")
+    (tmp_path / "train.py").write_text("""
+import sys
+import numpy as np
+import tensorflow as tf
+from keras.models import Sequential
+from helper import layers, units
+
+model = Sequential([tf.keras.Input((2,)), layers.Dense(units)])
+with tf.GradientTape() as tape:
+    y = model(np.ones((1, 2), "float32"))
+if __name__ == "__main__":
+    print(model.count_params(), sys.argv[1:], len(tape.gradient(y, model.trainable_variables)))
+""")
+    run = subprocess.run([sys.executable, "-m", "fastnn.compat", str(tmp_path / "train.py"), "--a"], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "9 ['--a'] 2"
+    assert "train.py" in subprocess.run([sys.executable, "-m", "fastnn.compat"], capture_output=True, text=True).stderr
+
+
 def test_unknown_names_are_attribute_errors():
     import fastnn
 

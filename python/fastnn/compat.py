@@ -1,6 +1,11 @@
-"""Programs that say `import keras` or `import tensorflow as tf`, run by fastnn without a change."""
+"""Programs that say `import keras` or `import tensorflow as tf`, run by fastnn without a change.
+
+    python -m fastnn.compat train.py --epochs 3
+"""
 import importlib
+import runpy
 import sys
+from pathlib import Path
 
 from .keras import ALIASES
 
@@ -34,3 +39,24 @@ def uninstall():
         if ALIASES.pop(name, None):
             for module in [m for m in sys.modules if m == name or m.startswith(name + ".")]:
                 del sys.modules[module]
+
+
+def run(script, *arguments):
+    """Runs a program as `python script arguments` would, with `keras` and `tensorflow` found in fastnn.
+
+    Args:
+        script: path of the program. arguments: its arguments, words.
+
+    Returns:
+        The names that it defined, a dict.
+    """
+    install()
+    sys.argv = [str(script), *arguments]
+    sys.path[0] = str(Path(script).resolve().parent)
+    return runpy.run_path(str(script), run_name="__main__")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        raise SystemExit(__doc__)
+    run(*sys.argv[1:])
