@@ -183,7 +183,7 @@ def test_part_of_a_model():
     tail = Model(model.get_layer("plus").output, model.get_layer("first").output)
     assert [layer.name for layer in tail.layers] == ["plus_input", "first"]
     np.testing.assert_array_equal(tail(A), A + 2)
-    with pytest.raises(ValueError, match=r"\[cut\] graph disconnected. Output .* is not connected to `inputs`: it depends on the input 'b'"):
+    with pytest.raises(ValueError, match=r"\[cut\] graph disconnected. Output with path `.*` is not connected to `inputs`: it depends on the input 'b'"):
         Model(model.inputs[0], model.outputs[0], name="cut")
 
 
@@ -489,3 +489,12 @@ def test_convert_to_numpy_gives_an_array_of_ones_own():
     a = ops.convert_to_numpy(t)
     a[0] = 5
     np.testing.assert_array_equal(t, [1, 1, 1])
+
+
+def test_errors_tell_the_path():
+    a, b = Input((3,), name="a"), Input((3,), name="b")
+    with pytest.raises(ValueError, match="Output with path `second` is not connected"):
+        Model(a, {"first": a * 2, "second": b * 2})
+    model = Model([{"x": a}, b], a + b)
+    with pytest.raises(ValueError, match="name 'a' at path '0.x'"):
+        model([{"x": np.zeros((2, 3, 4))}, np.zeros((2, 3))])

@@ -236,3 +236,12 @@ def test_a_layer_that_cannot_tell_its_shape_waits_for_data():
 
     model = Sequential([Input((3,)), Dynamic(), Shift()])
     np.testing.assert_array_equal(model(ZEROS), ZEROS + 1)
+
+
+def test_a_layer_that_needs_more_than_its_input():
+    class Two(Layer):
+        def call(self, x, training):
+            return x
+
+    with pytest.raises(ValueError, match=r"can only have a single positional argument.*\['x', 'training'\]"):
+        Sequential([Input((3,)), Two()])

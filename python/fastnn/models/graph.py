@@ -90,6 +90,20 @@ class Graph:
         if twice:
             raise ValueError(f"[{self.name}] all layers of a model should have unique names. Received twice: {twice}")
 
+    def _needing(self, x):
+        """The path of the first output that depends on the tensor x."""
+        for path, output in tree.flatten_with_path(self.outputs_struct):
+            stack, seen = [output], set()
+            while stack:
+                one = stack.pop()
+                if one is x:
+                    return _dotted(path)
+                node = self._node(one)
+                if node not in seen and not node.is_input:
+                    seen.add(node)
+                    stack.extend(node.input_tensors)
+        return ""
+
     def _check_connected(self):
         known = {id(x) for x in self.inputs}
         done = []
@@ -97,7 +111,7 @@ class Graph:
             if node.is_input and not all(id(x) in known for x in node.outputs):
                 x = node.outputs[0]
                 raise ValueError(
-                    f"[{self.name}] graph disconnected. Output {self.outputs[0].name!r} is not connected to `inputs`: it "
+                    f"[{self.name}] graph disconnected. Output with path `{self._needing(x)}` is not connected to `inputs`: it "
                     f"depends on the input {x.name!r} of shape {x.shape}, which is not among the inputs of the model. "
                     f"Received: inputs={self.names}")
             for x in node.input_tensors:
@@ -261,12 +275,17 @@ class Graph:
                 y = y[..., None] if isinstance(y, Strings) else ops.expand_dims(y, -1)
         if len(y.shape) != len(expected) or self.check_sizes and any(
                 e is not None and n is not None and n != e for n, e in zip(y.shape[1:], expected[1:])):
+            path = next(_dotted(path) for path, one in tree.flatten_with_path(self.inputs_struct) if one is like)
             raise ValueError(
                 f"[{self.name}] input {like.name!r} is incompatible with the layer: expected shape={expected}, found "
-                f"shape={tuple(x.shape)}")
+                f"shape={tuple(x.shape)}. Received: the input with name {like.name!r} at path {path!r}")
         if mask is not None and y is not x:
             y._keras_mask = mask
         return y
+
+
+def _dotted(path):
+    return ".".join(map(str, path))
 
 
 def _argument_filler(structure, slots):

@@ -1,4 +1,6 @@
 """Sequential: a stack of layers, each with one input and one output."""
+import inspect
+
 from ..layers.calling import call_signature
 from ..layers.input_layer import InputLayer
 from ..layers.layer import Layer
@@ -171,6 +173,14 @@ class Sequential(Model):
                 x = layer(x)
             except NotImplementedError:
                 return  # a layer that cannot tell its shape: the model is built when it is called
+            except TypeError as error:
+                needed = [p.name for p in inspect.signature(layer.call).parameters.values()
+                          if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+                if len(needed) < 2:
+                    raise
+                raise ValueError(
+                    f"[{self.name}] layers of a Sequential model can only have a single positional argument, the input. "
+                    f"Received: {layer.name!r}, whose call needs {needed}") from error
             if not isinstance(x, KerasTensor) and layer is not self._layers[-1]:
                 raise ValueError(
                     f"[{self.name}] a layer of a Sequential model must have one output. Received: {layer.name!r}, "
