@@ -63,6 +63,22 @@ INDICES = [
       for bad in (3, -1, 10 ** 9) for logits in (True, False)),
     *((f"C.sparse_categorical_crossentropy_backward(I([0, {bad}]), T(2, 3), {stats}, T(2))", f"ValueError: label[1]={bad}")
       for bad in (3, -1, 10 ** 9) for stats in ("[]", "[T(2, 2)]")),
+    *((f"C.ctc_forward(I([[{label}, 9]]), I([{m}]), I([{n}]), T(1, 4, 3), {blank})", f"ValueError: {text}")
+      for label, m, n, blank, text in ((3, 1, 4, 0, "target[0, 0]=3"), (-1, 1, 4, 0, "target[0, 0]=-1"), (1, 2, 4, 0, "target[0, 1]=9"),
+                                       (1, 3, 4, 0, "target_length[0]=3"), (1, -1, 4, 0, "target_length[0]=-1"),
+                                       (1, 1, 5, 0, "output_length[0]=5"), (1, 1, -1, 0, "output_length[0]=-1"),
+                                       (1, 1, 4, 3, "mask_index=3"), (1, 1, 4, -1, "mask_index=-1"))),
+    ("C.ctc_backward(I([[3]]), I([1]), I([4]), T(1, 4, 3), T(1, 4, 5), T(1), 0)", "ValueError: target[0, 0]=3"),
+    ("C.ctc_backward(I([[1]]), I([1]), I([9]), T(1, 4, 3), T(1, 4, 5), T(1), 0)", "ValueError: output_length[0]=9"),
+    ("C.ctc_backward(I([[1]]), I([1]), I([4]), T(1, 4, 3), T(1, 4, 4), T(1), 0)", "ValueError: [ctc_loss] alpha"),
+    ("C.ctc_backward(I([[1]]), I([1]), I([4]), T(1, 4, 3), T(1, 4, 5), T(2), 0)", "ValueError: [ctc_loss] gy"),
+    ("C.ctc_forward(I([[1]]), I([1, 1]), I([4]), T(1, 4, 3), 0)", "ValueError: target_length"),
+    ("C.ctc_forward(S([[1]]), I([1]), I([4]), T(1, 4, 3), 0)", "TypeError: int64"),
+    ("C.ctc_forward(I([[1]]), I([1]), I([4]), T(4, 3), 0)", "ValueError: output"),
+    ("y, alpha = C.ctc_forward(I(np.zeros((0, 2))), I([]), I([]), T(0, 4, 3), 0); assert y.shape == (0,)\n"
+     "assert C.ctc_backward(I(np.zeros((0, 2))), I([]), I([]), T(0, 4, 3), alpha, T(0), 0).shape == (0, 4, 3)", "ok"),
+    ("y, alpha = C.ctc_forward(I(np.zeros((1, 0))), I([0]), I([0]), T(1, 0, 3), 0); assert float(np.asarray(y)[0]) == 0\n"
+     "assert C.ctc_backward(I(np.zeros((1, 0))), I([0]), I([0]), T(1, 0, 3), alpha, T(1), 0).shape == (1, 0, 3)", "ok"),
 ]
 
 DEVICES = [(code, DEVICE) for code in (
@@ -80,6 +96,9 @@ DEVICES = [(code, DEVICE) for code in (
     "C.sparse_categorical_crossentropy_backward(M(2, dtype='int64'), T(2, 3), [], T(2))",
     "C.sparse_categorical_crossentropy_backward(I([0, 1]), T(2, 3), [M(2, 2)], T(2))",
     "C.sparse_categorical_crossentropy_backward(I([0, 1]), T(2, 3), [], M(2))",
+    "C.ctc_forward(M(1, 1, dtype='int64'), I([1]), I([4]), T(1, 4, 3), 0)", "C.ctc_forward(I([[1]]), I([1]), I([4]), M(1, 4, 3), 0)",
+    "C.ctc_backward(I([[1]]), I([1]), I([4]), T(1, 4, 3), M(1, 4, 5), T(1), 0)",
+    "C.ctc_backward(I([[1]]), I([1]), I([4]), T(1, 4, 3), T(1, 4, 5), M(1), 0)",
     "C.binary_crossentropy_forward(M(2), T(2), True)", "C.binary_crossentropy_backward(T(2), T(2), M(2), True)",
     "sgd([T(2)], [M(2)])", "sgd([M(2)], [T(2)])", "sgd([T(2)], [T(2)], lr=M())", "sgd([T(2)], [T(2)], m=[M(2)])",
     "sgd([T(2)], [T(2)], scale=M(1))", "sgd([T(2, 2)], [T(1, 2)], [M(2, dtype='int32')])",
