@@ -100,3 +100,32 @@ def test_pickles_of_other_things_are_refused(empty_home, monkeypatch):
     np.savez(empty_home / "reuters.npz", x=lists(print, [1]), y=np.arange(2))
     with pytest.raises(ValueError, match="arrays and lists of numbers. Received: builtins.print"):
         datasets.reuters.load_data()
+
+
+@pytest.mark.parametrize("name", ["boston_housing", "california_housing"])
+def test_tables_as_keras_keeps_them(name, empty_home, monkeypatch):
+    """x and y, which Keras shuffles by its seed and splits in two."""
+    monkeypatch.setenv("FASTNN_DATASETS", str(empty_home))
+    x, y = np.arange(2000.0).reshape(1000, 2), np.arange(1000.0)
+    np.savez(empty_home / f"{name}.npz", x=x, y=y)
+    load = getattr(datasets, name).load_data
+    (a, b), (c, d) = load(test_split=0.25)
+    order = np.arange(1000)
+    np.random.RandomState(113).shuffle(order)
+    assert b.tolist() == y[order[:750]].tolist() and d.tolist() == y[order[750:]].tolist() and len(a) == 750
+    np.testing.assert_array_equal(c[:, 0], 2 * d)
+    if name == "california_housing":
+        (a, b), (c, d) = load("small")
+        assert len(a) == 480 and len(c) == 120 and max(b.max(), d.max()) == 599
+        with pytest.raises(ValueError, match="version"):
+            load("huge")
+    with pytest.raises(ValueError, match="test_split"):
+        load(test_split=1.0)
+
+
+def test_coarse_labels_have_a_file_of_their_own(empty_home, monkeypatch):
+    monkeypatch.setenv("FASTNN_DATASETS", str(empty_home))
+    np.savez(empty_home / "cifar100_coarse.npz", **{k: np.arange(5) for k in ("x_train", "y_train", "x_test", "y_test")})
+    assert len(datasets.cifar100.load_data("coarse")[0][0]) == 5
+    with pytest.raises(ValueError, match="label_mode"):
+        datasets.cifar100.load_data("rough")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .find import load_npz, not_found, package_file
+from .find import load_table, not_found, package_file
 
 
 def load_data(path="boston_housing.npz", test_split=0.2, seed=113):
@@ -15,9 +15,7 @@ def load_data(path="boston_housing.npz", test_split=0.2, seed=113):
         FileNotFoundError: neither is there.
         ValueError: test_split is not within [0, 1).
     """
-    if not 0 <= test_split < 1:
-        raise ValueError(f"[datasets.boston_housing] test_split must be in [0, 1). Received: test_split={test_split}")
-    found = load_npz("boston_housing", path)
+    found = load_table("boston_housing", path, None, test_split, seed)
     if found is not None:
         return found
     source = package_file("mlxtend", "data", "data", "boston_housing.csv")

@@ -40,14 +40,43 @@ def load_npz(name, path=None):
         ModelFormatError: a ValueError; the file is damaged, lacks one of the four arrays, or holds Python objects, which
             are not loaded.
     """
-    candidates = [pathlib.Path(path)] if path and os.path.isabs(os.path.expanduser(path)) else [
-        f / (path or f"{name}.npz") for f in folders()]
+    file = find_file(name, path)
+    if file is None:
+        return None
+    x_train, y_train, x_test, y_test = read_npz(name, file, ("x_train", "y_train", "x_test", "y_test"))
+    return (x_train, y_train), (x_test, y_test)
+
+
+def load_table(name, path, rows, test_split, seed):
+    """As `load_npz`; of a file that holds x and y, as Keras keeps them, the first ``rows`` in Keras's order, split in two."""
+    if not 0 <= test_split < 1:
+        raise ValueError(f"[datasets.{name}] test_split must be in [0, 1). Received: test_split={test_split}")
+    file = find_file(name, path)
+    try:
+        x, y = (a[:rows] for a in read_npz(name, file, ("x", "y"))) if file else (None, None)
+    except ModelFormatError:
+        return load_npz(name, path)
+    if x is None:
+        return None
+    order = np.arange(len(x))
+    np.random.RandomState(seed).shuffle(order)
+    n = int(len(x) * (1 - test_split))
+    return (x[order[:n]], y[order[:n]]), (x[order[n:]], y[order[n:]])
+
+
+def find_file(name, path=None):
+    """``path``, or a file of this name (by default ``name``.npz) in one of ``folders``; None if there is none.
+
+    Raises:
+        FileNotFoundError: ``path`` is absolute and no file.
+    """
+    absolute = path and os.path.isabs(os.path.expanduser(path))
+    candidates = [pathlib.Path(path)] if absolute else [f / (path or f"{name}.npz") for f in folders()]
     for candidate in candidates:
         candidate = candidate.expanduser()
         if candidate.is_file():
-            x_train, y_train, x_test, y_test = read_npz(name, candidate, ("x_train", "y_train", "x_test", "y_test"))
-            return (x_train, y_train), (x_test, y_test)
-    if path and os.path.isabs(os.path.expanduser(path)):
+            return candidate
+    if absolute:
         raise FileNotFoundError(f"[datasets.{name}] path must be a file. Received: path={path!r}")
     return None
 
