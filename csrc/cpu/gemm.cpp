@@ -26,7 +26,8 @@ struct Ahead {
 constexpr int64_t kFar = 100000;
 
 // Where a tile goes: c (rows, cols) with rows of length ldc. The last vector of b and of the tile
-// starts at column `last`; it may overlap the one before, whose lanes then have the same values.
+// starts at column `last`; it may overlap the one before, whose lanes then have the same values. Columns of less
+// than a vector are loaded alone: `narrow`.
 struct Tile {
   float* c;
   int64_t ldc, cols, last;
@@ -39,13 +40,13 @@ struct Tile {
 constexpr int bases(int rows, bool trans) { return trans ? 1 : (rows + 2) / 3; }
 
 // acc += a[i, p] * b[p, j] for UNROLL values of p, past which b and the bases are moved.
-template <int UNROLL, int ROWS, int NV, bool TRANS, int BASES = bases(ROWS, TRANS)>
+template <int UNROLL, int ROWS, int NV, bool TRANS, bool NARROW, int BASES = bases(ROWS, TRANS)>
 [[gnu::always_inline]] inline void multiply(Vec (&acc)[ROWS][NV], const float* (&base)[BASES], int64_t lda, const float*& b,
-                                            int64_t ldb, int64_t last) {
+                                            int64_t ldb, int64_t last, int64_t tail) {
   FASTNN_UNROLL for (int u = 0; u < UNROLL; ++u, b += ldb) {
     Vec bp[NV];
     FASTNN_UNROLL for (int j = 0; j < NV - 1; ++j) bp[j] = Vec::load(b + j * Vec::width);
-    bp[NV - 1] = Vec::load(b + last);
+    bp[NV - 1] = NARROW ? Vec::load(b + last, tail) : Vec::load(b + last);
     FASTNN_UNROLL for (int i = 0; i < ROWS; ++i) {
       const Vec ai = Vec::set(TRANS ? base[0][u * lda + i] : base[i / 3][i % 3 * lda + u]);
       FASTNN_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] = fma(ai, bp[j], acc[i][j]);
@@ -59,7 +60,7 @@ template <int UNROLL, int ROWS, int NV, bool TRANS, int BASES = bases(ROWS, TRAN
 
 // c (ROWS, cols) (+)= alpha * sum over p < k of a[i, p] * b[p * ldb + j]. a[i, p] is a[i * lda + p],
 // or a[p * lda + i] when TRANS.
-template <int ROWS, int NV, bool TRANS>
+template <int ROWS, int NV, bool TRANS, bool NARROW>
 [[gnu::noinline]] void micro_kernel(int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, const Tile& t) {
   Vec acc[ROWS][NV];
   FASTNN_UNROLL for (int i = 0; i < ROWS; ++i)
@@ -67,9 +68,9 @@ template <int ROWS, int NV, bool TRANS>
   constexpr int kBases = bases(ROWS, TRANS);
   const float* base[kBases];
   for (int g = 0; g < kBases; ++g) base[g] = a + 3 * g * lda;
-  const int64_t last = t.last;
+  const int64_t last = t.last, tail = t.cols - last;
   int64_t p = 0;
-  for (; p < k % 4; ++p) multiply<1, ROWS, NV, TRANS>(acc, base, lda, b, ldb, last);
+  for (; p < k % 4; ++p) multiply<1, ROWS, NV, TRANS, NARROW>(acc, base, lda, b, ldb, last, tail);
   Ahead ahead = t.ahead[0], then = t.ahead[1];
   for (; p < k; p += 4) {
     if (ahead.rows) {
@@ -77,15 +78,14 @@ template <int ROWS, int NV, bool TRANS>
       ahead.at += ahead.ld;
       if (!--ahead.rows) ahead = then, then.rows = 0;
     }
-    multiply<4, ROWS, NV, TRANS>(acc, base, lda, b, ldb, last);
+    multiply<4, ROWS, NV, TRANS, NARROW>(acc, base, lda, b, ldb, last, tail);
   }
   if (t.alpha != 1) {
     const Vec alpha = Vec::set(t.alpha);
     FASTNN_UNROLL for (int i = 0; i < ROWS; ++i)
       FASTNN_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] = acc[i][j] * alpha;
   }
-  const int64_t tail = t.cols - last;
-  if (tail == Vec::width) {
+  if (!NARROW && tail == Vec::width) {
     FASTNN_UNROLL for (int i = 0; i < ROWS; ++i) {
       float* to = t.c + i * t.ldc;
       if (t.add) {  // all loads before the stores: the last two may overlap
@@ -108,15 +108,16 @@ template <int ROWS, int NV, bool TRANS>
 }
 
 using MicroKernel = void (*)(int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, const Tile& t);
-template <int NV, bool TRANS, int ROWS = tile_rows(NV)>
+template <int NV, bool TRANS, bool NARROW = false, int ROWS = tile_rows(NV)>
 MicroKernel kernel_of_rows(int64_t rows) {
   if constexpr (ROWS > 1) {
-    if (rows < ROWS) return kernel_of_rows<NV, TRANS, ROWS - 1>(rows);
+    if (rows < ROWS) return kernel_of_rows<NV, TRANS, NARROW, ROWS - 1>(rows);
   }
-  return micro_kernel<ROWS, NV, TRANS>;
+  return micro_kernel<ROWS, NV, TRANS, NARROW>;
 }
 template <bool TRANS>
-MicroKernel choose_kernel(int64_t rows, int64_t nv) {
+MicroKernel choose_kernel(int64_t rows, int64_t nv, bool narrow) {
+  if (narrow) return kernel_of_rows<1, TRANS, true>(rows);
   if constexpr (kMaxNV == 4) {
     if (nv == 4) return kernel_of_rows<4, TRANS>(rows);
     if (nv == 3) return kernel_of_rows<3, TRANS>(rows);
@@ -131,7 +132,7 @@ struct MatrixA {
   bool transposed;
 };
 
-// b (k, n): packed by pack_b, or in place with rows of length ld; n >= Vec::width when in place.
+// b (k, n): packed by pack_b, or in place with rows of length ld.
 struct MatrixB {
   const float* data;
   int64_t k, ld;
@@ -219,12 +220,13 @@ void gemm_block(int64_t i0, int64_t m, int64_t n, int64_t k0, int64_t k1, const 
         panel = panel_copy, ldb = nv * Vec::width;
       }
       // Beyond its columns b in place has no zeros: its last vector begins where it ends within them.
-      const int64_t last = b.packed || copies ? (nv - 1) * Vec::width : cols - Vec::width;
+      const bool narrow = cols < Vec::width;
+      const int64_t last = b.packed || copies || narrow ? (nv - 1) * Vec::width : cols - Vec::width;
       // Divisions take as long as the tile of a small product.
       const int64_t tiles = nv == kMaxNV ? ceil_div(m, tile_rows(kMaxNV)) : ceil_div(m, kMaxRows);
       const int64_t height = tiles == 1 ? m : m / tiles, higher = m - tiles * height;
       const auto choose = block.transposed ? choose_kernel<true> : choose_kernel<false>;
-      const MicroKernel kernels[2] = {choose(height, nv), choose(height + (higher > 0), nv)};
+      const MicroKernel kernels[2] = {choose(height, nv, narrow), choose(height + (higher > 0), nv, narrow)};
       for (int64_t tile = 0, i = 0, rows; tile < tiles; ++tile, i += rows) {
         rows = height + (tile < higher);
         float* to = c + i * ldc + j;
@@ -253,9 +255,6 @@ void gemm_rows(int64_t m, int64_t n, int64_t k, const MatrixA& a, const MatrixB&
   for (int64_t i0 = 0; i0 < m; i0 += mb)
     gemm_block(i0, min(mb, m - i0), n, 0, k, a, b, c + i0 * ldc, ldc, accumulate, e);
 }
-
-// b can be read in place.
-bool reads_in_place(bool trans_b, int64_t n) { return !trans_b && n >= Vec::width; }
 
 // ROWS rows of dots. The order of each sum does not depend on ROWS.
 template <int ROWS>
@@ -396,7 +395,7 @@ void gemm_serial(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, co
   if (is_dots(trans_a, trans_b, m, n, k, lda, ldb))
     return run_dots(0, max(m, n), n, k, a, lda, b, ldb, c, ldc, accumulate, e);
   if (gemm_blocked(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate, e)) return;
-  if (reads_in_place(trans_b, n))
+  if (!trans_b)
     return gemm_rows(m, n, k, {a, lda, trans_a}, {b, k, ldb, false}, c, ldc, accumulate, e);
   Scratch<float> packed(packed_size(k, n));
   pack_b(trans_b, k, n, b, ldb, packed);
@@ -426,7 +425,7 @@ void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const flo
   // One column of sums over stored rows: the product of the transposes reads a in place.
   if (n == 1 && trans_a && ldc == 1 && (ldb == 1 || trans_b) && !e.bias && m >= Vec::width)
     return gemm_shared(1, m, k, {b, k, false}, {a, k, lda, false}, c, m, accumulate, e);
-  if (reads_in_place(trans_b, n))
+  if (!trans_b)
     return gemm_shared(m, n, k, {a, lda, trans_a}, {b, k, ldb, false}, c, ldc, accumulate, e);
   Scratch<float> packed(packed_size(k, n));
   pack_b_parallel(trans_b, k, n, b, ldb, packed);

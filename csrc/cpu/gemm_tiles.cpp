@@ -14,6 +14,9 @@ namespace {
 // of b's columns of a unit (768 KB) that stay in the second.
 constexpr int64_t kNear = 4, kFar = 16, kUnit = 256;
 constexpr int64_t kMostSplit = 64 << 20;  // bytes of split operands; deeper products are cut along k
+// What one thread has split comes to another at some 4 GB/s: up to so many floats of the smaller operand (1.6 MB when split), each
+// thread splits all of it for itself.
+constexpr int64_t kOwn = 1 << 18;
 
 // A left or right operand: n rows or columns, stored along k or across.
 struct Operand {
@@ -21,6 +24,7 @@ struct Operand {
   int64_t ld, n;
   bool left, along_k;
 
+  Operand part(int64_t from, int64_t count) const { return {data + from * (along_k ? ld : 1), ld, count, left, along_k}; }
   int64_t groups(int64_t chunks) const { return along_k ? tiles_of(n, kTileRows) : chunks; }
   // Tiles that some whole stored rows give, of chunks of 32 from k0 to k0 + kc.
   void split(Split& seen, int64_t group, int64_t k0, int64_t kc, int64_t chunks, uint16_t* out) const {
@@ -64,12 +68,60 @@ void put_sums(const float* sums, int64_t ld, int64_t rows, int64_t cols, float* 
   if (last) apply_epilogue(c, ldc, rows, cols, e.bias, e.activation);
 }
 
+void split_all(Split& seen, const Operand& x, int64_t k, int64_t chunks, uint16_t* out) {
+  for (int64_t g = 0; g < x.groups(chunks); ++g) x.split(seen, g, 0, k, chunks, out);
+}
+
+// c = alpha a b + ..., cut along its longer side; whoever takes a piece has split the other operand before. False if the
+// tile unit cannot compute it: c is of no use then.
+bool multiply_pieces(const Operand& left, const Operand& right, int64_t k, float* c, int64_t ldc, const Epilogue& e) {
+  const bool by_rows = left.n >= right.n;
+  const Operand &whole = by_rows ? right : left, &cut = by_rows ? left : right;
+  const int64_t size = 32, pieces = ceil_div(cut.n, size), workers = min(pieces, 64), chunks = tiles_of(k, kTileDepth), step = chunks * kSplit;
+  LargestSplit of_whole(workers), of_cut(workers);
+  int64_t next = 0;
+  parallel_for(workers, 1, [&](int64_t worker, int64_t) {
+    Split seen_whole, seen_cut;
+    int64_t t = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED);
+    of_whole.put(worker, seen_whole), of_cut.put(worker, seen_cut);
+    if (t >= pieces) return;
+    Scratch<uint16_t> split_whole(split_size(whole.n, k)), split_piece(split_size(size, k));
+    const int64_t ld = by_rows ? round_up(whole.n, 16) : size;
+    Scratch<float> sums((by_rows ? size : round_up(whole.n, 16)) * ld);
+    split_all(seen_whole, whole, k, chunks, split_whole);
+    const TilesReady ready;
+    for (; t < pieces; t = __atomic_fetch_add(&next, 1, __ATOMIC_RELAXED)) {
+      const int64_t from = t * size, count = min(size, cut.n - from);
+      split_all(seen_cut, cut.part(from, count), k, chunks, split_piece);
+      const uint16_t *at = by_rows ? split_piece : split_whole, *bt = by_rows ? split_whole : split_piece;
+      const int64_t rows = by_rows ? count : left.n, cols = by_rows ? right.n : count;
+      float* out = c + from * (by_rows ? ldc : 1);
+      const bool direct = rows % 16 == 0 && cols % 16 == 0 && e.alpha == 1;
+      float* put = direct ? out : sums.get();
+      const int64_t ld_put = direct ? ldc : ld;
+      // The pair of tiles that was cut off stays in the first-level cache, kNear chunks at a time.
+      for (int64_t p = 0; p < chunks; p += kNear)
+        for (int64_t i = 0; i < rows; i += 32) {
+          float* to = put + i * ld_put;
+          tiles_product(min(2, tiles_of(rows - i, 16)), tiles_of(cols, 16), min(kNear, chunks - p), at + i / 16 * step + p * kSplit, step,
+                        bt + p * kSplit, step, p ? to : nullptr, ld_put, to, ld_put, Nothing());
+        }
+      const Epilogue last{e.alpha, e.bias && !by_rows ? e.bias + from : e.bias, e.activation};
+      if (direct) apply_epilogue(out, ldc, rows, cols, last.bias, last.activation);
+      else put_sums(sums, ld, rows, cols, out, ldc, false, true, last);
+    }
+    of_whole.put(worker, seen_whole), of_cut.put(worker, seen_cut);
+  });
+  return split_in_range(of_whole.all(), of_cut.all());
+}
+
 }  // namespace
 
 bool gemm_tiles(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b,
                 int64_t ldb, float* c, int64_t ldc, bool accumulate, const Epilogue& e) {
   if (m < 32 || n < 32 || k < 32 || !has_tiles() || !pays_to_split(m, n, k)) return false;
   const Operand left{a, lda, m, true, !trans_a}, right{b, ldb, n, false, trans_b};
+  if (!accumulate && min(m, n) * k <= kOwn) return multiply_pieces(left, right, k, c, ldc, e);
   const int64_t slices = ceil_div((round_up(m, 16) + round_up(n, 16)) * k * 6, kMostSplit);
   if (accumulate && slices > 1) return false;  // what is not finite may be seen when c has changed
   const int64_t chunks = tiles_of(ceil_div(k, slices), kTileDepth), depth = chunks * kTileDepth;
