@@ -63,6 +63,11 @@ def test_errors():
             call()
 
 
+    for size in ((4, 4), "x", None):
+        with pytest.raises(TypeError, match="Expected an int or a tuple of length 3"):
+            ops.image.extract_patches_3d(np.ones((1, 4, 4, 4, 2), "f"), size)
+
+
 def test_unknown_sizes():
     x = KerasTensor((None, 3))
     assert ops.geomspace(x, KerasTensor((1, 3)), 5, axis=1).shape == (None, 5, 3)

@@ -332,12 +332,11 @@ def crop_images(images, top_cropping=None, left_cropping=None, bottom_cropping=N
 
 
 def _patches(name, x, size, strides, dilation_rate, padding, rank):
-    if not isinstance(size, (tuple, list)) and not hasattr(size, "__index__"):
+    if isinstance(size, (tuple, list)) and rank == 2 and len(size) != 2:  # a TypeError for volumes, as in Keras
+        raise ValueError(f"[{name}] Invalid `size` argument. Expected a tuple of length 2 or 3. Received: size={size}")
+    if not hasattr(size, "__index__") and not (isinstance(size, (tuple, list)) and len(size) == rank):
         raise TypeError(f"[{name}] Invalid `size` argument. Expected an int or a tuple of length {rank}. Received: size={size}")
     size = (size,) * rank if hasattr(size, "__index__") else tuple(size)
-    if len(size) != rank:
-        raise ValueError(f"[{name}] Invalid `size` argument. Expected a tuple of length {'2 or 3' if rank == 2 else rank}. "
-                         f"Received: size={size}")
     strides = size if strides is None else strides
     n = int(np.prod(size)) * x.shape[-1]
     kernel = np.eye(n, dtype="float32").reshape(*size, x.shape[-1], n)
