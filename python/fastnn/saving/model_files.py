@@ -144,7 +144,7 @@ def load_model(filepath, custom_objects=None, compile=True, safe_mode=True):
     path = os.fspath(filepath)
     if not os.path.exists(path):
         raise ModelFileNotFoundError(errno.ENOENT, (
-            "[load_model] File not found; it must be an accessible `.keras` file" if str(path).endswith((".keras", ".h5", ".hdf5"))
+            "[load_model] File not found. Please ensure the file is an accessible `.keras` file" if str(path).endswith((".keras", ".h5", ".hdf5"))
             else "[load_model] File format not supported: a model is a .keras file, or an .h5 file of Keras 2"), path)
     with open_regular(path) as (file, size), SafeModeScope(safe_mode):
         start = file.read(8)
