@@ -87,7 +87,8 @@ def test_large_products_are_exact(m, n, k, trans_a, trans_b):
 # Products that are split into bfloat16 parts where the CPU has a tile unit: whole and broken tiles of rows, columns and
 # depth, several units, and a depth that is cut in two.
 SPLIT = [(128, 128, 128), (200, 170, 65), (97, 333, 150), (333, 97, 1030), (600, 550, 40), (64, 2000, 300), (96, 70, 70001),
-         (300, 136, 100), (1000, 100, 72), (515, 230, 129), (90, 150, 5000), (192, 256, 320), (240, 208, 160), (176, 240, 330)]
+         (300, 136, 100), (1000, 100, 72), (515, 230, 129), (90, 150, 5000), (192, 256, 320), (240, 208, 160), (176, 240, 330),
+         (1500, 100, 72)]
 
 
 @pytest.mark.parametrize("m, n, k", SPLIT)

@@ -52,11 +52,8 @@ bool gemm_tiles_rows(bool trans_b, int64_t m, int64_t n, int64_t k, const float*
                      float* c, int64_t ldc, const Epilogue& e) {
   if (n < 32 || k < 32 || !has_tiles() || !pays_by_rows(n, k)) return false;
   const int64_t chunks = tiles_of(k, kTileDepth), col_tiles = tiles_of(n, 16), step = chunks * kSplit, width = col_tiles * 16;
-  Scratch<uint16_t> right(col_tiles * step);
-  Split seen_b;
-  split_b(seen_b, trans_b, k, n, b, ldb, right);
-  const float largest_b = seen_b.largest();
-  parallel_for(ceil_div(m, kGroup), max(1, 2 * kWork / (kGroup * n * k)), [&](int64_t begin, int64_t end) {
+  // Groups from `first` on; next(g) is the one after g, or -1.
+  const auto multiply_groups = [&](int64_t first, const uint16_t* right, float largest_b, auto next) __attribute__((always_inline)) {
     Scratch<uint16_t> left(4 * step);
     Scratch<float> sums(kGroup * width);
     const TilesReady ready;
@@ -68,18 +65,19 @@ bool gemm_tiles_rows(bool trans_b, int64_t m, int64_t n, int64_t k, const float*
                 out + (at.row >> 4) * step + at.chunk * kSplit + (at.row & 15) * kTileDepth);
       at.next(chunks);
     };
-    for (int64_t item = 0; item < kGroup * chunks; ++item) split(begin, left);
-    for (int64_t g = begin; g < end; ++g) {
+    for (int64_t item = 0; item < kGroup * chunks; ++item) split(first, left);
+    for (int64_t g = first, after, turn = 0; g >= 0; g = after, turn ^= 1) {
+      after = next(g);
       const float largest = seen.largest();
       seen = Split();
-      const uint16_t* now = left + (g - begin) % 2 * 2 * step;
-      uint16_t* then = left + (g + 1 - begin) % 2 * 2 * step;
+      const uint16_t* now = left + turn * 2 * step;
+      uint16_t* then = left + (turn ^ 1) * 2 * step;
       const int64_t i = g * kGroup, rows = min(kGroup, m - i), row_tiles = tiles_of(rows, 16);
       const bool direct = rows == kGroup && n % 16 == 0 && e.alpha == 1;
       float* to = direct ? c + i * ldc : sums.get();
       at = {};
-      Beside beside(g + 1 < end ? kGroup * chunks : 0, tiles_slots(row_tiles, col_tiles, chunks), [&](int64_t) { split(g + 1, then); });
-      tiles_product(row_tiles, col_tiles, chunks, now, step, right.get(), step, nullptr, 0, to, direct ? ldc : width, beside);
+      Beside beside(after >= 0 ? kGroup * chunks : 0, tiles_slots(row_tiles, col_tiles, chunks), [&](int64_t) { split(after, then); });
+      tiles_product(row_tiles, col_tiles, chunks, now, step, right, step, nullptr, 0, to, direct ? ldc : width, beside);
       beside.finish();
       if (!split_in_range(largest, largest_b)) {
         gemm_serial(false, trans_b, rows, n, k, a + i * lda, lda, b, ldb, c + i * ldc, ldc, false, e);
@@ -90,6 +88,36 @@ bool gemm_tiles_rows(bool trans_b, int64_t m, int64_t n, int64_t k, const float*
           for_each_vec(n, [&](int64_t j, int64_t w) { (Vec::load(sums + r * width + j) * Vec::set(e.alpha)).store(c + (i + r) * ldc + j, w); });
       apply_epilogue(c + i * ldc, ldc, rows, n, e.bias, e.activation);
     }
+  };
+  const int64_t groups = ceil_div(m, kGroup);
+  // What one thread has split comes to another at some 4 GB/s: for few rows, each thread splits b for itself and takes groups that
+  // are free, those of its own part first.
+  if (groups <= 32) {
+    int64_t taken[32] = {}, left = groups;
+    const auto take = [&](int64_t from) {
+      for (int64_t i = 0; i < groups && __atomic_load_n(&left, __ATOMIC_RELAXED) > 0; ++i, from = from + 1 < groups ? from + 1 : 0)
+        if (!__atomic_load_n(&taken[from], __ATOMIC_RELAXED) && !__atomic_exchange_n(&taken[from], 1, __ATOMIC_RELAXED)) {
+          __atomic_fetch_sub(&left, 1, __ATOMIC_RELAXED);
+          return from;
+        }
+      return int64_t(-1);
+    };
+    parallel_for(groups, 1, [&](int64_t begin, int64_t) {
+      const int64_t first = take(begin);
+      if (first < 0) return;
+      Scratch<uint16_t> right(col_tiles * step);
+      Split seen_b;
+      split_b(seen_b, trans_b, k, n, b, ldb, right);
+      multiply_groups(first, right, seen_b.largest(), [&](int64_t g) { return take(g + 1 < groups ? g + 1 : 0); });
+    });
+    return true;
+  }
+  Scratch<uint16_t> right(col_tiles * step);
+  Split seen_b;
+  split_b(seen_b, trans_b, k, n, b, ldb, right);
+  const float largest_b = seen_b.largest();
+  parallel_for(groups, max(1, 2 * kWork / (kGroup * n * k)), [&](int64_t begin, int64_t end) {
+    multiply_groups(begin, right, largest_b, [=](int64_t g) { return g + 1 < end ? g + 1 : -1; });
   });
   return true;
 }
