@@ -113,3 +113,24 @@ def test_a_variable_made_in_a_scope_has_its_path():
     with fastnn.name_scope("dense"):
         assert fastnn.Variable([1.0], name="kernel").path == "dense/kernel"
     assert fastnn.Variable([1.0], name="kernel").path == "kernel"
+
+
+@pytest.mark.parametrize("layer", [
+    layers.Embedding(3, 2), layers.LSTM(2), layers.GRU(2), layers.SimpleRNN(2), layers.SeparableConv2D(2, 3), layers.DepthwiseConv1D(3),
+    layers.ConvLSTM2D(2, 3),
+], ids=lambda layer: layer.name)  # fmt: skip
+def test_configs_name_the_activity_regularizer(layer):
+    assert layer.get_config()["activity_regularizer"] is None
+    made = type(layer).from_config({**layer.get_config(), "activity_regularizer": "l2"})
+    assert made.activity_regularizer is not None and type(made).from_config(made.get_config()).activity_regularizer is not None
+
+
+def test_configs_that_keras_opens():
+    """Keras knows this class by the name that it shows, and that layer without a seed."""
+    made = fastnn.saving.serialize_keras_object(layers.GroupQueryAttention(4, 4, 2))
+    assert made["class_name"] == "GroupQueryAttention"
+    for name in ("GroupQueryAttention", "GroupedQueryAttention"):
+        assert type(fastnn.saving.deserialize_keras_object({**made, "class_name": name})) is layers.GroupQueryAttention
+    equal, x = layers.Equalization(), np.random.default_rng(0).integers(0, 99, (1, 8, 8, 3)).astype("float32")
+    assert "seed" not in equal.get_config() and not equal.variables
+    assert np.array_equal(equal(x, training=False), x) and not np.array_equal(equal(x, training=True), x)

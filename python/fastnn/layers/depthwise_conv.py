@@ -95,6 +95,7 @@ class _Windowed(Layer):
     def get_config(self):
         config = {**super().get_config(), **{name: getattr(self, name) for name in self._plain}}
         config["activation"] = activations.serialize(self.activation)
+        config["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
         for name in self._objects:
             module = {"initializer": initializers, "regularizer": regularizers, "constraint": constraints}
             config[name] = module[name.rsplit("_", 1)[1]].serialize(getattr(self, name))

@@ -359,11 +359,15 @@ class Equalization(ImageLayer):
     """
 
     _config_names = ("value_range", "bins")
+    _random = False
 
     def __init__(self, value_range=(0, 255), bins=256, data_format=None, **kwargs):
         super().__init__(data_format=data_format, **kwargs)
         self.value_range = self._range(value_range)
         self.bins = bins
+
+    def _active(self, transformation, training):
+        return training  # as in Keras, though nothing is drawn
 
     def _transform(self, x, transformation, interpolation):
         y = numpy_op(self._equalized, to_range(x, self.value_range, _BYTES), dtype=x.dtype)

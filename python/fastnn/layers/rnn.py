@@ -3,7 +3,7 @@
 LSTM, GRU and SimpleRNN are RNNs whose loop is one kernel where their arguments allow it; the loop
 here gives the same numbers step by step, with any cell.
 """
-from .. import ops, tree
+from .. import ops, regularizers, tree
 from ..saving.serialization import deserialize_keras_object, serialize_keras_object
 from ..tensor import Tensor, Variable
 from .calling import signature_of
@@ -366,7 +366,8 @@ class FusedRNN(RNN):
     def get_config(self):
         config = super().get_config()
         cell = config.pop("cell")["config"]
-        return {**config, **{name: cell[name] for name in self._cell_arguments}}
+        return {**config, **{name: cell[name] for name in self._cell_arguments},
+                "activity_regularizer": regularizers.serialize(self.activity_regularizer)}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):

@@ -137,6 +137,10 @@ def _plain(class_name, **config):
     return {"class_name": class_name, "config": config}
 
 
+# Keras shows, and reads, this class by another name than its own.
+_SHOWN_AS = {"GroupedQueryAttention": "GroupQueryAttention"}
+
+
 def _serialize_instance(obj):
     config = obj.get_config()
     if not isinstance(config, dict):
@@ -146,7 +150,7 @@ def _serialize_instance(obj):
     own = cls.__module__.split(".")[0] == _PACKAGE
     serialized = {
         "module": None if module == "__main__" else module,
-        "class_name": cls.__name__,
+        "class_name": _SHOWN_AS.get(cls.__name__, cls.__name__) if own else cls.__name__,
         "config": serialize_keras_object(config),
         "registered_name": None if own else get_registered_name(cls),
     }
