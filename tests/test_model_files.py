@@ -566,3 +566,14 @@ def test_shared_layers_stay_shared(tmp_path):
     model.save(tmp_path / "m.keras")
     again = saving.load_model(tmp_path / "m.keras")
     assert again.layers[1] is again.layers[2].layer and len(again.weights) == 2
+
+
+def test_augmentation_of_a_file_of_keras_rests_in_inference(tmp_path):
+    """Keras writes `training: True`, the default of these layers, into the calls of a functional model; the model decides."""
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, keras.layers.RandomInvert(1.0)(inputs))
+    config = model.get_config()
+    config["layers"][1]["inbound_nodes"][0]["kwargs"]["training"] = True
+    again, x = keras.Model.from_config(config), np.ones((2, 8, 8, 3), "float32")
+    assert np.array_equal(again.predict(x, verbose=0), x)
+    assert not np.array_equal(np.asarray(again(x, training=True)), x)

@@ -291,6 +291,9 @@ def from_functional_config(cls, config):
                 continue
             args, kwargs = arguments
             operation = made[name]
+            signature = getattr(operation, "_signature", None)
+            if signature is not None and kwargs.get("training") is True is signature.training_default:
+                del kwargs["training"]  # Keras writes the default of augmentation layers, and lets the model decide
             output = operation(*args, **kwargs)
             node = tree.flatten(output)[0].history
             calls[name].append(node.operation._inbound_nodes[node.node_index])
