@@ -1,6 +1,6 @@
 """On the emulated device (FASTNN_DEVICE=cuda-emu), which runs about 0.25 GFLOP/s, a test has FASTNN_EMU_SECONDS of the processor's time and is
 skipped beyond them; FASTNN_EMU_SAMPLE=1/3, say, runs a third of the tests, another one for each FASTNN_EMU_SEED, and 1/3@1 the third
-after it."""
+after it. Random numbers of a test follow from its name and FASTNN_TEST_SEED: a failure comes back, and another seed draws others."""
 
 import os
 import re
@@ -25,6 +25,13 @@ def pytest_collection_modifyitems(config, items):
     chosen = [i for i in items if (zlib.crc32((i.nodeid + seed).encode()) - first) % parts < part]
     config.hook.pytest_deselected(items=[i for i in items if i not in set(chosen)])
     items[:] = chosen
+
+
+@pytest.fixture(autouse=True)
+def _seeds(request):
+    import fastnn
+
+    fastnn.utils.set_random_seed(zlib.crc32((request.node.nodeid + os.environ.get("FASTNN_TEST_SEED", "")).encode()))
 
 
 def _over_budget(*_):

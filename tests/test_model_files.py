@@ -571,9 +571,18 @@ def test_shared_layers_stay_shared(tmp_path):
 def test_augmentation_of_a_file_of_keras_rests_in_inference(tmp_path):
     """Keras writes `training: True`, the default of these layers, into the calls of a functional model; the model decides."""
     inputs = keras.Input((8, 8, 3))
-    model = keras.Model(inputs, keras.layers.RandomInvert(1.0)(inputs))
+    model = keras.Model(inputs, keras.layers.RandomInvert((1.0, 1.0))(inputs))
     config = model.get_config()
     config["layers"][1]["inbound_nodes"][0]["kwargs"]["training"] = True
     again, x = keras.Model.from_config(config), np.ones((2, 8, 8, 3), "float32")
     assert np.array_equal(again.predict(x, verbose=0), x)
     assert not np.array_equal(np.asarray(again(x, training=True)), x)
+
+
+def test_augmentation_that_the_user_wants_in_inference_survives_a_file(tmp_path):
+    inputs = keras.Input((8, 8, 3))
+    model = keras.Model(inputs, keras.layers.RandomInvert((1.0, 1.0))(inputs, training=True))
+    model.save(tmp_path / "m.keras")
+    x = np.ones((2, 8, 8, 3), "float32")
+    for one in (model, saving.load_model(tmp_path / "m.keras"), keras.models.clone_model(model)):
+        assert np.array_equal(one.predict(x, verbose=0), 255 - x)

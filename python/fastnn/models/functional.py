@@ -253,7 +253,18 @@ def _serialize_call(node, kept):
                            "keras_history": [history.operation.name, index, history.tensor_index]}}
 
     _, args, kwargs = _split_arguments(node)
-    return {"args": tree.map_structure(one, args), "kwargs": tree.map_structure(one, kwargs)}
+    call = {"args": tree.map_structure(one, args), "kwargs": tree.map_structure(one, kwargs)}
+    if _says_training_by_default(node.operation, kwargs):
+        call["explicit_training"] = True
+    return call
+
+
+def _says_training_by_default(operation, kwargs):
+    """Whether a call says `training=True` where that is the layer's default. Keras writes this default (of augmentation
+    layers) into the calls of its files and lets the model decide in `predict`; in our files a call says only what the
+    user said, and `explicit_training` beside it tells the two apart."""
+    signature = getattr(operation, "_signature", None)
+    return signature is not None and kwargs.get("training") is True is signature.training_default
 
 
 def from_functional_config(cls, config):
@@ -291,9 +302,8 @@ def from_functional_config(cls, config):
                 continue
             args, kwargs = arguments
             operation = made[name]
-            signature = getattr(operation, "_signature", None)
-            if signature is not None and kwargs.get("training") is True is signature.training_default:
-                del kwargs["training"]  # Keras writes the default of augmentation layers, and lets the model decide
+            if not call.get("explicit_training") and _says_training_by_default(operation, kwargs):
+                del kwargs["training"]
             output = operation(*args, **kwargs)
             node = tree.flatten(output)[0].history
             calls[name].append(node.operation._inbound_nodes[node.node_index])
