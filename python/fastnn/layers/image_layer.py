@@ -3,7 +3,7 @@ import numbers
 
 from .. import _core, ops, random, tree
 from .._core import Tensor
-from ..ops.image import _batch
+from ..ops.image_batch import to_batch
 from ..ops.window import is_channels_first
 from ..symbolic import KerasTensor
 from ..utils import bounding_boxes as box_utils
@@ -113,7 +113,7 @@ class ImageLayer(Layer):
         images = ops.cast(images, dtype)
         if not self._active(transformation, training):
             return images
-        x, back = _batch(self.name, images, self.data_format)
+        x, back = to_batch(self.name, images, self.data_format)
         return ops.cast(back(self._transform(x, transformation, getattr(self, "interpolation", None))), dtype)
 
     def transform_labels(self, labels, transformation, training=True):
@@ -125,7 +125,7 @@ class ImageLayer(Layer):
         if not self._masks or not self._active(transformation, training):
             return segmentation_masks
         masks = ops.convert_to_tensor(segmentation_masks)
-        x, back = _batch(self.name, masks, self.data_format)
+        x, back = to_batch(self.name, masks, self.data_format)
         return ops.cast(back(self._transform(x, transformation, "nearest")), masks.dtype)
 
     def _move_boxes(self, boxes, transformation, h, w):

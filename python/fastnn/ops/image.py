@@ -1,4 +1,4 @@
-"""The functions of keras.ops.image: colours, sizes, geometry and filters of images.
+"""The functions of keras.ops.image: colours, sizes and patches here, warps and filters from files of their own.
 
 An image is (h, w, c), a batch (n, h, w, c); with data_format "channels_first" (c, h, w) and (n, c, h, w).
 """
@@ -6,43 +6,22 @@ An image is (h, w, c), a batch (n, h, w, c); with data_format "channels_first" (
 import numpy as np
 
 from .. import _core, dtypes
-from ..config import standardize_data_format
 from ..symbolic import _SIZES, op
 from ..tensor import as_tensor, from_numpy
-from . import sampling
-from .array import cast, check_fits, expand_dims, moveaxis, reshape, squeeze, transpose
+from .array import cast, check_fits, reshape, squeeze
 from .conv2d import conv
-from .depthwise_conv import depthwise_conv
-from .elementwise import (abs, add, clip, divide, equal, exp, greater, less, maximum, minimum, multiply, round, square,
-                          subtract, where)
+from .elementwise import abs, add, clip, divide, equal, greater, less, maximum, minimum, multiply, round, subtract, where
+from .image_batch import to_batch
+from .image_filters import gaussian_blur, sobel_edges, ssim
+from .image_warps import affine_transform, elastic_transform, homography, map_coordinates, perspective_transform  # noqa: F401
 from .indexing import take
 from .joining import split, stack
 from .long_tail import mod
-from .matmul import _matmul, matmul, outer
+from .matmul import _matmul, matmul
 from .numpy_op import float_dtype, numpy_op
 from .reduction import max as max_
-from .reduction import mean
 from .reduction import min as min_
-from .reduction import sum as sum_
 from .repetition import pad
-
-
-def _batch(name, images, data_format, ranks=(3, 4)):
-    """The images as (n, h, w, c), and the function that gives a result of that form the form of the argument."""
-    x = as_tensor(images)
-    first = standardize_data_format(data_format, name) == "channels_first"
-    if x.ndim not in ranks:
-        raise ValueError(f"[{name}] Invalid images rank: expected rank 3 (single image) or rank 4 (batch of images). "
-                         f"Received: images.shape={x.shape}")
-    single = x.ndim == ranks[0]
-    x = expand_dims(x, 0) if single else x
-    x = moveaxis(x, 1, -1) if first else x
-
-    def back(y):
-        y = moveaxis(y, -1, 1) if first else y
-        return squeeze(y, 0) if single else y
-
-    return x, back
 
 
 def _float(name, x):
@@ -64,7 +43,7 @@ def rgb_to_grayscale(images, data_format=None):
     Raises:
         ValueError: there are neither 1 nor 3 channels.
     """
-    x, back = _batch("rgb_to_grayscale", images, data_format)
+    x, back = to_batch("rgb_to_grayscale", images, data_format)
     if x.shape[-1] not in (1, 3):
         raise ValueError("[rgb_to_grayscale] Invalid channel size: expected 3 (RGB) or 1 (Grayscale). "
                          f"Received: images.shape={as_tensor(images).shape}")
@@ -90,7 +69,7 @@ def rgb_to_hsv(images, data_format=None):
         images: floats in [0, 1], (h, w, 3) or (n, h, w, 3), or with the channels first.
         data_format: "channels_last", "channels_first", or None for the default of `config.image_data_format`.
     """
-    x, back = _batch("rgb_to_hsv", images, data_format)
+    x, back = to_batch("rgb_to_hsv", images, data_format)
     _float("rgb_to_hsv", x)
     _check_colours("rgb_to_hsv", x)
     epsilon = 2.0**-7 if x.dtype == "bfloat16" else float(np.finfo(x.dtype).eps)
@@ -115,7 +94,7 @@ def hsv_to_rgb(images, data_format=None):
         images: floats in [0, 1], (h, w, 3) or (n, h, w, 3), or with the channels first.
         data_format: "channels_last", "channels_first", or None for the default of `config.image_data_format`.
     """
-    x, back = _batch("hsv_to_rgb", images, data_format)
+    x, back = to_batch("hsv_to_rgb", images, data_format)
     _float("hsv_to_rgb", x)
     _check_colours("hsv_to_rgb", x)
     hue, saturation, value = (squeeze(v, -1) for v in split(x, 3, -1))
@@ -233,7 +212,7 @@ def resize(images, size, interpolation="bilinear", antialias=False, crop_to_aspe
         raise ValueError("[resize] Only one of `pad_to_aspect_ratio` & `crop_to_aspect_ratio` can be `True`. Received: both")
     if not isinstance(size, (tuple, list)) or len(size) != 2:
         raise ValueError(f"[resize] Argument `size` must be a tuple of two elements (height, width). Received: size={size}")
-    x, back = _batch("resize", images, data_format)
+    x, back = to_batch("resize", images, data_format)
     oh, ow = (int(v) for v in size)
     if oh < 1 or ow < 1:
         raise ValueError(f"[resize] `size` must have positive height and width. Received: size={size}")
@@ -296,7 +275,7 @@ def pad_images(images, top_padding=None, left_padding=None, bottom_padding=None,
     Raises:
         ValueError: more or fewer are given, or a size is negative.
     """
-    x, back = _batch("pad_images", images, data_format)
+    x, back = to_batch("pad_images", images, data_format)
     if x.device == "meta":  # of an unknown size only the target is known
         h, w = (1 if size in _SIZES and target is not None else size
                 for size, target in zip(x.shape[1:3], (target_height, target_width)))
@@ -324,7 +303,7 @@ def crop_images(images, top_cropping=None, left_cropping=None, bottom_cropping=N
     Raises:
         ValueError: more or fewer are given, or a size is negative.
     """
-    x, back = _batch("crop_images", images, data_format)
+    x, back = to_batch("crop_images", images, data_format)
     h, w = x.shape[1:3]
     top, bottom = _third(("top_cropping", "bottom_cropping", "height"), top_cropping, bottom_cropping, target_height, h, True)
     left, right = _third(("left_cropping", "right_cropping", "width"), left_cropping, right_cropping, target_width, w, True)
@@ -356,7 +335,7 @@ def extract_patches(images, size, strides=None, dilation_rate=1, padding="valid"
     """
     if isinstance(size, (tuple, list)) and len(size) == 3:
         return extract_patches_3d(images, size, strides, dilation_rate, padding, data_format)
-    x, back = _batch("extract_patches", images, data_format)
+    x, back = to_batch("extract_patches", images, data_format)
     return back(_patches("extract_patches", x, size, strides, dilation_rate, padding, 2))
 
 
@@ -372,233 +351,8 @@ def extract_patches_3d(volumes, size, strides=None, dilation_rate=1, padding="va
         padding: "valid" or "same".
         data_format: "channels_last", "channels_first", or None for the default of `config.image_data_format`.
     """
-    x, back = _batch("extract_patches_3d", volumes, data_format, (4, 5))
+    x, back = to_batch("extract_patches_3d", volumes, data_format, (4, 5))
     return back(_patches("extract_patches_3d", x, size, strides, dilation_rate, padding, 3))
-
-
-# ---- geometry ----
-
-@op
-def map_coordinates(inputs, coordinates, order, fill_mode="constant", fill_value=0):
-    """The values of ``inputs`` at given places.
-
-    Args:
-        inputs: tensor of rank r.
-        coordinates: (r, ...): the place along each axis.
-        order: 0, the nearest value, or 1, linear between the values.
-        fill_mode: what lies outside: "constant", fill_value; "nearest", the value at the border; "wrap", the inputs
-            again; "mirror", mirrored at the border's values; "reflect", mirrored at the border's edges.
-
-    Returns:
-        Of the shape coordinates.shape[1:] and the dtype of inputs.
-    """
-    x = as_tensor(inputs)
-    places = coordinates if not isinstance(coordinates, (list, tuple)) else stack([as_tensor(c, "float32") for c in coordinates])
-    places = as_tensor(places)
-    if places.ndim < 2 or places.shape[0] != x.ndim:
-        raise ValueError("[map_coordinates] First dim of `coordinates` must be the same as the rank of `inputs`, and its rank "
-                         f"at least 2. Received: inputs.shape={x.shape}, coordinates.shape={places.shape}")
-    if order not in (0, 1):
-        raise ValueError(f"[map_coordinates] Invalid value for argument `order`. Expected one of [0, 1]. Received: order={order}")
-    sampling.check_mode("map_coordinates", fill_mode)
-    y = sampling.sample(cast(reshape(x, (-1,)), float_dtype(x.dtype)), x.shape, [places[i] for i in range(x.ndim)], None,
-                        order, fill_mode, fill_value)
-    return cast(y if x.dtype in dtypes.FLOAT_DTYPES else round(y), x.dtype)
-
-
-def _grid(x):
-    """The rows (h, 1) and columns (1, w) of the pixels of x."""
-    h, w = x.shape[1:3]
-    return from_numpy(np.arange(h, dtype="float32")[:, None]), from_numpy(np.arange(w, dtype="float32")[None])
-
-
-def _at(x, rows, columns, interpolation, fill_mode, fill_value):
-    """The images x (n, h, w, c) at places (n, oh, ow)."""
-    n, h, w, c = x.shape
-    first = reshape(from_numpy(np.arange(n, dtype="int32") * (h * w)), (n, 1, 1))
-    table = cast(reshape(x, (n * h * w, c)), float_dtype(x.dtype))
-    y = sampling.sample(table, (h, w), [rows, columns], first, 0 if interpolation == "nearest" else 1, fill_mode, fill_value)
-    return cast(y if x.dtype in dtypes.FLOAT_DTYPES else round(y), x.dtype)
-
-
-def _projected(x, t):
-    """The places (n, h, w) of the pixels under transforms t (n, 8)."""
-    y, x = _grid(x)
-    t = reshape(t, (t.shape[0], 8, 1, 1))
-    scale = add(add(multiply(t[:, 6], x), multiply(t[:, 7], y)), 1.0)
-    columns = divide(add(add(multiply(t[:, 0], x), multiply(t[:, 1], y)), t[:, 2]), scale)
-    rows = divide(add(add(multiply(t[:, 3], x), multiply(t[:, 4], y)), t[:, 5]), scale)
-    return rows, columns
-
-
-@op
-def affine_transform(images, transform, interpolation="bilinear", fill_mode="constant", fill_value=0, data_format=None):
-    """The image whose pixel (x, y) is that of ``images`` at ((a0 x + a1 y + a2) / k, (b0 x + b1 y + b2) / k).
-
-    Args:
-        images: (h, w, c) or (n, h, w, c).
-        transform: (8,) or (n, 8): a0, a1, a2, b0, b1, b2, c0, c1, with k = c0 x + c1 y + 1.
-        interpolation: "nearest" or "bilinear".
-        fill_mode, fill_value: see ``map_coordinates``.
-        data_format: "channels_last", "channels_first", or None for the default of `config.image_data_format`.
-    """
-    sampling.check_interpolation("affine_transform", interpolation)
-    sampling.check_mode("affine_transform", fill_mode)
-    x, back = _batch("affine_transform", images, data_format)
-    t = as_tensor(transform, "float32")
-    if t.ndim not in (1, 2) or t.shape[-1] != 8:
-        raise ValueError("[affine_transform] Invalid transform rank: expected rank 1 (single transform) or rank 2 (batch of "
-                         f"transforms), of 8 numbers. Received: transform.shape={t.shape}")
-    t = expand_dims(t, 0) if t.ndim == 1 else t
-    rows, columns = _projected(x, t)
-    return back(_at(x, rows, columns, interpolation, fill_mode, fill_value))
-
-
-def homography(start_points, end_points):
-    """The eight numbers (n, 8) of the transform that takes each of four end points (n, 4, 2) to its start point."""
-    def solve(start, end):
-        rows = []
-        for (sx, sy), (ex, ey) in zip(np.moveaxis(start, 0, -1), np.moveaxis(end, 0, -1)):
-            zero, one = np.zeros_like(ex), np.ones_like(ex)
-            rows.append([ex, ey, one, zero, zero, zero, -sx * ex, -sx * ey])
-            rows.append([zero, zero, zero, ex, ey, one, -sy * ex, -sy * ey])
-        a = np.moveaxis(np.array(rows, "float64"), -1, 0)
-        b = start.reshape(len(start), 8, 1).astype("float64")
-        singular = np.abs(np.linalg.det(a)) < 1e-12
-        a[singular], b[singular] = np.eye(8), np.array([1, 0, 0, 0, 1, 0, 0, 0.0])[:, None]
-        return np.linalg.solve(a, b)[..., 0]
-
-    return numpy_op(solve, start_points, end_points, dtype="float32")
-
-
-@op
-def perspective_transform(images, start_points, end_points, interpolation="bilinear", fill_value=0, data_format=None):
-    """The images seen such that four points (x, y) ``start_points`` of them appear at ``end_points``.
-
-    Args:
-        images: (h, w, c) or (n, h, w, c).
-        start_points, end_points: (4, 2) or (n, 4, 2).
-        interpolation: "nearest" or "bilinear".
-        fill_value: of what lies outside.
-        data_format: "channels_last", "channels_first", or None for the default of `config.image_data_format`.
-    """
-    sampling.check_interpolation("perspective_transform", interpolation)
-    x, back = _batch("perspective_transform", images, data_format)
-    start, end = as_tensor(start_points, "float32"), as_tensor(end_points, "float32")
-    if start.shape != end.shape or start.ndim not in (2, 3) or start.shape[-2:] != (4, 2):
-        raise ValueError("[perspective_transform] start_points and end_points must have the same shape, (4, 2) for a single "
-                         f"image or (n, 4, 2) for a batch. Received: start_points.shape={start.shape}, "
-                         f"end_points.shape={end.shape}")
-    if start.ndim == 2:
-        start, end = expand_dims(start, 0), expand_dims(end, 0)
-    rows, columns = _projected(x, homography(start, end))
-    return back(_at(x, rows, columns, interpolation, "constant", fill_value))
-
-
-@op
-def elastic_transform(images, alpha=20.0, sigma=5.0, interpolation="bilinear", fill_mode="reflect", fill_value=0.0,
-                      seed=None, data_format=None):
-    """The images with their pixels moved by smooth random distances.
-
-    Args:
-        alpha: strength. sigma: smoothness, the deviation of the blur in pixels.
-        interpolation, fill_mode, fill_value: see ``affine_transform``.
-        seed: int, SeedGenerator or None.
-        data_format: "channels_last", "channels_first", or None for the default of `config.image_data_format`.
-    """
-    from .. import random
-
-    sampling.check_interpolation("elastic_transform", interpolation)
-    sampling.check_mode("elastic_transform", fill_mode)
-    x, back = _batch("elastic_transform", images, data_format)
-    n, h, w, _ = x.shape
-    size = int(6 * float(sigma)) | 1
-    noise = multiply(random.normal((n, h, w, 2), seed=seed), float(sigma)) if x.device != "meta" else _core.meta(
-        (n, h, w, 2), "float32")
-    moved = multiply(gaussian_blur(noise, (size, size), (sigma, sigma), "channels_last"), float(alpha))
-    rows, columns = _grid(x)
-    return back(_at(x, add(rows, moved[..., 1]), add(columns, moved[..., 0]), interpolation, fill_mode, fill_value))
-
-
-# ---- filters ----
-
-def gaussian(size, sigma):
-    """(size,) weights of a normal distribution around the middle, with sum 1; sigma may be a tensor."""
-    x = from_numpy(np.arange(size, dtype="float32") - (size - 1) / 2)
-    weights = exp(multiply(square(divide(x, as_tensor(sigma, "float32"))), -0.5))
-    return divide(weights, sum_(weights))
-
-
-@op
-def gaussian_blur(images, kernel_size=(3, 3), sigma=(1.0, 1.0), data_format=None):
-    """Images blurred by normal distributions.
-
-    Args:
-        kernel_size: (width, height) of the window. sigma: the two deviations, in pixels.
-        images: (h, w, c) or (n, h, w, c), or with the channels first.
-        data_format: "channels_last", "channels_first", or None for the default of `config.image_data_format`.
-    """
-    x, back = _batch("gaussian_blur", images, data_format)
-    dtype = x.dtype
-    x = cast(x, float_dtype(dtype))
-    if not isinstance(sigma, (tuple, list)):
-        sigma = as_tensor(sigma)
-    kernel = outer(gaussian(int(kernel_size[1]), sigma[1]), gaussian(int(kernel_size[0]), sigma[0]))
-    kernel = multiply(reshape(kernel, (*kernel.shape, 1, 1)), from_numpy(np.ones((x.shape[-1], 1), "float32")))
-    return back(cast(depthwise_conv(x, cast(kernel, x.dtype), 1, "same", "channels_last"), dtype))
-
-
-@op
-def sobel_edges(images, data_format=None):
-    """The Sobel derivatives: images.shape + (2,), along the height, then along the width. Zeros lie around the images.
-
-    Args:
-        images: (h, w, c) or (n, h, w, c), or with the channels first.
-        data_format: "channels_last", "channels_first", or None for the default of `config.image_data_format`.
-    """
-    x = as_tensor(images)
-    if x.ndim != 4:
-        raise ValueError(f"[sobel_edges] images must have 4 axes. Received: images.shape={x.shape}")
-    x, back = _batch("sobel_edges", x, data_format)
-    across = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], "float32")
-    edges = []
-    for kernel in (across.T, across):
-        kernel = np.repeat(kernel[:, :, None, None], x.shape[-1], axis=2)
-        edges.append(back(depthwise_conv(x, cast(from_numpy(kernel), x.dtype), 1, "same", "channels_last")))
-    return stack(edges, -1)
-
-
-@op
-def ssim(image1, image2, max_val=1.0, filter_size=11, filter_sigma=1.5, k1=0.01, k2=0.03, data_format=None):
-    """The structural similarity of two images, or of each pair in two batches: 1 for equal images.
-
-    Args:
-        max_val: the span of the values. filter_size, filter_sigma: of the Gaussian window.
-        k1, k2: small numbers that keep the quotients finite.
-        image1, image2: (h, w, c) or (n, h, w, c), of one shape.
-        data_format: "channels_last", "channels_first", or None for the default of `config.image_data_format`.
-
-    Source: Wang et al. 2004.
-    """
-    a, back = _batch("ssim", image1, data_format)
-    b, _ = _batch("ssim", image2, data_format)
-    dtype, n, c = a.dtype, a.shape[0], a.shape[-1]
-    a, b = cast(a, float_dtype(a.dtype)), cast(b, float_dtype(b.dtype))
-    window = gaussian(filter_size, filter_sigma)
-    kernel = cast(reshape(outer(window, window), (filter_size, filter_size, 1, 1)), a.dtype)
-    a, b = (reshape(transpose(v, (0, 3, 1, 2)), (n * c, *v.shape[1:3], 1)) for v in (a, b))
-
-    def local(v):
-        return conv(v, kernel, 1, "valid", "channels_last")
-
-    c1, c2 = (k1 * max_val) ** 2, (k2 * max_val) ** 2
-    ma, mb = local(a), local(b)
-    va, vb = subtract(local(square(a)), square(ma)), subtract(local(square(b)), square(mb))
-    both = subtract(local(multiply(a, b)), multiply(ma, mb))
-    top = multiply(add(multiply(multiply(ma, mb), 2.0), c1), add(multiply(both, 2.0), c2))
-    bottom = multiply(add(add(square(ma), square(mb)), c1), add(add(va, vb), c2))
-    y = mean(reshape(mean(divide(top, bottom), (1, 2, 3)), (n, c)), -1)
-    return cast(squeeze(y, 0) if as_tensor(image1).ndim == 3 else y, dtype)
 
 
 __all__ = [
