@@ -165,3 +165,23 @@ def test_graphs_give_their_memory_back(device):
     del plain, captured, count, x
     gc.collect()
     assert fastnn.cuda.memory_stats(device)["in_use"] == before
+
+
+def test_recordings_belong_to_the_device_in_use(device):
+    """What was recorded on one device is not replayed while another is in use: there the same calls raise, or make other tensors."""
+    x = tensor(3, 4)
+    doubled, made = fastnn.capture(lambda x: ops.sum(x * 2.0, axis=1)), fastnn.capture(lambda: ops.ones(3) * 2.0)
+    for _ in range(5):
+        expected = doubled(x).numpy()
+        assert made().device == device
+    assert doubled.capture.replayed > 0 and made.capture.replayed > 0
+    with fastnn.device("cpu"):
+        with pytest.raises(ValueError, match=rf"\[device\].*tensor.device={device}, device in use=cpu"):
+            doubled(x)
+        here = x.to("cpu")
+        for _ in range(4):
+            assert made().device == "cpu"
+            np.testing.assert_allclose(doubled(here).numpy(), expected, rtol=1e-6)
+    before = doubled.capture.replayed
+    np.testing.assert_array_equal(doubled(x), expected)
+    assert doubled.capture.replayed == before + 1 and made().device == device

@@ -82,7 +82,7 @@ class Capture:
 
     def programs(self):
         """Statistics of each program: the shapes of its inputs, calls, runs, bytes."""
-        return [{"inputs": ", ".join(str(x[0]) for x in signature[2:]), **entry.program.statistics()}
+        return [{"inputs": ", ".join(str(x[0]) for x in signature[3:]), **entry.program.statistics()}
                 for signature, entry in self._entries.items() if entry.program is not None]
 
     def calls(self):
@@ -102,7 +102,7 @@ class Capture:
         if _core.recording():
             return fn(*args)  # a tape wants the ops
         phase = getattr(optimizer, "phase", _no_phase)()
-        signature = (key, phase, *[(x.shape, x.dtype) for x in inputs])
+        signature = (key, phase, _core.current_device(), *[(x.shape, x.dtype) for x in inputs])
         entry = self._entries.get(signature)
         if entry is not None and entry.program is not None and entry.generation == _core.generation():
             found = entry.program.run(inputs)

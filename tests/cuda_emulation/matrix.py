@@ -4,8 +4,9 @@
 
 Needs the sources, CMake, Ninja, pybind11 and the package built from them in python/fastnn (see csrc/cuda/emulation/README.md). Each build of
 the library goes into build/emu_NAME; plain is -O2 with the check of alignment, the others are those of build.py. Every mode of every build is
-one process, begun again behind the test that ended it, if one does; `--resume` goes on where an interrupted matrix was. What each test did is
-in build/matrix. `--write` keeps the result in matrix.txt beside this file: the lines of the modes that were run, and those that it had of others.
+one process, begun again behind the test that ended it, if one does; `--resume` goes on where an interrupted matrix was, and the seconds of
+its line are then those of this last part. What each test did is in build/matrix. `--write` keeps the result in matrix.txt beside this file:
+the lines of the modes that were run, and those that it had of others.
 """
 
 import argparse
