@@ -79,6 +79,10 @@ def dense(value):
     return value
 
 
+_INTEGERS = frozenset(np.dtype(name) for name in dtypes.ALLOWED_DTYPES if name not in dtypes.FLOAT_DTYPES)
+_CHARS = {"float16": "e", "float32": "f", "float64": "d"}
+
+
 def to_array(value, name, op="fit"):
     """A leaf of x, y or sample_weight as a NumPy array, floats as floatx.
 
@@ -88,6 +92,8 @@ def to_array(value, name, op="fit"):
         TypeError: the values are not numbers.
         ValueError: a single number, which has no samples.
     """
+    if type(value) is np.ndarray and value.ndim and (value.dtype in _INTEGERS or value.dtype.char == _CHARS.get(dtypes.floatx())):
+        return value
     if isinstance(value, Tensor):
         value = to_numpy(value)
     elif isinstance(value, Variable):
@@ -179,9 +185,7 @@ class ArrayData:
             check_class_weight(y, sample_weight, op)
             sample_weight = class_weights(y, class_weight, op)
         self._nests = (x, y, sample_weight)
-        lengths = {name: rows_in(leaf) for name, nest in zip(("x", "y", "sample_weight"), self._nests)
-                   for leaf in flatten(nest) if leaf is not None}
-        sizes = {rows_in(leaf) for nest in self._nests for leaf in flatten(nest) if leaf is not None}
+        sizes = {rows_in(leaf) for nest in self._nests if nest is not None for leaf in flatten(nest) if leaf is not None}
         if len(sizes) > 1:
             every = {name: [rows_in(v) for v in flatten(nest) if v is not None]
                      for name, nest in zip(("x", "y", "sample_weight"), self._nests) if nest is not None}
@@ -190,7 +194,8 @@ class ArrayData:
             raise ValueError(f"[{op}] x must hold at least one array. Received: x=None")
         self.size = sizes.pop()
         if self.size == 0:
-            raise ValueError(f"[{op}] the data must have at least one row. Received: {lengths}")
+            none = [name for name, nest in zip(("x", "y", "sample_weight"), self._nests) if nest is not None]
+            raise ValueError(f"[{op}] the data must have at least one row. Received: {dict.fromkeys(none, 0)}")
         if batch_size is None:
             batch_size = -(-self.size // steps) if steps else 32
         self.batch_size = check_batch_size(batch_size)
