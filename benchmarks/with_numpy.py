@@ -1,7 +1,11 @@
-"""The problems that NumPy has a function for. Its matrix product is OpenBLAS's."""
+"""The problems that NumPy has a function for. Its matrix product is OpenBLAS's.
+
+The same functions in float64 are the reference of the error column where torch is not installed.
+"""
 import numpy as np
 
 NAME = "numpy"
+dtype = np.float32
 
 
 def set_threads(n):
@@ -12,12 +16,23 @@ def describe():
     return f"NumPy {np.__version__}"
 
 
+def set_float64():
+    global dtype
+    dtype = np.float64
+
+
+def _cast(arrays):
+    return {k: v.astype(dtype, copy=False) if v.dtype == np.float32 else v for k, v in arrays.items()}
+
+
 def matmul(arrays, m, k, n, batch=(), ta=False, tb=False):
+    arrays = _cast(arrays)
     a, b = (np.swapaxes(arrays[x], -1, -2) if t else arrays[x] for x, t in (("a", ta), ("b", tb)))
     return lambda: a @ b
 
 
 def elementwise(arrays, name, size):
+    arrays = _cast(arrays)
     x, z = arrays["x"], arrays.get("z")
     calls = {"add": lambda: x + z, "add bias": lambda: x + z, "multiply": lambda: x * z, "scale rows": lambda: x * z,
              "maximum": lambda: np.maximum(x, z), "divide": lambda: x / z, "greater": lambda: x > z, "power": lambda: x ** z,
@@ -27,11 +42,17 @@ def elementwise(arrays, name, size):
 
 
 def reduction(arrays, name, shape, axis):
-    x = arrays["x"]
+    x = _cast(arrays)["x"]
     axis = tuple(axis) if isinstance(axis, list) else axis
     f = {"sum": np.sum, "max": np.max, "mean": np.mean, "argmax": np.argmax, "variance": np.var}[name]
     return lambda: f(x, axis)
 
 
 def embedding(arrays, rows, cols, n, direction):
+    arrays = _cast(arrays)
     return (lambda: arrays["table"][arrays["index"]]) if direction == "forward" else None
+
+
+def outputs(result, problem):
+    """The arrays of a result."""
+    return [result]
