@@ -178,6 +178,19 @@ def test_cast_gradient_and_saturation():
     same(ops.saturate_cast(np.int64([-5, 200]), "int8"), np.int8([-5, 127]))
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+@pytest.mark.parametrize("to", ["int8", "uint8", "int16", "int32", "uint32", "int64", "uint64"])
+def test_saturate_cast_keeps_to_the_range(dtype, to):
+    """Also infinity, and where the bound as a number of the dtype of x is beyond the range: 2**31 - 1 as float32 is 2**31."""
+    info = np.iinfo(to)
+    x = ops.cast(ops.convert_to_tensor(np.array([-np.inf, -1.0, 0.0, 5.0, np.inf]), dtype="float64"), dtype)
+    y = np.asarray(ops.saturate_cast(x, to)).tolist()
+    largest = 65504 if dtype == "float16" else info.max
+    lowest = -65504 if dtype == "float16" else info.min
+    assert y[:4] == [max(info.min, lowest), max(info.min, -1), 0, 5]
+    assert 0.99 * min(info.max, largest) <= y[4] <= info.max
+
+
 # ---- scatter, slices, segments ----
 
 

@@ -154,13 +154,16 @@ def saturate_cast(x, dtype):
 
     low, high = bounds(dtype)
     own_low, own_high = bounds(x.dtype)
-    if low > own_low or high < own_high:
-        # the bound itself may round outside the range: 2**31 - 1 as float32 is 2**31
-        if x.dtype in FLOAT_DTYPES and dtype not in FLOAT_DTYPES:
+    to_integer = x.dtype in FLOAT_DTYPES and dtype not in FLOAT_DTYPES  # infinity is clipped, too
+    if to_integer or low > own_low or high < own_high:
+        low, high = max(low, own_low), min(high, own_high)
+        if to_integer:
+            # the bound itself may round outside the range: 2**31 - 1 as float32 is 2**31
             kind = dtypes.numpy_dtype(x.dtype).type
-            if float(kind(high)) > high:
-                high = float(np.nextafter(np.float32(high), np.float32(0))) if x.dtype == "float32" else high
-        x = clip(x, max(low, own_low), min(high, own_high))
+            nearest = kind(float(high))
+            if int(float(nearest)) > high:
+                high = float(np.nextafter(nearest, kind(0)))
+        x = clip(x, low, high)
     return cast(x, dtype)
 
 
