@@ -287,6 +287,69 @@ def test_attributes_of_regularizers_and_constraints():
     hazard(step, make)
 
 
+class Scaling(layers.Layer):
+    """Multiplies by what it holds in containers."""
+
+    def __init__(self):
+        super().__init__()
+        self.factors, self.parts = np.ones(6, "f"), [2.0, 0.5]
+
+    def call(self, x):
+        return x * self.factors * self.parts[0]
+
+
+@pytest.mark.parametrize("change", ["array", "reverse", "sort"])
+def test_containers_of_layers_changed_in_place(change):
+    def make():
+        model = fastnn.Sequential([fastnn.Input((6,)), Scaling(), layers.Dense(3, activation="softmax")])
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        return model
+
+    def step(model, k):
+        scaling = model.layers[0]
+        if k == 6 and change == "array":
+            scaling.factors *= 3
+        elif k == 6:
+            getattr(scaling.parts, change)()
+        model.train_on_batch(VECTOR, LABELS)
+
+    hazard(step, make)
+
+
+def test_an_array_counted_up_in_the_step_is_counted_up():
+    class Counting(layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.calls = np.zeros(1, "f")
+
+        def call(self, x):
+            self.calls += 1
+            return x
+
+    model = fastnn.Sequential([fastnn.Input((6,)), Counting(), layers.Dense(3, activation="softmax")])
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    before = model.layers[0].calls[0]
+    for _ in range(12):
+        model.train_on_batch(VECTOR, LABELS)
+    assert model.layers[0].calls[0] - before == 12
+
+
+@pytest.mark.parametrize("eager", [True, False])
+@pytest.mark.parametrize("steps", [0, 1, 6])
+def test_a_step_that_raises_changes_nothing(steps, eager):
+    model = fastnn.Sequential([fastnn.Input((6,)), layers.BatchNormalization(), layers.Dropout(0.5), layers.Dense(3)])
+    model.compile("adam", fastnn.losses.SparseCategoricalCrossentropy(from_logits=True), run_eagerly=eager)
+    for _ in range(steps):
+        model.train_on_batch(VECTOR, LABELS)
+    before = [v.numpy() for v in model.variables + model.optimizer.variables]
+    with pytest.raises(ValueError, match="classes"):
+        model.train_on_batch(VECTOR, LABELS + 1)
+    with pytest.raises(ValueError, match="classes"):
+        model.fit(VECTOR, LABELS + 1, verbose=0)
+    for value, v in zip(before, model.variables + model.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(v.numpy(), value)
+
+
 def test_steps_in_a_child_process():
     import os
 

@@ -28,6 +28,7 @@ _MAX_ATTEMPTS = 4
 _LOG = logging.getLogger("fastnn")
 _STATIC = (int, float, bool, str, bytes, type(None))
 _NUMBERS = (int, float, np.number, np.bool_)
+_CHANGED_IN_PLACE = (np.ndarray, list, dict, set)  # `layer.factors *= 2` sets the same object, with other contents
 
 
 class _Entry:
@@ -55,6 +56,7 @@ class Capture:
         name: of the function, for the log.
         forget: a weak method that drops what recorded calls left behind.
         inference: replays may differ from the function by rounding.
+        guard: a weak method (function, arguments) that calls the function where it is not replayed.
 
     Attributes:
         replayed: calls that were replayed.
@@ -62,11 +64,12 @@ class Capture:
         reason: why the last signature that gave up stays eager, or None.
     """
 
-    def __init__(self, name="step", forget=None, inference=False):
+    def __init__(self, name="step", forget=None, inference=False, guard=None):
         self.name = name
         self.inference = inference
         self._forget = forget  # a weak method: drops what recorded calls left behind and a replay would not renew
         self._left = False
+        self._guard = guard
         self.enabled = True
         self.recorded = 0
         self.reason = None
@@ -100,7 +103,7 @@ class Capture:
             optimizer: the one whose phase the recording may rely on.
         """
         if _core.recording():
-            return fn(*args)  # a tape wants the ops
+            return self._run(fn, args)  # a tape wants the ops
         phase = getattr(optimizer, "phase", _no_phase)()
         signature = (key, phase, _core.current_device(), *[(x.shape, x.dtype) for x in inputs])
         entry = self._entries.get(signature)
@@ -113,16 +116,20 @@ class Capture:
                     if self._forget is not None and self._forget() is not None:
                         self._forget()()
                 return _pack(found, *entry.results)
-            return fn(*args)  # another thread runs it
+            return self._run(fn, args)  # another thread runs it
         if not self.enabled or _core.recording_calls():
-            return fn(*args)
+            return self._run(fn, args)
         if entry is None:
             if len(self._entries) >= _MAX_SIGNATURES:
-                return fn(*args)
+                return self._run(fn, args)
             entry = self._entries[signature] = _Entry()
         if entry.attempts >= _MAX_ATTEMPTS:
-            return fn(*args)
+            return self._run(fn, args)
         return self._record(entry, fn, inputs, args, phase and (optimizer, phase))
+
+    def _run(self, fn, args):
+        guard = None if self._guard is None else self._guard()
+        return fn(*args) if guard is None else guard(fn, args)
 
     def _record(self, entry, fn, inputs, args, phase):
         copies = _private(inputs)
@@ -132,13 +139,13 @@ class Capture:
         made = Variable._count
         recorder = _core.Recorder(list(copies), Variable.existing())
         if not recorder.start():
-            return fn(*args)
+            return self._run(fn, args)
         self.recorded += 1
         self._left = True
         _watch.recorder, _watch.phase = recorder, phase
         try:
             with labels.on():
-                value = fn(*args)
+                value = self._run(fn, args)
             tensors, structure, static = _unpack(value)
             program = recorder.finish(tensors)
         finally:
@@ -264,13 +271,13 @@ def recorded_phase(optimizer):
 def note_attribute(owner, name, value):
     """An attribute of a layer, metric, loss or optimizer is about to change: recordings may depend on it."""
     old = owner.__dict__.get(name, _watch)
-    if old is value:
+    if old is value and not isinstance(value, _CHANGED_IN_PLACE):
         return
     numbers = isinstance(value, _NUMBERS) and isinstance(old, _NUMBERS)
     if numbers and _same(old, value):
         return
     if _watch.recorder is not None and _core.recording_calls() and (
-            numbers or any(type(leaf) is Tensor for leaf in flatten(value))):
+            numbers or isinstance(value, np.ndarray) and old is value or any(type(leaf) is Tensor for leaf in flatten(value))):
         # A replay would leave the attribute as it is.
         _watch.recorder.fail(f"the step sets the attribute {type(owner).__name__}.{name}, which a variable could hold")
     _core.changed()

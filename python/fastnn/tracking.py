@@ -5,6 +5,8 @@ layers of `layer`, in the order of the appends. Removing an element ends the tra
 """
 import collections
 
+from . import _core
+
 
 def wrap(value, owner):
     """The tracked twin of a plain list, tuple, dict, OrderedDict or set; other values are only told to `owner`.
@@ -88,6 +90,18 @@ class TrackedList(list):
 
     def clear(self):
         del self[:]
+
+    def reverse(self):
+        super().reverse()
+        _core.changed()
+
+    def sort(self, **kwargs):
+        super().sort(**kwargs)
+        _core.changed()
+
+    def __imul__(self, count):
+        self[:] = list(self) * count
+        return self
 
     def __reduce__(self):  # copies and pickles are plain lists
         return list, (list(self),)

@@ -3,6 +3,7 @@ import weakref
 
 import numpy as np
 
+from .. import _core
 from .._core import Tensor
 from ..capturing import Capture, structure_of
 from ..config import max_steps_per_epoch
@@ -26,25 +27,44 @@ class Replaying:
 
     def _replay(self, name, step, *args):
         """``step(*args)``, replayed where it was recorded before: see capturing.py."""
+        training = name[:5] == "train"
         if self.run_eagerly:
-            return step(*args)
+            return self._whole_or_not_at_all(step, args) if training else step(*args)
         capture = self._captures.get(name)
         if capture is None:
-            capture = self._captures[name] = Capture(f"{self.name}.{name}", weakref.WeakMethod(self._clear_losses),
-                                                     name[:5] != "train")
+            capture = self._captures[name] = Capture(f"{self.name}.{name}", weakref.WeakMethod(self._clear_losses), not training,
+                                                     weakref.WeakMethod(self._whole_or_not_at_all) if training else None)
         if len(args) == 3 and args[2] is None and type(args[0]) is Tensor and type(args[1]) is Tensor:
             inputs = args[:2]  # one input, one output, no weights: without a walk through nests
             if not _have_masks(inputs):
-                return capture.call(step, "x, y", inputs, args, self.optimizer if name[:5] == "train" else None)
+                return capture.call(step, "x, y", inputs, args, self.optimizer if training else None)
         if len(args) == 1 and type(args[0]) is Tensor:
             if getattr(args[0], "_keras_mask", None) is None:
-                return capture.call(step, "x", args, args, self.optimizer if name[:5] == "train" else None)
+                return capture.call(step, "x", args, args, self.optimizer if training else None)
             return step(*args)
         leaves = flatten(args)
         inputs = tuple([leaf for leaf in leaves if leaf is not None])
         if any(type(x) is not Tensor for x in inputs) or _have_masks(inputs):
             return step(*args)
-        return capture.call(step, structure_of(args), inputs, args, self.optimizer if name[:5] == "train" else None)
+        return capture.call(step, structure_of(args), inputs, args, self.optimizer if training else None)
+
+    def _whole_or_not_at_all(self, step, args):
+        """``step(*args)``; where it raises before a weight is trained, moving averages and seeds are put back."""
+        _core.pause_recording(True)
+        try:
+            trained = [(v, v.version) for v in self.trainable_variables]
+            moved = [(v, v.version, _core.clone(v._value)) for v in self._collect(
+                lambda layer: [*layer._non_trainable_variables, *(g.state for g in layer._seed_generators)])]
+        finally:
+            _core.pause_recording(False)
+        try:
+            return step(*args)
+        except BaseException:
+            if all(v.version == version for v, version in trained):
+                for v, version, value in moved:
+                    if v.version != version:
+                        v.assign(value)
+            raise
 
     def _train_once(self, x, y, sample_weight):
         """A step of training whose metrics nobody looks at yet."""
