@@ -143,6 +143,12 @@ def test_exact_random():
     ((2, 9, 4, 4), (2, 7, 4, 17), (1, 1), "same", (1, 1), 1),
     ((2, 9, 9, 1), (2, 2, 1, 8), (3, 3), "valid", (1, 1), 1),
     ((1, 90, 35, 1), (3, 3, 1, 32), (1, 1), "valid", (1, 1), 1),
+    # Few filters: pieces of whole rows of taps and of single taps, tails of vectors and of patches.
+    ((3, 21, 23, 40), (3, 3, 40, 1), (1, 1), "same", (1, 1), 1),
+    ((2, 20, 19, 33), (3, 2, 33, 3), (2, 1), "same", (1, 1), 1),
+    ((2, 17, 22, 64), (3, 3, 64, 2), (1, 1), "same", (2, 2), 1),
+    ((2, 9, 150, 16), (1, 5, 16, 4), (1, 1), "valid", (1, 1), 1),
+    ((1, 40, 30, 500), (2, 2, 500, 1), (2, 2), "same", (1, 1), 1),
     # Pixels a power of two apart, and one tap with strides.
     ((2, 16, 16, 256), (1, 1, 256, 40), (1, 1), "same", (1, 1), 1),
     ((2, 15, 16, 256), (1, 1, 256, 33), (2, 2), "same", (1, 1), 1),
@@ -240,7 +246,7 @@ def activate(z, activation):
             "sigmoid": lambda: 1 / (1 + np.exp(-z))}[activation]()
 
 
-@pytest.mark.parametrize("h, channels, filters, stride", [(9, 5, 19, 1), (25, 40, 72, 1), (65, 64, 100, 1), (65, 64, 100, 2)])
+@pytest.mark.parametrize("h, channels, filters, stride", [(9, 5, 19, 1), (25, 40, 72, 1), (65, 64, 100, 1), (65, 64, 100, 2), (25, 40, 3, 1)])
 @pytest.mark.parametrize("activation", [None, "relu", "sigmoid", "tanh"])
 def test_bias_and_activation(activation, h, channels, filters, stride):
     rng = np.random.default_rng(5)
@@ -269,6 +275,18 @@ def test_bias_and_activation(activation, h, channels, filters, stride):
         plus[i], minus[i] = args[i] + 1e-6 * v, args[i] - 1e-6 * v
         expected = ((f(*plus) - f(*minus)) * g).sum() / 2e-6
         assert abs((to_numpy(gradient) * v).sum() - expected) <= 1e-4 * (abs(to_numpy(gradient)) * abs(v)).sum()
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_large_results_have_the_bits_of_small_ones(bias):
+    """Results of 64 MB and more are stored around the caches."""
+    rng = np.random.default_rng(11)
+    x, w, b = (convert_to_tensor(rng.standard_normal(s).astype("f4")) for s in ((5, 232, 235, 3), (3, 3, 3, 64), (64,)))
+    options = (b, 1, "same", 1, 1, "relu") if bias else (None, 1, "same")
+    y = to_numpy(ops.fused_conv(x, w, *options))
+    assert y.nbytes >= 64 << 20
+    for i in range(5):
+        assert np.array_equal(to_numpy(ops.fused_conv(x[i : i + 1], w, *options)), y[i : i + 1])
 
 
 def test_second_order():

@@ -42,6 +42,7 @@ void convolve(const Patches& p, const KernelMatrix& b, int64_t n, float* out, co
 #endif
   const Tasks tasks = cut_tasks(p, n);
   const Chunks& cut = tasks.cut;
+  const bool around = stores_around(out, p.count() * n, grid) && activation <= kActivationRelu;
   parallel_for(cut.count() * tasks.col_blocks, 1, [&](int64_t begin, int64_t end) {
     Scratch<float> buffer(Chunk::buffer_size(p, cut));
     Scratch<int64_t> offsets(2 * Chunk::max_count(cut));
@@ -56,9 +57,12 @@ void convolve(const Patches& p, const KernelMatrix& b, int64_t n, float* out, co
                  return static_cast<const int64_t*>(to);
                },
                p.k(), b.from_column(j0), min(tasks.nb, n - j0),
-               {out + j0, place, false, bias ? bias + j0 : nullptr, activation},
+               {out + j0, place, false, bias ? bias + j0 : nullptr, activation, around},
                j0 + tasks.nb < n ? Ahead() : chunk.following);
     }
+#if defined(__SSE2__)
+    if (around) __builtin_ia32_sfence();
+#endif
   });
 }
 
@@ -111,7 +115,7 @@ void conv2d_forward(const float* x, const float* w, const float* bias, float* y,
     if (!all) take_pixels(x, taken, s);
     return gemm(false, false, pixels, s.oc, s.ic, all ? x : taken.get(), s.ic, w, s.oc, y, s.oc, false, {1, bias, activation});
   }
-  if (winograd_forward(x, w, bias, y, s, activation)) return;
+  if (few_forward(x, w, bias, y, s, activation) || winograd_forward(x, w, bias, y, s, activation)) return;
   const int64_t icg = s.ic / s.groups, ocg = s.oc / s.groups;
   Scratch<int64_t> offsets(s.kh + s.kw);
   for (int64_t g = 0; g < s.groups; ++g) {

@@ -20,6 +20,9 @@ bool winograd_backward_weights(const float* x, const float* gy, float* gw, const
 // The gradient of images of few channels, which leave most of a vector empty.
 bool thin_backward_input(const float* gy, const float* w, const float* bias, float* gx, const Conv2dShape& s,
                          int64_t activation);
+// Few filters.
+bool few_forward(const float* x, const float* w, const float* bias, float* y, const Conv2dShape& s, int64_t activation);
+bool few_backward_weights(const float* x, const float* gy, float* gw, const Conv2dShape& s);
 
 #pragma GCC visibility pop
 }  // namespace fastnn::FASTNN_TARGET

@@ -81,6 +81,11 @@ struct Grid {
   int64_t image, row, col;
 };
 
+// As Stores (simd.h): results of 64 MB and more are stored around the caches, if each place begins a line.
+inline bool stores_around(const float* out, int64_t count, const Grid& grid) {
+  return count >= int64_t(16) << 20 && reinterpret_cast<uintptr_t>(out) % 64 == 0 && (grid.image | grid.row | grid.col) % 16 == 0;
+}
+
 // The patches of one chunk, with the offsets of all of them.
 struct Chunk {
   int64_t first, count;  // patches

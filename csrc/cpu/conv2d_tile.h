@@ -44,6 +44,7 @@ struct Target {
   bool add;
   const float* bias;  // (columns) or null
   int64_t activation;
+  bool around = false;  // whole vectors are stored around the caches (Stores)
 };
 
 struct TileArgs {
@@ -55,7 +56,7 @@ struct TileArgs {
   float* c;
   const int64_t* place;  // (rows)
   int64_t last;          // columns of the last vector
-  bool add, relu;
+  bool add, relu, around;
   const float* bias;  // padded to vectors, or null
 };
 
@@ -68,10 +69,9 @@ template <int ROWS, int NV, int RUN>
   FASTNN_UNROLL for (int i = 0; i < ROWS; ++i) {
     row[i] = t.a[i];
     const float* to = t.c + t.place[i];
-    FASTNN_UNROLL for (int j = 0; j < NV; ++j) {
-      acc[i][j] = Vec::zero();
-      __builtin_prefetch(to + j * Vec::width, 1);  // it arrives while the sums are made
-    }
+    FASTNN_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] = Vec::zero();
+    if (!t.around)
+      FASTNN_UNROLL for (int j = 0; j < NV; ++j) __builtin_prefetch(to + j * Vec::width, 1);  // it arrives while the sums are made
   }
   const float* b = t.b;
   const int64_t* col = t.col;
@@ -115,6 +115,11 @@ template <int ROWS, int NV, int RUN>
   if (is_relu)
     FASTNN_UNROLL for (int i = 0; i < ROWS; ++i)
       FASTNN_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] = relu(acc[i][j]);
+  if (t.around) {
+    FASTNN_UNROLL for (int i = 0; i < ROWS; ++i)
+      FASTNN_UNROLL for (int j = 0; j < NV; ++j) acc[i][j].stream(c + place[i] + j * Vec::width);
+    return;
+  }
   FASTNN_UNROLL for (int i = 0; i < ROWS; ++i)
     FASTNN_UNROLL for (int j = 0; j < NV; ++j) acc[i][j].store(c + place[i] + j * Vec::width);
 }
@@ -202,6 +207,7 @@ void multiply(const RowsA& a, const Columns& columns, int64_t k, const KernelMat
       const int64_t cols = min(b.panel, n - j), nv = ceil_div(cols, Vec::width);
       TileArgs t;
       t.k = kc, t.col = col, t.c = to.c + j, t.last = cols - (nv - 1) * Vec::width;
+      t.around = to.around && blocks == 1 && cols % Vec::width == 0;  // or the sums are in a cache already
       t.add = to.add || block, t.bias = nullptr, t.relu = final && to.activation == kActivationRelu;
       if (final && to.bias) {
         zero(bias, kPanel);

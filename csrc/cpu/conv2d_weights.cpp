@@ -192,7 +192,7 @@ void conv2d_backward_weights(const float* x, const float* gy, float* gw, Conv2dS
     if (!all) take_pixels(x, taken, s);
     return multiply_pixels(all ? x : taken.get(), gy, gw, s.n * s.oh * s.ow, s.ic, s.oc);
   }
-  if (winograd_backward_weights(x, gy, gw, s)) return;
+  if (few_backward_weights(x, gy, gw, s) || winograd_backward_weights(x, gy, gw, s)) return;
   const int64_t icg = s.ic / s.groups, ocg = s.oc / s.groups, k = s.kh * s.kw * icg;
   Scratch<int64_t> offsets(s.kh + s.kw);
   for (int64_t g = 0; g < s.groups; ++g) {
