@@ -22,6 +22,7 @@
 
 #include "check.h"
 #include "cpu/parallel.h"
+#include "cpu/parallel_back.h"
 #include "memory.h"
 
 namespace fastnn {
@@ -86,6 +87,7 @@ struct Job {
   void* context = nullptr;
   std::atomic<int> cpu{-1};  // of the caller
   int64_t parts = 0;
+  bool back = false;  // each part from its end
   std::exception_ptr error;
   std::mutex error_mutex;
 };
@@ -93,24 +95,26 @@ struct Job {
 // Chunks [next, end) of a job: one thread's part, which others may help with.
 struct alignas(64) Part {
   std::atomic<int64_t> next{0};
-  int64_t end = 0;
+  int64_t begin = 0, end = 0;
 };
 
 class Pool {
  public:
   // False: another thread is using the pool, nothing was run.
-  bool run(int threads, int64_t chunks, void (*call)(void*, int64_t), void* context) {
+  bool run(int threads, int64_t chunks, void (*call)(void*, int64_t), void* context, bool back) {
     std::unique_lock lock(mutex_, std::try_to_lock);
     if (!lock) return false;
     grow(threads - 1);
     job_.call = call;
     job_.context = context;
+    job_.back = back;
     job_.error = nullptr;
     job_.cpu.store(current_cpu(), std::memory_order_relaxed);
     const int64_t parts = job_.parts = std::min<int64_t>(std::min(threads, workers_ + 1), chunks);
     for (int64_t p = 0; p < parts; ++p) {
-      parts_[p].next.store(p * chunks / parts, std::memory_order_relaxed);
+      parts_[p].begin = p * chunks / parts;
       parts_[p].end = (p + 1) * chunks / parts;
+      parts_[p].next.store(parts_[p].begin, std::memory_order_relaxed);
     }
     // Opens the door to as many helpers as can find a chunk.
     seats_.store(int(parts - 1), std::memory_order_release);
@@ -132,7 +136,7 @@ class Pool {
       Part& part = parts_[(id + k) % job_.parts];
       for (int64_t i; (i = part.next.fetch_add(1, std::memory_order_relaxed)) < part.end;) {
         try {
-          job_.call(job_.context, i);
+          job_.call(job_.context, job_.back ? part.begin + part.end - 1 - i : i);
         } catch (...) {
           std::lock_guard lock(job_.error_mutex);
           job_.error = std::current_exception();
@@ -251,7 +255,8 @@ void set_num_threads(int n) {
   threads() = n;
 }
 
-void parallel_run(int64_t chunks, void (*call)(void*, int64_t), void* context) {
+namespace {
+void run(int64_t chunks, void (*call)(void*, int64_t), void* context, bool back) {
   bool& inside = Pool::in_worker();
   const int n = num_threads();
   if (!inside && n > 1 && chunks > 1) {
@@ -260,10 +265,14 @@ void parallel_run(int64_t chunks, void (*call)(void*, int64_t), void* context) {
       ~Leave() { flag = false; }
     } leave{inside};
     inside = true;
-    if (pool().run(n, chunks, call, context)) return;
+    if (pool().run(n, chunks, call, context, back)) return;
   }
-  for (int64_t i = 0; i < chunks; ++i) call(context, i);
+  for (int64_t i = 0; i < chunks; ++i) call(context, back ? chunks - 1 - i : i);
 }
+}  // namespace
+
+void parallel_run(int64_t chunks, void (*call)(void*, int64_t), void* context) { run(chunks, call, context, false); }
+void parallel_run_back(int64_t chunks, void (*call)(void*, int64_t), void* context) { run(chunks, call, context, true); }
 
 void* scratch_acquire(int64_t bytes) { return allocate(bytes); }
 void scratch_release(void* block, int64_t bytes) { deallocate(block, bytes); }

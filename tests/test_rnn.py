@@ -146,25 +146,27 @@ def test_masked_steps_are_not_read(name, options):
         assert np.array_equal(y.numpy(), e.numpy())
 
 
-# Batches and lengths from which lstm computes on the tile unit, where there is one: whole and broken tiles of rows, units and features,
+# Batches and lengths from which lstm and gru compute on the tile unit, where there is one: whole and broken tiles of rows, units and features,
 # chunks of one and two tiles, several chunks in a task; tests below show that all of it is independent of threads.
-TILED = [(16, 16, 33, 16), (37, 8, 5, 20), (64, 5, 64, 33), (70, 4, 1, 48), (97, 3, 40, 17), (64, 9, 28, 128)]
+TILED = [("lstm", *sizes) for sizes in [(16, 16, 33, 16), (37, 8, 5, 20), (64, 5, 64, 33), (70, 4, 1, 48), (97, 3, 40, 17), (64, 9, 28, 128)]]
+TILED += [("gru", *sizes) for sizes in [(16, 16, 100, 16), (37, 8, 99, 20), (70, 4, 1, 112), (97, 3, 97, 17), (64, 9, 28, 128)]]
 
 
-@pytest.mark.parametrize("batch, time, features, units", TILED)
+@pytest.mark.parametrize("name, batch, time, features, units", TILED)
 @pytest.mark.parametrize("return_sequences, go_backwards", [(False, False), (True, False), (True, True)])
-def test_tiles(batch, time, features, units, return_sequences, go_backwards):
+def test_tiles(name, batch, time, features, units, return_sequences, go_backwards):
     options = dict(return_sequences=return_sequences, go_backwards=go_backwards)
-    Case("lstm", batch, time, features, units, **options).check()
+    Case(name, batch, time, features, units, **options).check()
     mask = np.random.default_rng(3).random((batch, time)) < 0.7
     mask[0], mask[1] = False, True
-    Case("lstm", batch, time, features, units, mask=mask, zero_output_for_mask=units % 2 == 1, **options).check()
+    Case(name, batch, time, features, units, mask=mask, zero_output_for_mask=units % 2 == 1, **options).check()
 
 
 @pytest.mark.parametrize("scale", [2.0**110, 2.0**-110])
-def test_products_near_the_ends_of_the_range(scale):
+@pytest.mark.parametrize("name", ["lstm", "gru"])
+def test_products_near_the_ends_of_the_range(name, scale):
     """Powers of two change no bit of a mantissa, also where operands leave the range of the tile unit's parts."""
-    case = Case("lstm", 64, 16, 100, 20, return_sequences=True)
+    case = Case(name, 64, 16, 100, 20, return_sequences=True)
     weights = [case.rng.normal(size=t.shape) for t in case.expected()]
     expected = [t.numpy() for t in (case.run()[0], *case.gradients(weights)[:3])]
     case.arrays[0], case.arrays[1] = case.arrays[0] * scale, case.arrays[1] / scale
@@ -176,8 +178,9 @@ def test_products_near_the_ends_of_the_range(scale):
 # What has no parts of bfloat16 takes another way: rows that are finite keep their numbers, the others give IEEE's.
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 3.4e38])
 @pytest.mark.parametrize("where", ["x", "kernel", "state"])
-def test_tiles_without_parts(value, where):
-    case = Case("lstm", 33, 16, 6, 20, return_sequences=True)
+@pytest.mark.parametrize("name, features", [("lstm", 6), ("gru", 100)])
+def test_tiles_without_parts(name, features, value, where):
+    case = Case(name, 33, 16, features, 20, return_sequences=True)
     expected = case.run()[0].numpy()
     if where == "kernel":
         case.arrays[1][2, 3] = value
@@ -243,7 +246,7 @@ def test_without_bias_and_state(name, options):
 
 @pytest.mark.parametrize("name, options", OPS[:4], ids=ids[:4])
 @pytest.mark.parametrize("batch, time, features, units", [(37, 30, 20, 24), (64, 5, 300, 260), (1, 2000, 8, 8), (1, 9, 7, 150),
-                                                          (5, 9, 7, 150), (20, 3, 30, 330), (130, 5, 30, 50), (600, 3, 9, 17)])
+                                                          (5, 9, 7, 150), (70, 4, 100, 40), (20, 3, 30, 330), (130, 5, 30, 50), (600, 3, 9, 17)])
 def test_threads(name, options, batch, time, features, units):
     batch, time = sized((batch, time), (min(batch, 8), min(time, 40)))
     case = Case(name, batch, time, features, units, return_sequences=True, **options)

@@ -8,7 +8,7 @@
 // Few or odd channels would waste lanes. Memory is therefore walked in lines of `width` floats, a
 // whole number of rows, and channel vectors are repeated to that width.
 #include "cpu/lanes.h"
-#include "cpu/parallel.h"
+#include "cpu/parallel_back.h"
 #include "kernels.h"
 
 namespace fastnn {
@@ -57,17 +57,13 @@ inline void for_each_in_lines(int64_t n, int64_t width, F f) {
     for_each_lanes(n - begin < width ? n - begin : width, [&](int64_t k, auto lanes) { f(k, begin + k, lanes); });
 }
 
-// f(begin, end, stores) for the chunks of n floats, the last one first: the pass before ended there, so it is
-// what the caches still hold. stores: how to write y, the result.
+// f(begin, end, stores) for the chunks of n floats, those first that the pass before ended with: they are in the cache of
+// the thread. stores: how to write y, the result.
 template <class F>
 inline void for_each_chunk_back(int64_t n, const Lines& l, const float* y, F f) {
   const Stores stores(y, l.width % 16 == 0 ? n : 0);
-  const int64_t chunks = (n + l.chunk - 1) / l.chunk;
-  parallel_for(chunks, 1, [&](int64_t first, int64_t last) {
-    for (int64_t i = first; i < last; ++i) {
-      const int64_t begin = (chunks - 1 - i) * l.chunk;
-      f(begin, begin + l.chunk < n ? begin + l.chunk : n, stores);
-    }
+  parallel_for_back(n, l.chunk, [&](int64_t begin, int64_t end) {
+    f(begin, end, stores);
     stores.fence();
   });
 }

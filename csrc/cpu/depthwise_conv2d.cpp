@@ -43,9 +43,15 @@ inline void any_tile(const float* x, const float* w, float* y, const Taps& t) {
   });
 }
 
-// The same for KW undilated taps and stride SW: columns are loaded once.
-template <int KW, int SW, int P>
-inline void tile(const float* x, const float* w, float* y, const Taps& t) {
+// Columns of a tile that exist, and outputs that are wanted.
+struct TileBounds {
+  Range columns;
+  int64_t outputs;
+};
+
+// The same for KW undilated taps and stride SW: columns are loaded once. Not `whole`: within bounds alone.
+template <int KW, int SW, int P, bool whole>
+inline void tile(const float* x, const float* w, float* y, const Taps& t, const TileBounds& bounds) {
   for_each_lanes(t.c, [&](int64_t k, auto lanes) {
     Vec acc[P];
     FASTNN_UNROLL for (int p = 0; p < P; ++p) acc[p] = Vec::zero();
@@ -56,12 +62,14 @@ inline void tile(const float* x, const float* w, float* y, const Taps& t) {
       Vec wv[KW];
       FASTNN_UNROLL for (int v = 0; v < KW; ++v) wv[v] = lanes.load(wp + v * t.c);
       FASTNN_UNROLL for (int q = 0; q < (P - 1) * SW + KW; ++q) {
+        if (!whole && (q < bounds.columns.begin || q >= bounds.columns.end)) continue;
         const Vec xq = lanes.load(xp + q * t.c);
         FASTNN_UNROLL for (int p = 0; p < P; ++p)
           if (q - p * SW >= 0 && q - p * SW < KW) acc[p] = fma(xq, wv[q - p * SW], acc[p]);
       }
     }
-    FASTNN_UNROLL for (int p = 0; p < P; ++p) lanes.store(acc[p], y + p * t.c + k);
+    FASTNN_UNROLL for (int p = 0; p < P; ++p)
+      if (whole || p < bounds.outputs) lanes.store(acc[p], y + p * t.c + k);
   });
 }
 
@@ -85,10 +93,32 @@ struct AnyRow {
   void run(int64_t j) const { any_tile<P>(x + start + j * t.x_out, w, y + j * t.c, t); }
 };
 
+// A row of undilated taps. Its tiles go over the border, where they leave columns out, and over its end: an output of its own
+// costs the latency of each of its taps, and all weights once more.
 template <int KW, int SW>
-struct FixedRow : AnyRow {
+struct FixedRow {
+  const float* x;
+  const float* w;
+  float* y;
+  const Taps& t;
+  int64_t pw, iw, ow;
+
   template <int P>
-  void run(int64_t j) const { tile<KW, SW, P>(x + start + j * t.x_out, w, y + j * t.c, t); }
+  void run(int64_t j) const {
+    constexpr int columns = (P - 1) * SW + KW;
+    const int64_t left = j * SW - pw;
+    const float* from = x + left * t.c;
+    const TileBounds bounds{{-left, iw - left}, ow - j};
+    if (left >= 0 && left + columns <= iw && j + P <= ow) tile<KW, SW, P, true>(from, w, y + j * t.c, t, bounds);
+    else tile<KW, SW, P, false>(from, w, y + j * t.c, t, bounds);
+  }
+  void run() const {
+    int64_t j = 0;
+    for (; j + 4 < ow; j += 8) run<8>(j);
+    if (j + 2 < ow) run<4>(j);
+    else if (j + 1 < ow) run<2>(j);
+    else if (j < ow) run<1>(j);
+  }
 };
 
 // One output row. x: (ih, iw, c) image; w: (kh, kw, c); y: (ow, c).
@@ -98,6 +128,10 @@ inline void convolve_row(const float* x, const float* w, float* y, int64_t oi, c
   if (rows.size() > 0) x += (top + rows.begin * s.dh) * s.iw * c;
   w += rows.begin * s.kw * c;
   const Taps t{rows.size(), s.kw, s.dh * s.iw * c, s.dw * c, s.sw * c, s.kw * c, c, rows.size() - s.sh};
+  if (s.dw == 1 && s.kw == 3 && s.sw == 1) return FixedRow<3, 1>{x, w, y, t, s.pw, s.iw, s.ow}.run();
+  if (s.dw == 1 && s.kw == 3 && s.sw == 2) return FixedRow<3, 2>{x, w, y, t, s.pw, s.iw, s.ow}.run();
+  if (s.dw == 1 && s.kw == 5 && s.sw == 1) return FixedRow<5, 1>{x, w, y, t, s.pw, s.iw, s.ow}.run();
+  if (s.dw == 1 && s.kw == 5 && s.sw == 2) return FixedRow<5, 2>{x, w, y, t, s.pw, s.iw, s.ow}.run();
 
   const Range inside = interior(s.ow, s.kw, s.sw, s.pw, s.dw, s.iw);
   auto edge = [&](int64_t j) {
@@ -109,18 +143,15 @@ inline void convolve_row(const float* x, const float* w, float* y, int64_t oi, c
     any_tile<1>(x + first, w + cols.begin * c, y + j * c, e);
   };
   for (int64_t j = 0; j < inside.begin; ++j) edge(j);
-  const AnyRow any{x, w, y, t, -s.pw * c};
-  if (s.dw == 1 && s.kw == 3 && s.sw == 1) for_each_tile(inside, FixedRow<3, 1>{any});
-  else if (s.dw == 1 && s.kw == 3 && s.sw == 2) for_each_tile(inside, FixedRow<3, 2>{any});
-  else if (s.dw == 1 && s.kw == 5 && s.sw == 1) for_each_tile(inside, FixedRow<5, 1>{any});
-  else if (s.dw == 1 && s.kw == 5 && s.sw == 2) for_each_tile(inside, FixedRow<5, 2>{any});
-  else for_each_tile(inside, any);
+  for_each_tile(inside, AnyRow{x, w, y, t, -s.pw * c});
   for (int64_t j = inside.end; j < s.ow; ++j) edge(j);
 }
 
 // y[n,i,j,k] = sum_{u,v} x[n, i*sh-ph+u*dh, j*sw-pw+v*dw, k] * w[u,v,k]
 inline void convolve(const float* x, const float* w, float* y, const WindowShape& s) {
-  parallel_for(s.n * s.oh, row_grain(s.ow * s.c), [&](int64_t begin, int64_t end) {
+  // Rows are shared out evenly, also those of one small image, but where one thread is soon done.
+  const int64_t rows = s.n * s.oh, floats = s.ow * s.c;
+  parallel_for(rows, rows * floats <= 32768 ? rows : row_grain(floats, 8192), [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r)
       convolve_row(x + r / s.oh * s.ih * s.iw * s.c, w, y + r * s.ow * s.c, r % s.oh, s);
   });

@@ -5,6 +5,7 @@
 //   h = z h + (1 - z) g
 #include "cpu/rnn.h"
 #include "cpu/rnn_backward.h"
+#include "cpu/rnn_tiles.h"
 #include "kernels.h"
 
 namespace fastnn::FASTNN_TARGET {
@@ -75,6 +76,146 @@ void gru_forward_reset_after(const RnnForward& a) {
   rnn_store_state(scratch + a.steps % 2 * state, ld, 0, a.batch, u, a.h_last);
 }
 
+#if FASTNN_TILES
+// What a step writes for the rows of a chunk, at one block of units.
+struct GruPlaces {
+  RnnRows gates, hs, y;
+  GruPlaces(const RnnForward& a, int64_t row0, int64_t s, int64_t block) {
+    const int64_t u = a.units, steps = a.steps, t = a.go_backwards ? steps - 1 - s : s, unit = block * W;
+    const int64_t next = rnn_before(a.batch, steps, row0, s + 1, a.go_backwards), stride = s + 1 == steps ? u : steps * u;
+    const auto rows = [](float* p, int64_t at, int64_t stride) { return RnnRows{p ? p + at : p, stride}; };
+    gates = rows(a.gates, (row0 * steps + t) * 4 * u + unit, steps * 4 * u);
+    hs = rows(a.hs, next * u + unit, stride), y = rows(a.y, (row0 * steps + s) * u + unit, steps * u);
+  }
+};
+// gru_update for a whole vector of units and no mask, in few instructions: they compete with products for the core.
+inline void gru_output(const GruPlaces& to, int64_t u, int64_t i, Vec z, Vec r, Vec g, Vec q, float* h_state) {
+  const Vec h = fma(z, Vec::load(h_state), (Vec::set(1) - z) * g);
+  h.store(h_state);
+  if (to.y.base) h.store(to.y.at(i));
+  if (!to.gates.base) return;
+  float* const p = to.gates.at(i);
+  z.store(p), r.store(p + u), g.store(p + 2 * u), q.store(p + 3 * u);
+  h.store(to.hs.at(i));
+}
+
+// gru_forward_reset_after on the tile unit, as lstm_forward_tiles. Blocks of units come in pairs, as the two parts of g have
+// other operands: with four tiles of sums each waits for none before it. Weights are [pair][z r of each block, g of each][chunks of
+// x, then of h][part]; columns of sums are z r of each block, then its part of g from x of each, from h of each.
+// False: something was out of range (split_in_range), and what was written is of no use.
+bool gru_forward_tiles(const RnnForward& a) {
+  const int64_t u = a.units, blocks = ceil_div(u, W), pairs = ceil_div(blocks, 2), chunk = rnn_tile_rows(a.batch), chunks = ceil_div(a.batch, chunk);
+  const int64_t kx = ceil_div(a.features, kTileDepth), kh = ceil_div(u, kTileDepth), next = (kx + kh) * kSplit;
+  constexpr int64_t ldz = 8 * W;
+  const auto size_of = [&](int64_t pair) { return min(2, blocks - 2 * pair); };
+  Scratch<uint16_t> weights(blocks * 3 * next);
+  Scratch<float> bias(pairs * ldz);
+  LargestSplit kernel(pairs), recurrent(pairs), inputs(chunks), states(chunks);
+  parallel_for(pairs, 1 + 16384 / next, [&](int64_t begin, int64_t end) {
+    for (int64_t pair = begin; pair < end; ++pair) {
+      Split from_x, from_h;
+      const int64_t size = size_of(pair);
+      for (int64_t i = 0; i < size; ++i)
+        for (int64_t gate = 0; gate < 3; ++gate) {
+          const int64_t unit = (2 * pair + i) * W, n = min(W, u - unit), from = gate * u + unit, column = gate < 2 ? 2 * i + gate : 2 * size + i;
+          uint16_t* const out = weights + (pair * 6 + column) * next;
+          split_columns(from_x, a.kernel + from, a.features, n, 3 * u, out);
+          split_columns(from_h, a.recurrent + from, u, n, 3 * u, out + kx * kSplit);
+          // z and r take both biases, the parts of g one each
+          const Vec of_x = a.bias ? Vec::load(a.bias + from, n) : Vec::zero();
+          const Vec of_h = a.bias ? Vec::load(a.bias + 3 * u + from, n) : Vec::zero();
+          float* const to = bias + pair * ldz + column * W;
+          (gate < 2 ? of_x + of_h : of_x).store(to);
+          if (gate == 2) of_h.store(to + size * W);
+        }
+      kernel.put(pair, from_x), recurrent.put(pair, from_h);
+    }
+  });
+  if (!split_in_range(kernel.all(), 1) || !split_in_range(recurrent.all(), 1)) return false;
+  parallel_for(a.batch, chunk, [&](int64_t row0, int64_t end) {
+    const TilesReady ready;
+    Split of_x, of_h;
+    const int64_t rows = end - row0, tiles = ceil_div(rows, kTileRows), ld = blocks * W;
+    Scratch<uint16_t> operands(2 * tiles * next);  // x and h of even and odd steps
+    Scratch<float> h(rows * ld);
+    rnn_load_state(a.h0, row0, rows, u, h, ld);
+    rnn_save_initial(a, h, ld, row0, rows, a.hs);
+    __builtin_memset(operands, 0, size_t(2 * tiles * next) * 2);
+    const auto operand = [&](int64_t s) { return operands + s % 2 * tiles * next; };
+    const auto state_at = [&](int64_t s, int64_t r, int64_t unit) {
+      return operand(s) + r / kTileRows * next + (kx + unit / kTileDepth) * kSplit + half_row(r % kTileRows, unit % kTileDepth);
+    };
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t i = 0; i < ld; i += W) split_half_row(of_h, Vec::load(h + r * ld + i), state_at(0, r, i));
+    // The sums of two pairs. Where products of a step end, its last gates remain: beside them the next step begins, with the
+    // input's part of the first pair.
+    const int64_t z_size = tiles * kTileRows * ldz;
+    Scratch<float> z(2 * z_size);
+    const auto z_of = [&](int64_t s, int64_t pair) { return z + (s * pairs + pair) % 2 * z_size; };
+    // Columns [col, col + cols) of sums += chunks [k0, k1) of x and h by the weights from `column` on; from the bias where they are the first.
+    const auto product = [&](int64_t s, int64_t pair, int64_t col, int64_t cols, int64_t column, bool first, int64_t k0, int64_t k1, auto&& beside) {
+      float* const to = z_of(s, pair) + col * W;
+      const float* const start = first ? bias + pair * ldz + col * W : to;
+      tiles_product(tiles, cols, k1 - k0, operand(s) + k0 * kSplit, next, weights + (pair * 6 + column) * next + k0 * kSplit, next, start,
+                    first ? 0 : ldz, to, ldz, beside);
+    };
+    const auto of_input = [&](int64_t s, int64_t pair, auto&& beside) {
+      const int64_t n = size_of(pair);
+      product(s, pair, 2 * n, n, 2 * n, true, 0, kx, beside);
+    };
+    const auto slots = [&](int64_t n, int64_t of_zr, int64_t of_g) { return tiles_slots(tiles, 2 * n, of_zr) + tiles_slots(tiles, n, of_g); };
+    const auto begin_step = [&](int64_t s, auto&& beside) {
+      const int64_t t = a.go_backwards ? a.steps - 1 - s : s;
+      for (int64_t r = 0; r < rows; r += kTileRows)
+        for (int64_t k = 0; k < kx; ++k) {
+          const float* from = a.x + ((row0 + r) * a.steps + t) * a.features + k * kTileDepth;
+          const int64_t left = a.features - k * kTileDepth;
+          split_left(of_x, from, clamp_count(left, 16), from + 16, clamp_count(left - 16, 16), a.steps * a.features, rows - r,
+                     operand(s) + r / kTileRows * next + k * kSplit);
+        }
+      product(s, 0, 0, 2 * size_of(0), 0, true, 0, kx, beside);
+      of_input(s, 0, beside);
+    };
+    begin_step(0, Nothing());
+    for (int64_t s = 0; s < a.steps; ++s) {
+      // z and r of all rows, then their outputs: the chain of functions from z to h is longer than what a core can look ahead.
+      const auto gates = [&](int64_t pair, int64_t portions) {
+        const int64_t n = pair < 0 ? 0 : size_of(pair), items = n * rows;
+        const bool whole = !a.mask && (2 * pair + n) * W <= u;
+        const GruPlaces places[2] = {{a, row0, s, 2 * pair}, {a, row0, s, 2 * pair + 1}};
+        return Beside(2 * items, portions, [&, pair, n, items, whole, places](int64_t item) {
+          const int64_t i = item < items ? item : item - items, r = n == 2 ? i / 2 : i, of = n == 2 ? i % 2 : 0, block = 2 * pair + of;
+          float *const p = z_of(s, pair) + r * ldz, *const zr = p + 2 * of * W, *const hr = h + r * ld + block * W;
+          if (item < items) {
+            sigmoid(Vec::load(zr)).store(zr);
+            sigmoid(Vec::load(zr + W)).store(zr + W);
+            return;
+          }
+          const Vec reset = Vec::load(zr + W), q = Vec::load(p + (3 * n + of) * W), g = tanh(fma(reset, q, Vec::load(p + (2 * n + of) * W)));
+          if (whole) gru_output(places[of], u, r, Vec::load(zr), reset, g, q, hr);
+          else gru_update(a, Vec::load(zr), reset, g, q, row0 + r, s, block * W, hr, hr);
+          split_half_row(of_h, Vec::load(hr), state_at(s + 1, r, block * W));
+        });
+      };
+      for (int64_t pair = 0; pair < pairs; ++pair) {
+        const int64_t n = size_of(pair), k0 = pair ? 0 : kx;
+        auto before = gates(pair - 1, slots(n, kx + kh - k0, kx - k0 + kh));
+        product(s, pair, 0, 2 * n, 0, pair > 0, k0, kx + kh, before);
+        if (pair) of_input(s, pair, before);
+        product(s, pair, 3 * n, n, 2 * n, true, kx, kx + kh, before);
+        before.finish();
+      }
+      auto last = gates(pairs - 1, slots(size_of(0), kx, kx));
+      if (s + 1 < a.steps) begin_step(s + 1, last);
+      last.finish();
+    }
+    rnn_store_state(h, ld, row0, rows, u, a.h_last);
+    inputs.put(row0 / chunk, of_x), states.put(row0 / chunk, of_h);
+  });
+  return split_in_range(kernel.all(), inputs.all()) && split_in_range(recurrent.all(), states.all());
+}
+#endif
+
 // Two passes over the units per step, as g needs r of all of them.
 void gru_forward_reset_before(const RnnForward& a) {
   const RnnWeights w(a, 3, 3, 3, 2);
@@ -123,7 +264,13 @@ void gru_forward_reset_before(const RnnForward& a) {
 
 }  // namespace
 
-void gru_forward(RnnForward a) { a.variant ? gru_forward_reset_after(a) : gru_forward_reset_before(a); }
+void gru_forward(RnnForward a) {
+#if FASTNN_TILES
+  // Short sums are soon done: the gates take most of the time then, and vectors share their core better with vectors.
+  if (a.variant && a.features + a.units >= 112 && rnn_uses_tiles(a.batch, a.steps, a.features, a.units, 3) && gru_forward_tiles(a)) return;
+#endif
+  a.variant ? gru_forward_reset_after(a) : gru_forward_reset_before(a);
+}
 
 // gz (batch, steps, 4 units): gradients of the product with the recurrent weights that g contains
 // (reset_after) or of q (else), and of the arguments of z, r and g. Of a step z, r and the first are

@@ -75,19 +75,13 @@ inline void lstm_prefetch(const RnnBackward& a, int64_t row, int64_t t, int64_t 
 }
 
 #if FASTNN_TILES
-// Rows of an array, `stride` apart; null: not kept.
-struct LstmRows {
-  float* base;
-  int64_t stride;
-  float* at(int64_t r) const { return base + r * stride; }
-};
 // What a step writes for the rows of a chunk, at one block of units.
 struct LstmPlaces {
-  LstmRows gates, cs, hs, y;
+  RnnRows gates, cs, hs, y;
   LstmPlaces(const RnnForward& a, int64_t row0, int64_t s, int64_t block) {
     const int64_t u = a.units, steps = a.steps, t = a.go_backwards ? steps - 1 - s : s, unit = block * W;
     const int64_t first = rnn_before(a.batch, steps, row0, s + 1, a.go_backwards), stride = s + 1 == steps ? u : steps * u;
-    const auto rows = [](float* p, int64_t at, int64_t stride) { return LstmRows{p ? p + at : p, stride}; };
+    const auto rows = [](float* p, int64_t at, int64_t stride) { return RnnRows{p ? p + at : p, stride}; };
     gates = rows(a.gates, (row0 * steps + t) * 4 * u + unit, steps * 4 * u);
     cs = rows(a.cs, first * u + unit, stride), hs = rows(a.hs, first * u + unit, stride);
     y = rows(a.y, (row0 * steps + s) * u + unit, steps * u);

@@ -18,6 +18,13 @@ inline bool rnn_uses_tiles(int64_t batch, int64_t steps, int64_t features, int64
   return has_tiles() && batch >= kTileRows && batch * steps >= 256 && units >= 8 && bytes <= (batch < 64 ? int64_t(3) << 19 : int64_t(16) << 20);
 }
 
+// Rows of an array, `stride` apart; null: not kept.
+struct RnnRows {
+  float* base;
+  int64_t stride;
+  float* at(int64_t r) const { return base + r * stride; }
+};
+
 // Sums of products over the steps of a chunk: c (rows, cols in tiles) += a^T gz. Two groups of steps_ steps take
 // turns: while one is filled with split operands, a share of the other's product is added at every step.
 class RnnSums {
