@@ -83,6 +83,20 @@ void deallocate(void* p, int64_t) noexcept {
   if (!forked()) cudaFreeAsync(p, stream);
 }
 
+// What this thread asks of `s` follows what it has asked of its stream before: arrays made in one are used, and freed, in
+// the other.
+void set_stream(cudaStream_t s) {
+  if (s == stream) return;
+  cudaEvent_t done;
+  CUDA_CHECK(cudaEventCreateWithFlags(&done, cudaEventDisableTiming));
+  const cudaError_t recorded = cudaEventRecord(done, stream);
+  const cudaError_t follows = recorded == cudaSuccess ? cudaStreamWaitEvent(s, done, 0) : cudaSuccess;
+  cudaEventDestroy(done);  // at once or when it has happened
+  CUDA_CHECK(follows);
+  stream = s;  // also where the old one is no more
+  CUDA_CHECK(recorded);
+}
+
 void transfer(void* to, const void* from, int64_t bytes, cudaMemcpyKind kind) {
   CUDA_CHECK(cudaMemcpyAsync(to, from, size_t(bytes), kind, stream));
   if (kind != cudaMemcpyDeviceToDevice) CUDA_CHECK(cudaStreamSynchronize(stream));
@@ -264,7 +278,7 @@ const fastnn::DeviceLibrary* fastnn_device_library(const char** why) {
       cuda::memory_stats,
       cuda::reset_peak_memory,
       [] { cudaStreamSynchronize(cuda::stream), cudaMemPoolTrimTo(cuda::pool(), 0); },
-      [](void* s) { cuda::stream = static_cast<cudaStream_t>(s); },
+      [](void* s) { cuda::set_stream(static_cast<cudaStream_t>(s)); },
       cuda::set_matmul_precision,
       cuda::capture,
       cuda::launch_graph,

@@ -62,6 +62,9 @@ def empty_cache(device="cuda"):
 def stream(stream):
     """A `with` block whose kernels and copies run on a stream of CuPy's or torch's.
 
+    They follow what this thread has asked of its stream before, and what it asks after the block follows them: arrays made
+    outside may be used within, and those made within outside.
+
     Args:
         stream: an object with `ptr` (CuPy) or `cuda_stream` (torch), or the stream's address.
     """

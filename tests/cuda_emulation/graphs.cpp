@@ -147,12 +147,42 @@ void captures() {
   expect(device().memory_stats().in_use == before.in_use, "a graph keeps memory");
 }
 
+void streams() {
+  const DeviceLibrary& d = device();
+  cudaStream_t first, second;
+  cudaStreamCreateWithFlags(&first, cudaStreamNonBlocking);
+  cudaStreamCreateWithFlags(&second, cudaStreamNonBlocking);
+  cudaEvent_t unused;
+  cudaEventCreateWithFlags(&unused, cudaEventDisableTiming);
+  cudaStreamWaitEvent(first, unused, 0);
+  cudaEventDestroy(unused);
+  expect(!emulation::follows(first, nullptr), "an event that was not recorded orders streams");
+  d.set_stream(first);
+  expect(current_stream() == first && emulation::follows(first, nullptr), "a stream does not follow the default one");
+  d.set_stream(second);
+  expect(emulation::follows(second, first) && !emulation::follows(second, nullptr), "a stream does not follow the one before");
+  cudaGraph_t graph;
+  cudaStreamBeginCapture(first, cudaStreamCaptureModeThreadLocal);  // somebody else's
+  try {
+    d.set_stream(first);
+    expect(false, "a captured stream follows another one");
+  } catch (const std::runtime_error&) {
+    expect(current_stream() == second, "a stream that cannot be used is in use");
+  }
+  cudaStreamEndCapture(first, &graph);
+  d.set_stream(nullptr);
+  expect(current_stream() == nullptr && emulation::follows(nullptr, second), "the default stream does not follow the one before");
+  cudaStreamDestroy(first);
+  cudaStreamDestroy(second);
+}
+
 }  // namespace
 
 int main() {
   try {
     refusals();
     captures();
+    streams();
   } catch (const std::exception& e) {
     expect(false, e.what());
   }

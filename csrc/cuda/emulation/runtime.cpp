@@ -6,6 +6,8 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <set>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -36,6 +38,10 @@ struct Stream {
   Graph* captured = nullptr;
   bool invalidated = false;
 };
+struct Event {
+  const Stream* of = nullptr;
+  bool recorded = false;
+};
 
 // Each block stands between two guards, which a write past its ends damages, or between those of the address
 // sanitizer, which sees reads, too; fresh memory is NaN, and so is freed memory.
@@ -60,6 +66,12 @@ namespace {
 Pool& pool() {
   static auto* p = new Pool;  // tensors may outlive static destructors
   return *p;
+}
+
+// (a stream, one that it has waited for)
+std::set<std::pair<const Stream*, const Stream*>>& orders() {
+  static auto* s = new std::set<std::pair<const Stream*, const Stream*>>;
+  return *s;
 }
 
 thread_local int captures = 0;  // streams that this thread captures
@@ -122,6 +134,11 @@ std::map<uintptr_t, int64_t>::const_iterator find(const Pool& p, const void* poi
 }
 
 }  // namespace
+
+bool follows(const Stream* later, const Stream* earlier) {
+  std::lock_guard lock(pool().mutex);
+  return orders().contains({later, earlier});
+}
 
 void enqueue(Stream* stream, std::function<void()> run) {
   if (!capturing(stream)) return run();
@@ -261,6 +278,25 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) { return capturing(stream) ? refuse(stream) : cudaSuccess; }
+
+
+// Nothing is under way, so there is nothing to wait for; who waited for whom is kept for the tests. Events that become parts of
+// a capture are not for this runtime.
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) { return *event = new Event, cudaSuccess; }
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  if (capturing(stream)) return refuse(stream);
+  *event = {stream, true};
+  return cudaSuccess;
+}
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  if (capturing(stream)) return refuse(stream);
+  if (event->recorded) {
+    std::lock_guard lock(pool().mutex);
+    orders().insert({stream, event->of});
+  }
+  return cudaSuccess;
+}
+cudaError_t cudaEventDestroy(cudaEvent_t event) { return delete event, cudaSuccess; }
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
   if (!stream) return result(cudaErrorStreamCaptureUnsupported);

@@ -19,6 +19,7 @@ enum cudaError_t {
 
 namespace fastnn::emulation {
 struct Stream;
+struct Event;
 struct Graph;
 struct Executable;
 struct Pool;
@@ -26,9 +27,12 @@ struct Pool;
 void enqueue(Stream* stream, std::function<void()> run);
 // Throws if something was written past the ends of one of these blocks, or of one that has been freed.
 void check_guards(const void* const* pointers, int64_t count);
+// Whether the stream `later` has ever waited for an event of `earlier`.
+bool follows(const Stream* later, const Stream* earlier);
 }  // namespace fastnn::emulation
 
 using cudaStream_t = fastnn::emulation::Stream*;  // null: the legacy default stream, which cannot be captured
+using cudaEvent_t = fastnn::emulation::Event*;
 using cudaGraph_t = fastnn::emulation::Graph*;
 using cudaGraphExec_t = fastnn::emulation::Executable*;
 using cudaMemPool_t = fastnn::emulation::Pool*;
@@ -43,7 +47,7 @@ struct cudaGraphExecUpdateResultInfo {};
 enum cudaMemcpyKind { cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
 enum cudaMemPoolAttr { cudaMemPoolAttrReleaseThreshold, cudaMemPoolAttrReservedMemCurrent };
 enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal, cudaStreamCaptureModeThreadLocal };
-inline constexpr unsigned cudaStreamNonBlocking = 1;
+inline constexpr unsigned cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2;
 inline constexpr int cudaMemoryTypeUnregistered = 0, cudaMemoryTypeHost = 1, cudaMemoryTypeDevice = 2;
 
 cudaError_t cudaGetLastError();
@@ -66,6 +70,10 @@ cudaError_t cudaMemsetAsync(void* p, int value, size_t bytes, cudaStream_t strea
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags);
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags);
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream);
+cudaError_t cudaEventDestroy(cudaEvent_t event);
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph);
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph, unsigned long long flags);
