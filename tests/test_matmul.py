@@ -84,6 +84,34 @@ def test_large_products_are_exact(m, n, k, trans_a, trans_b):
     assert np.array_equal(to_numpy(y), np.maximum(expected + bias, 0)) and np.array_equal(to_numpy(z), expected)
 
 
+@pytest.mark.parametrize("n", range(2, 17))
+def test_few_columns(n):
+    """Fewer columns than lanes: sums over k, or rows, fill the lanes. Tails of all of them."""
+    rng = np.random.default_rng(n)
+    for m, k, trans_a in [(37, 1700, False), (8, 515, False), (130, 64, False), (97, 45, True), (32, 130, True)]:
+        a, b, bias = integers(rng, m, k), integers(rng, k, n), integers(rng, n)
+        for trans_b in (False, True):
+            ta, tb, tbias = tensors(swap(a, trans_a).copy(), swap(b, trans_b).copy(), bias)
+            y, z = in_threads(lambda: [_core.matmul(ta, tb, tbias, trans_a, trans_b, 1), _core.matmul(ta, tb, None, trans_a, trans_b, 0)])
+            expected = a.astype("f8") @ b
+            assert np.array_equal(to_numpy(y), np.maximum(expected + bias, 0)) and np.array_equal(to_numpy(z), expected), (m, k, trans_b)
+        a, b = rng.standard_normal((m, k)).astype("f4"), rng.standard_normal((k, n)).astype("f4")
+        ta, tb = tensors(swap(a, trans_a).copy(), b)
+        y, = in_threads(lambda: [_core.matmul(ta, tb, None, trans_a, False, 0)])
+        a, b = a.astype("f8"), b.astype("f8")
+        assert (abs(to_numpy(y) - a @ b) <= 16 * EPS * (abs(a) @ abs(b))).all()
+
+
+@pytest.mark.parametrize("trans_a", [False, True])
+def test_results_larger_than_the_caches(trans_a):
+    """They are stored around the caches: whole tiles and the last rows."""
+    rng = np.random.default_rng(5)
+    a, b = integers(rng, 4097, 3), integers(rng, 3, 4112)
+    ta, tb = tensors(swap(a, trans_a).copy(), b)
+    y, = in_threads(lambda: [_core.matmul(ta, tb, None, trans_a, False, 0)])
+    assert np.array_equal(to_numpy(y), a @ b)
+
+
 # Products that are split into bfloat16 parts where the CPU has a tile unit: whole and broken tiles of rows, columns and
 # depth, several units, and a depth that is cut in two.
 SPLIT = [(128, 128, 128), (200, 170, 65), (97, 333, 150), (333, 97, 1030), (600, 550, 40), (64, 2000, 300), (96, 70, 70001),

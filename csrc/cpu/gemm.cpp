@@ -1,7 +1,6 @@
 // Products whose operands are read where they lie, or b packed beforehand. A tile of c lives in
 // registers; it multiplies rows of a, by broadcasts, with a panel of NR columns of b.
-#include "cpu/gemm.h"
-#include "cpu/transpose.h"
+#include "cpu/gemm_narrow.h"
 
 namespace fastnn::FASTNN_TARGET {
 namespace {
@@ -34,6 +33,7 @@ struct Tile {
   bool add;
   float alpha;
   Ahead ahead[2];
+  bool around = false;  // c goes around the caches; whole vectors, aligned, not added
 };
 
 // A pointer for three rows of a: the others are an index away.
@@ -85,7 +85,10 @@ template <int ROWS, int NV, bool TRANS, bool NARROW>
     FASTNN_UNROLL for (int i = 0; i < ROWS; ++i)
       FASTNN_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] = acc[i][j] * alpha;
   }
-  if (!NARROW && tail == Vec::width) {
+  if (!NARROW && t.around) {
+    FASTNN_UNROLL for (int i = 0; i < ROWS; ++i)
+      FASTNN_UNROLL for (int j = 0; j < NV; ++j) acc[i][j].stream(t.c + i * t.ldc + j * Vec::width);
+  } else if (!NARROW && tail == Vec::width) {
     FASTNN_UNROLL for (int i = 0; i < ROWS; ++i) {
       float* to = t.c + i * t.ldc;
       if (t.add) {  // all loads before the stores: the last two may overlap
@@ -108,22 +111,22 @@ template <int ROWS, int NV, bool TRANS, bool NARROW>
 }
 
 using MicroKernel = void (*)(int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, const Tile& t);
-template <int NV, bool TRANS, bool NARROW = false, int ROWS = tile_rows(NV)>
-MicroKernel kernel_of_rows(int64_t rows) {
-  if constexpr (ROWS > 1) {
-    if (rows < ROWS) return kernel_of_rows<NV, TRANS, NARROW, ROWS - 1>(rows);
+// The kernels by transposed a, vectors (0: less than one) and rows: choosing by comparisons takes as long as a small tile.
+struct KernelTable {
+  MicroKernel of[2][kMaxNV + 1][kMaxRows + 1] = {};
+  template <bool TRANS, int NV, int ROWS = tile_rows(NV)>
+  constexpr void fill_rows() {
+    of[TRANS][NV][ROWS] = micro_kernel<ROWS, NV ? NV : 1, TRANS, NV == 0>;
+    if constexpr (ROWS > 1) fill_rows<TRANS, NV, ROWS - 1>();
   }
-  return micro_kernel<ROWS, NV, TRANS, NARROW>;
-}
-template <bool TRANS>
-MicroKernel choose_kernel(int64_t rows, int64_t nv, bool narrow) {
-  if (narrow) return kernel_of_rows<1, TRANS, true>(rows);
-  if constexpr (kMaxNV == 4) {
-    if (nv == 4) return kernel_of_rows<4, TRANS>(rows);
-    if (nv == 3) return kernel_of_rows<3, TRANS>(rows);
+  template <bool TRANS, int NV = kMaxNV>
+  constexpr void fill() {
+    fill_rows<TRANS, NV>();
+    if constexpr (NV > 0) fill<TRANS, NV - 1>();
   }
-  return nv == 2 ? kernel_of_rows<2, TRANS>(rows) : kernel_of_rows<1, TRANS>(rows);
-}
+  constexpr KernelTable() { fill<false>(), fill<true>(); }
+};
+constexpr KernelTable kKernels;
 
 // a (m, k): in place, or stored transposed (k, m).
 struct MatrixA {
@@ -155,8 +158,7 @@ inline void pack_panel(bool transposed, int64_t k, int64_t n, const float* b, in
     if (w == Vec::width)
       for (; p + Vec::width <= k; p += Vec::width)
         transpose_square((const char*)(from + p), ldb * 4, (char*)(out + p * ld + j), ld * 4);
-    for (; p < k; ++p)
-      for (int64_t i = 0; i < Vec::width; ++i) out[p * ld + j + i] = i < w ? from[i * ldb + p] : 0.0f;
+    for (; p < k; p += Vec::width) transpose_edge(from + p, ldb, w, min(Vec::width, k - p), out + p * ld + j, ld);
   }
 }
 
@@ -225,8 +227,8 @@ void gemm_block(int64_t i0, int64_t m, int64_t n, int64_t k0, int64_t k1, const 
       // Divisions take as long as the tile of a small product.
       const int64_t tiles = nv == kMaxNV ? ceil_div(m, tile_rows(kMaxNV)) : ceil_div(m, kMaxRows);
       const int64_t height = tiles == 1 ? m : m / tiles, higher = m - tiles * height;
-      const auto choose = block.transposed ? choose_kernel<true> : choose_kernel<false>;
-      const MicroKernel kernels[2] = {choose(height, nv, narrow), choose(height + (higher > 0), nv, narrow)};
+      const MicroKernel* of = kKernels.of[block.transposed][narrow ? 0 : nv];
+      const MicroKernel kernels[2] = {of[height], of[height + (higher > 0)]};
       for (int64_t tile = 0, i = 0, rows; tile < tiles; ++tile, i += rows) {
         rows = height + (tile < higher);
         float* to = c + i * ldc + j;
@@ -368,6 +370,28 @@ void gemm_shared(int64_t m, int64_t n, int64_t k, const MatrixA& a, const Matrix
   });
 }
 
+// Short sums whose result is larger than the caches: regular stores would read each line before they write it (Stores in
+// simd.h). Whole rows are written in turn, so that memory takes long runs.
+bool goes_around(int64_t m, int64_t n, int64_t k, const float* c, int64_t ldc) {
+  return k <= 64 && m * n >= int64_t(16) << 20 && ldc == n && n % 16 == 0 && n >= NR && uintptr_t(c) % 64 == 0;
+}
+void gemm_around(int64_t m, int64_t n, int64_t k, const MatrixA& a, const float* b, int64_t ldb, float* c) {
+  constexpr int64_t height = tile_rows(kMaxNV);
+  Scratch<float> packed(packed_size(k, n));
+  pack_b_parallel(false, k, n, b, ldb, packed);
+  parallel_for(ceil_div(m, height), max(1, 2 * kWork / (height * n * k)), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin * height, rows; i < min(m, end * height); i += rows) {
+      rows = min(height, m - i);
+      for (int64_t j = 0; j < n; j += NR) {
+        const int64_t cols = min(NR, n - j), nv = cols / Vec::width;
+        Tile t{c + i * n + j, n, cols, cols - Vec::width, false, 1, {}, true};
+        kKernels.of[a.transposed][nv][rows](k, a.data + (a.transposed ? i : i * a.ld), a.ld, packed + j * k, cols, t);
+      }
+    }
+    Stores(c, m * n).fence();
+  });
+}
+
 }  // namespace
 
 void pack_b(bool transposed, int64_t k, int64_t n, const float* b, int64_t ldb, float* packed) {
@@ -394,6 +418,7 @@ void gemm_serial(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, co
                  const float* b, int64_t ldb, float* c, int64_t ldc, bool accumulate, const Epilogue& e) {
   if (is_dots(trans_a, trans_b, m, n, k, lda, ldb))
     return run_dots(0, max(m, n), n, k, a, lda, b, ldb, c, ldc, accumulate, e);
+  if (gemm_narrow(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate, e)) return;
   if (gemm_blocked(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate, e)) return;
   if (!trans_b)
     return gemm_rows(m, n, k, {a, lda, trans_a}, {b, k, ldb, false}, c, ldc, accumulate, e);
@@ -421,10 +446,12 @@ void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const flo
   } else if (gemm_tiles(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate, e)) {
     return;
   }
+  if (gemm_narrow(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate, e)) return;
   if (gemm_blocked(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate, e)) return;
   // One column of sums over stored rows: the product of the transposes reads a in place.
   if (n == 1 && trans_a && ldc == 1 && (ldb == 1 || trans_b) && !e.bias && m >= Vec::width)
     return gemm_shared(1, m, k, {b, k, false}, {a, k, lda, false}, c, m, accumulate, e);
+  if (plain && !trans_b && goes_around(m, n, k, c, ldc)) return gemm_around(m, n, k, {a, lda, trans_a}, b, ldb, c);
   if (!trans_b)
     return gemm_shared(m, n, k, {a, lda, trans_a}, {b, k, ldb, false}, c, ldc, accumulate, e);
   Scratch<float> packed(packed_size(k, n));

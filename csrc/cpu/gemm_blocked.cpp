@@ -1,8 +1,7 @@
 // Products large enough to copy a: a tile of its rows lies in the first-level cache and is multiplied
 // with panels of b that come from the second: with a block of b (kDepth, columns of a unit) that is
 // packed for many tiles, or with b as it lies for few. A tile of c is touched once per kDepth of k.
-#include "cpu/gemm.h"
-#include "cpu/transpose.h"
+#include "cpu/gemm_narrow.h"
 
 namespace fastnn::FASTNN_TARGET {
 namespace {
@@ -120,8 +119,7 @@ void pack_block(const Product& q, int64_t p0, int64_t kc, int64_t j0, int64_t co
     if (w == Vec::width)
       for (; p + Vec::width <= kc; p += Vec::width)
         transpose_square((const char*)(from + p), q.ldb * 4, (char*)(to + p * kCols), kCols * 4);
-    for (; p < kc; ++p)
-      for (int64_t i = 0; i < Vec::width; ++i) to[p * kCols + i] = i < w ? from[i * q.ldb + p] : 0.0f;
+    for (; p < kc; p += Vec::width) transpose_edge(from + p, q.ldb, w, min(Vec::width, kc - p), to + p * kCols, kCols);
   }
 }
 
@@ -294,18 +292,17 @@ void compute_blocked(const Product& q) {
 
 bool gemm_blocked(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const float* a, int64_t lda,
                   const float* b, int64_t ldb, float* c, int64_t ldc, bool accumulate, const Epilogue& e) {
-  const Product q{trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate, e};
   if (m == 1 && !trans_b && is_long_row(n, k)) {
-    multiply_row(n, k, a, trans_a ? lda : 1, b, ldb, c, accumulate, q.e);
+    multiply_row(n, k, a, trans_a ? lda : 1, b, ldb, c, accumulate, e);
     return true;
   }
   // One column of sums over the stored rows of a^T: its transpose is such a row.
   if (n == 1 && trans_a && ldc == 1 && !e.bias && is_long_row(m, k)) {
-    multiply_row(m, k, b, trans_b ? 1 : ldb, a, lda, c, accumulate, q.e);
+    multiply_row(m, k, b, trans_b ? 1 : ldb, a, lda, c, accumulate, e);
     return true;
   }
   if (!pays_to_copy(trans_b, m, n, k)) return false;
-  compute_blocked(q);
+  compute_blocked({trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate, e});
   return true;
 }
 

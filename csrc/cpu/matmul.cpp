@@ -9,6 +9,10 @@ namespace {
 struct BatchIndex {
   int64_t a = 0, b = 0;
   BatchIndex(const BroadcastShape& s, int64_t t) {
+    if (s.rank == 1) {  // a division takes as long as a small product
+      a = t * s.stride[0][0], b = t * s.stride[1][0];
+      return;
+    }
     for (int64_t i = 0; i < s.rank; ++i) {
       const int64_t at = t % s.size[i];
       t /= s.size[i];
