@@ -20,7 +20,6 @@ WITHOUT = {
 
 _OTHERS = "wraps models of another library"
 _FILES = "a part of reading and writing files"
-_COMPLEX = "there are no complex tensors"
 # What Keras shows and fastnn does not have, with the reason.
 MISSING = {
     "layers": {
@@ -28,8 +27,6 @@ MISSING = {
     },
     "callbacks": {"BackupAndRestore": _FILES, "OrbaxCheckpoint": "writes files of another library"},
     "models": dict.fromkeys(("load_model", "save_model"), _FILES),
-    "ops": dict.fromkeys(("polar", "view_as_complex", "view_as_real"), _COMPLEX),
-    "ops.nn": {"polar": _COMPLEX},
     "utils": {
     },
 }

@@ -33,7 +33,7 @@ _NAMES = {
     "Model": "models", "Sequential": "models", "Input": "layers", "InputSpec": "layers", "Layer": "layers",
     "Operation": "layers.operation", "Function": "models.function", "Optimizer": "optimizers", "Loss": "losses", "Metric": "metrics",
     "Initializer": "initializers", "Quantizer": "quantizers", "Regularizer": "regularizers", "DTypePolicy": "dtype_policies",
-    "FloatDTypePolicy": "dtype_policies", "RematScope": "rematerialization", "remat": "rematerialization", "device": "scopes",
+    "FloatDTypePolicy": "dtype_policies", "RematScope": "rematerialization", "remat": "rematerialization", "device": "scopes", "set_device": "scopes",
     "StatelessScope": "stateless", "ModelFormatError": "saving", "capture": "capturing", "function": "capturing", "profile": "profiling",
 }
 

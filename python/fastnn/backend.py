@@ -1,9 +1,24 @@
 """`keras.backend`: settings and small helpers under their old names."""
+from . import dtypes
 from .config import backend, epsilon, image_data_format, set_epsilon, set_image_data_format
-from .dtypes import FLOAT_DTYPES, floatx, result_type, set_floatx, standardize_dtype
+from .dtypes import FLOAT_DTYPES, floatx, result_type, set_floatx
 from .symbolic import is_keras_tensor
 
 _uids = {}
+_COMPLEX = ("complex64", "complex128")
+
+
+def standardize_dtype(dtype):
+    """The canonical name of a dtype, complex ones included.
+
+    Args:
+        dtype: string, Python type, or dtype of NumPy, ml_dtypes or torch.
+
+    Raises:
+        ValueError: no dtype of fastnn has this name.
+    """
+    name = dtype if isinstance(dtype, str) else str(getattr(dtype, "name", None) or getattr(dtype, "__name__", dtype)).split(".")[-1]
+    return name if name in _COMPLEX else dtypes.standardize_dtype(dtype)
 
 
 def clear_session(free_memory=True):

@@ -29,8 +29,8 @@ def unknown_size():
 class SymbolicArgument(TypeError):
     """Raised by ``as_tensor`` on a symbolic tensor, and caught by ``op``. What is no op lets it through."""
 
-    def __init__(self):
-        super().__init__("[KerasTensor] a symbolic tensor has a shape and no values: it can be given to layers and to "
+    def __init__(self, message=None):
+        super().__init__(message or "[KerasTensor] a symbolic tensor has a shape and no values: it can be given to layers and to "
                          "functions of fastnn.ops only")
 
 
@@ -303,8 +303,20 @@ def op(fn=None, kernel=None, before=(), least=0, after=()):
     return functools.update_wrapper(_core.Op(fn, kernel, before, least, after), fn)
 
 
+_complex = [None]  # of ops.complex_numbers: the result of a named op for complex numbers
+
+
+def set_complex(call):
+    """What gives the results of ops for complex numbers: ``call(name, args, kwargs)``."""
+    _complex[0] = call
+
+
 def _call_symbolic(call, args, kwargs):
-    """The result of an op that a symbolic argument stopped; NotImplemented if none of its own did."""
+    """The result of an op that a symbolic or complex argument stopped; NotImplemented if none of its own did."""
+    if _complex[0] is not None:
+        y = _complex[0](getattr(call, "__name__", "op"), args, kwargs)
+        if y is not NotImplemented:
+            return y
     if not any_symbolic(args) and not any_symbolic(kwargs):
         return NotImplemented
     return apply_symbolic(call, args, kwargs)

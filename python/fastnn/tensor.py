@@ -18,11 +18,21 @@ from .symbolic import KerasTensor, SymbolicArgument
 _PYTHON = {bool: "bool", int: "int32", float: None}
 
 
+class ComplexArgument(SymbolicArgument):
+    """Raised by ``as_tensor`` on complex numbers. Ops that have complex results catch it, see ops/complex_numbers.py."""
+
+    def __init__(self, message=None):
+        super().__init__(message or "[tensor] values must be real: complex numbers can be given to some functions of "
+                         "fastnn.ops only. Received: complex numbers")
+
+
 def from_numpy(array, borrow=False):
     """A tensor of the values of a NumPy array; ``borrow`` uses its memory in place where it can."""
     dtype = array.dtype
     name = _NAME_OF.get(dtype) or dtype.name
     if name not in _NUMPY_NAMES:
+        if dtype.kind == "c":
+            raise ComplexArgument
         raise TypeError(f"[tensor] dtype must be one of {', '.join(dtypes.ALLOWED_DTYPES)}. Received: dtype={dtype}")
     if isinstance(array, np.ma.MaskedArray):
         raise TypeError("[tensor] a masked array would lose its mask: pass array.filled(value) and the mask apart. "
@@ -75,6 +85,8 @@ def _convert(x, dtype=None, borrow=True):
         return _core.full((), x, name)
     if getattr(x, "is_indexed_slices", False):
         return x.to_dense()
+    if kind is complex or getattr(x, "is_complex_pair", False):
+        raise ComplexArgument
     if isinstance(x, (np.generic,)):
         return from_numpy(np.asarray(x))
     if hasattr(x, "__dlpack__") and not isinstance(x, np.ndarray):
@@ -153,7 +165,12 @@ def convert_to_tensor(x, dtype=None, sparse=None, ragged=None):
 
         return cast(x, dtype)
     if type(x) is not Tensor:
-        x = _convert(x, dtype, borrow=False)
+        try:
+            x = _convert(x, dtype, borrow=False)
+        except ComplexArgument:
+            from .ops.complex_numbers import to_complex
+
+            return to_complex(x)
         if x.borrowed:
             x = _core.clone(x)
     return as_tensor(x, dtype)
@@ -173,6 +190,8 @@ def convert_to_numpy(x):
         return np.array(to_numpy(x))
     if isinstance(x, np.ndarray):
         return x
+    if getattr(x, "is_complex_pair", False):
+        return x.numpy()
     return np.array(to_numpy(_convert(x)))
 
 
@@ -219,7 +238,7 @@ def is_tensor(x):
     Args:
         x: anything.
     """
-    return type(x) is Tensor or isinstance(x, KerasTensor)
+    return type(x) is Tensor or isinstance(x, KerasTensor) or getattr(x, "is_complex_pair", False)
 
 
 def _array(self, dtype=None, copy=None):
@@ -302,7 +321,8 @@ class Variable:
     """A value that layers and optimizers may change.
 
     Args:
-        initializer: the first value, or a function ``(shape, dtype) -> value`` together with ``shape``.
+        initializer: the first value, or a function ``(shape, dtype) -> value``, or the name of an
+            initializer, together with ``shape``.
         shape: sizes; needed with a function, otherwise checked.
         dtype: floatx by default for functions and Python numbers, else that of the value.
         trainable: whether gradient tapes watch it by themselves.
@@ -339,6 +359,10 @@ class Variable:
         self.version = 0
         if dtype is not None:
             dtype = dtypes.standardize_dtype(dtype)
+        if isinstance(initializer, str):
+            from . import initializers
+
+            initializer = initializers.get(initializer)
         if callable(initializer) and not isinstance(initializer, (np.ndarray, Tensor)):
             if shape is None:
                 raise ValueError("[Variable] shape must be given with an initializer function. Received: shape=None")

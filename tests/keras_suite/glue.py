@@ -133,7 +133,7 @@ def for_file(path, module, name):
 
 
 _BACKEND = {
-    "backend": backend_name, "device": T.device, "standardize_dtype": dtypes.standardize_dtype, "is_float_dtype": lambda d: "float" in dtypes.standardize_dtype(d),
+    "backend": backend_name, "device": T.device, "standardize_dtype": part("backend").standardize_dtype, "is_float_dtype": lambda d: "float" in dtypes.standardize_dtype(d),
     "is_int_dtype": lambda d: "int" in dtypes.standardize_dtype(d), "result_type": lambda *d: dtypes.result_type(*d),
     "KerasTensor": T.KerasTensor, "Variable": T.Variable, "is_tensor": T.is_tensor, "name_scope": T.name_scope,
     "convert_to_tensor": T.convert_to_tensor, "convert_to_numpy": lambda x: np.array(T.convert_to_numpy(x)), "cast": ops.cast, "shape": ops.shape,
@@ -141,7 +141,7 @@ _BACKEND = {
     "floatx": config.floatx, "set_floatx": config.set_floatx, "epsilon": config.epsilon, "set_epsilon": config.set_epsilon,
     "image_data_format": config.image_data_format, "set_image_data_format": config.set_image_data_format,
     "standardize_data_format": standardize_data_format, "numpy": ops, "nn": ops, "math": ops, "linalg": ops, "image": ops.image, "core": ops,
-    "SUPPORTS_SPARSE_TENSORS": False, "SUPPORTS_RAGGED_TENSORS": False, "SUPPORTS_COMPLEX_DTYPES": False, "IS_THREAD_SAFE": True,
+    "SUPPORTS_SPARSE_TENSORS": False, "SUPPORTS_RAGGED_TENSORS": False, "SUPPORTS_COMPLEX_DTYPES": True, "IS_THREAD_SAFE": True,
     "random": part("random"), "compute_output_spec": compute_output_spec, "canonicalize_axis": canonicalize_axis,
     "get_keras_mask": lambda x: getattr(x, "_keras_mask", None), "set_keras_mask": lambda x, mask: setattr(x, "_keras_mask", mask),
     # In Keras's order, which names the combinations that tests go through.

@@ -25,6 +25,7 @@ from .linalg import *  # noqa: F401,F403
 from .spectral import *  # noqa: F401,F403
 from .ctc import *  # noqa: F401,F403
 from .folding import *  # noqa: F401,F403
+from .complex_numbers import *  # noqa: F401,F403
 from . import operators  # noqa: F401  (the last: gives the tensor types their operators)
 
 

@@ -206,7 +206,7 @@ def _largest(dtype):
     return np.finfo(dtype).max
 
 
-# ---- complex numbers: all tensors are real ----
+# ---- of real tensors; complex_numbers.py has these functions for complex ones ----
 
 conjugate = _unary("conjugate", lambda a: a, "``x``: tensors are real.", lambda x, y: 1, "same")
 conj = conjugate
