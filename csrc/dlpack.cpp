@@ -39,7 +39,7 @@ struct DLManagedTensorVersioned {
   uint64_t flags;
   DLTensor tensor;
 };
-constexpr int32_t kCpu = 1, kCuda = 2;
+constexpr int32_t kCpu = 1, kCuda = 2, kCudaManaged = 13;
 // Emulated memory is the host's.
 int32_t device_type(const Tensor& t) { return t.device() == Device::cuda ? kCuda : kCpu; }
 constexpr uint64_t kReadOnly = 1, kCopied = 2;
@@ -113,8 +113,10 @@ PyObject* import_tensor(PyObject* capsule, const char* name, const char* used) {
   try {
     const DLTensor& d = m->tensor;
     DType dtype = DType::float32;
-    check(d.device.type == (current_device() == Device::cuda ? kCuda : kCpu), "[from_dlpack] the tensor must be in the memory of "
-          "the device in use, ", device_name(current_device()), ". Received: device_type=", d.device.type);
+    const bool on_gpu = current_device() == Device::cuda;
+    check(on_gpu ? d.device.type == kCuda || d.device.type == kCudaManaged : d.device.type == kCpu,
+          "[from_dlpack] the tensor must be in the memory of the device in use, ", device_name(current_device()),
+          ". Received: device_type=", d.device.type);
     check_type(from_dl(d.dtype, &dtype), "[from_dlpack] the dtype must be a supported one. Received: code=",
                int(d.dtype.code), ", bits=", int(d.dtype.bits), ", lanes=", d.dtype.lanes);
     check(d.ndim >= 0, "[from_dlpack] ndim must not be negative. Received: ndim=", d.ndim);

@@ -37,6 +37,27 @@ def test_cupy_shares_memory():
         assert ops.add(cupy.arange(3, dtype="float32"), 1).tolist() == [1, 2, 3]
 
 
+def test_managed_memory_is_shared():
+    cupy = pytest.importorskip("cupy")
+    with cupy.cuda.using_allocator(cupy.cuda.malloc_managed):
+        x = cupy.arange(6, dtype="float32")
+    assert fastnn.from_dlpack(x).tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_arrays_cross_the_ends_of_a_stream():
+    """What is made in one stream is used and freed in another one, in the order of the program."""
+    cupy = pytest.importorskip("cupy")
+    for _ in range(20):
+        x = ops.ones((1 << 22,)) * 2.0
+        stream = cupy.cuda.Stream(non_blocking=True)
+        with cuda.stream(stream):
+            y = x * 3.0
+        del x
+        z = y + ops.zeros((1 << 22,))
+        del y
+        assert float(ops.min(z)) == 6 and float(ops.max(z)) == 6
+
+
 def test_streams_of_cupy():
     cupy = pytest.importorskip("cupy")
     stream = cupy.cuda.Stream(non_blocking=True)
