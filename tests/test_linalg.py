@@ -245,3 +245,29 @@ def test_what_has_no_gradient_says_so(f):
     with pytest.raises(ValueError, match="gradient"):
         tape.gradient(y, x)
     assert np.isfinite(values(y)).all()
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("f", [
+    ops.svd, lambda x: ops.svd(x, compute_uv=False), ops.pinv, lambda x: ops.lstsq(x, x), lambda x: ops.lstsq(ops.ones((3, 3)), x)])
+def test_infinity_is_refused_where_lapack_would_not_return(f, value):
+    x = np.random.default_rng(0).normal(size=(3, 3)).astype("f")
+    x[0, 0] = value
+    with pytest.raises(ValueError, match="finite"):
+        f(x)
+
+
+def test_gradient_of_the_spectral_norm_of_infinity_is_nan():
+    x = fastnn.Variable(np.array([[np.inf, 1], [2, 3]], "f"))
+    with GradientTape() as tape:
+        y = ops.norm(x, ord=2)
+    assert np.isnan(np.array(tape.gradient(y, x))).all()
+
+
+def test_differences_end_where_nothing_is_left():
+    assert ops.diff(np.ones((2, 3)), n=2**40).shape == (2, 0)
+
+
+def test_pattern_must_be_a_string():
+    with pytest.raises(TypeError, match="pattern must be a string"):
+        ops.rearrange(np.ones(3), None)

@@ -390,7 +390,7 @@ def diff(a, n=1, axis=-1):
         raise ValueError(f"[diff] n must not be negative and a must have an axis. Received: n={n}, shape={x.shape}")
     (axis,) = axis_list("diff", axis, x.ndim)
     before = (np.s_[:],) * axis
-    for _ in range(n):
+    for _ in range(min(n, x.shape[axis])):  # nothing is left to subtract after that
         later, earlier = get_item(x, before + (np.s_[1:],)), get_item(x, before + (np.s_[:-1],))
         x = not_equal(later, earlier) if x.dtype == "bool" else subtract(later, earlier)
     return x

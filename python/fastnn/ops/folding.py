@@ -96,6 +96,8 @@ def rearrange(tensor, pattern, **axes_lengths):
         ValueError: the pattern does not fit.
     """
     x = as_tensor(tensor)
+    if not isinstance(pattern, str):
+        raise TypeError(f"[rearrange] pattern must be a string. Received: pattern={pattern!r}")
     left, arrow, right = pattern.partition("->")
     before, after = _groups(left), _groups(right)
     names = [n for group in before for n in group]

@@ -33,13 +33,14 @@ def _matrix(name, x, square=False, arg="x"):
     return x
 
 
-def _compute(name, must, f, shapes, *xs, names=None):
+def _compute(name, must, f, shapes, *xs, names=None, finite=False):
     """f of the tensors as float64 arrays, as tensors.
 
     Args:
         must: what f's failure says about its arguments: "x must be invertible".
         shapes: of the results, a list, or of the only one, a tuple: what is given for meta tensors.
         names: the dtypes of the results, if they are not those of the first tensor.
+        finite: refuse infinity and NaN: LAPACK's singular values with vectors may loop for ever on infinity.
     """
     several = type(shapes) is list
     names = names or [xs[0].dtype] * (len(shapes) if several else 1)
@@ -47,8 +48,11 @@ def _compute(name, must, f, shapes, *xs, names=None):
         ys = tuple(_core.meta(tuple(s), d) for s, d in zip(shapes if several else [shapes], names))
         return ys if several else ys[0]
     try:
+        arrays = [to_numpy(x).astype("float64") for x in xs]
+        if finite and not all(np.isfinite(a).all() for a in arrays):
+            raise np.linalg.LinAlgError("found infinity or NaN")
         with np.errstate(all="ignore"):
-            result = f(*[to_numpy(x).astype("float64") for x in xs])
+            result = f(*arrays)
             ys = [np.asarray(y).astype(dtypes.numpy_dtype(d), order="C") for y, d in zip(result if several else [result], names)]
     except np.linalg.LinAlgError as e:
         shown = ", ".join(f"shape {x.shape}" for x in xs)
@@ -176,7 +180,7 @@ def pinv(x, rcond=None):
     x = _matrix("pinv", x)
     m, n = x.shape[-2:]
     cut = 10 * max(m, n) * _epsilon(x) if rcond is None else rcond
-    y = _compute("pinv", "x must be finite", lambda a: np.linalg.pinv(a, cut), (*x.shape[:-2], n, m), x)
+    y = _compute("pinv", "x must be finite", lambda a: np.linalg.pinv(a, cut), (*x.shape[:-2], n, m), x, finite=True)
     return record(y, (x,), lambda gy: (_pinv_gradient(x, y, gy),))
 
 
@@ -294,7 +298,7 @@ def lstsq(a, b, rcond=None):
         return squeeze(lstsq(a, _columns(b), rcond), -1)
     cut = max(a.shape) * _epsilon(a) if rcond is None else rcond
     y = _compute("lstsq", "a and b must be finite", lambda a, b: np.linalg.lstsq(a, b, cut)[0],
-                 (a.shape[1], b.shape[1]), a, b)
+                 (a.shape[1], b.shape[1]), a, b, finite=True)
 
     def vjp(gy):
         p = pinv(a, cut)
@@ -401,7 +405,7 @@ def svd(x, full_matrices=True, compute_uv=True):
     *batch, m, n = x.shape
     k = min(m, n)
     if not compute_uv:
-        s = _compute("svd", "x must be finite", lambda a: np.linalg.svd(a, compute_uv=False), (*batch, k), x)
+        s = _compute("svd", "x must be finite", lambda a: np.linalg.svd(a, compute_uv=False), (*batch, k), x, finite=True)
 
         def values_vjp(gs):
             u, _, vh = svd(x, False)
@@ -410,7 +414,7 @@ def svd(x, full_matrices=True, compute_uv=True):
         return record(s, (x,), values_vjp)
     rows, columns = (m, n) if full_matrices else (k, k)
     u, s, vh = _compute("svd", "x must be finite", lambda a: np.linalg.svd(a, full_matrices),
-                        [(*batch, m, rows), (*batch, k), (*batch, columns, n)], x)
+                        [(*batch, m, rows), (*batch, k), (*batch, columns, n)], x, finite=True)
 
     def vjp(gu, gs, gvh):
         if gu is None and gvh is None:

@@ -454,6 +454,8 @@ def _spectral_norm(x, ord, axes, keepdims):
 
     def gradient(a, g):
         moved = np.moveaxis(a.astype(np.float64), axes, (-2, -1))
+        if not np.isfinite(moved).all():  # LAPACK may loop for ever
+            return np.full_like(a, np.nan)
         u, s, v = np.linalg.svd(moved, full_matrices=False)
         w = np.ones_like(s)
         if ord != "nuc":
