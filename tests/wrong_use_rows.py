@@ -22,6 +22,7 @@ SHAPES = [
 ]
 
 MATMUL = [
+    ("L.EinsumDense(None, 3)", "TypeError: EinsumDense & equation"),
     ("ops.matmul(f32(2, 3), f32(4, 5))", "ValueError: matmul"),
     ("ops.matmul(f32(2, 2, 3), f32(3, 3, 5))", "ValueError: matmul"),
     ("ops.matmul(np.float32(2), f32(3))", "ValueError: matmul"),
@@ -80,6 +81,8 @@ CONV = [
 ]
 
 POOL = [
+    ("ops.image.resize(f32(2, 0, 6, 3), (2, 2))", "ValueError: resize & empty"),
+    ("L.CenterCrop(2, 2)(f32(2, 0, 6, 3))", "ValueError: resize & empty"),
     ("ops.max_pool(f32(1, 2, 2, 3), 3)", "ValueError: pool"),
     ("ops.average_pool(f32(1, 2, 2, 3), 3)", "ValueError: pool"),
     ("ops.max_pool(f32(1, 8, 8, 3), 0)", "ValueError: pool"),
@@ -96,6 +99,7 @@ POOL = [
 ]
 
 NORMALIZATION = [
+    ("L.BatchNormalization(renorm=True, renorm_clipping=1)", "TypeError: renorm_clipping"),
     ("L.GroupNormalization(axis=None)(f32(2, 4, 4, 8))", "ValueError: axis must be an integer"),
     ("L.BatchNormalization(epsilon=0)", "ValueError: epsilon"),
     ("L.BatchNormalization(epsilon=-1)", "ValueError: epsilon"),
@@ -233,6 +237,8 @@ LAYOUT = [
 ]
 
 SIZES = [  # larger than any memory: refused before NumPy begins to fill them
+    ("ops.adaptive_max_pool(f32(1, 4, 4, 2), 2**31)", "MemoryError: adaptive_max_pool"),
+    ("ops.adaptive_average_pool(f32(0, 4, 4, 2), 2**31)", "MemoryError: adaptive_average_pool"),
     ("ops.eye(2**31)", "MemoryError: [eye] & bytes"),
     ("ops.eye(-1)", "ValueError: [eye]"),
     ("ops.tri(2**31)", "MemoryError: [tri]"),

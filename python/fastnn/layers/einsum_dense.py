@@ -205,6 +205,8 @@ class EinsumDense(QuantizedKernel, KernelLayer):
 
 def _terms(equation):
     """The letters of input, kernel and output; "..." as one dot."""
+    if not isinstance(equation, str):
+        raise TypeError(f"[EinsumDense] equation must be a string. Received: equation={equation!r}")
     match = re.fullmatch(r"(\.?[a-zA-Z]+\.?),([a-zA-Z]+)->(\.?[a-zA-Z]+\.?)", equation.replace("...", "."))
     left, kernel, right = match.groups() if match else ("", "", "")
     if not match or "." in left[1:-1] or (left[0] == ".", left[-1] == ".") != (right[0] == ".", right[-1] == ".") or (

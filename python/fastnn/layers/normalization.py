@@ -221,6 +221,8 @@ class BatchNormalization(_Scaled):
 
 def _clipping(limits):
     """The given bounds of "rmin", "rmax" and "dmax"."""
+    if limits is not None and not isinstance(limits, dict):
+        raise TypeError(f"[BatchNormalization] renorm_clipping must be a dict. Received: renorm_clipping={limits!r}")
     limits = {name: value for name, value in (limits or {}).items() if value is not None}
     if set(limits) - {"rmin", "rmax", "dmax"}:
         raise ValueError("[BatchNormalization] renorm_clipping may hold 'rmin', 'rmax' and 'dmax'. Received invalid keys: "

@@ -230,6 +230,8 @@ def resize(images, size, interpolation="bilinear", antialias=False, crop_to_aspe
     y = x
     for axis, out in ((1, oh), (2, ow)):
         n = x.shape[axis]
+        if n == 0:
+            raise ValueError(f"[resize] images must not be empty. Received: images.shape={x.shape}")
         if n == out:
             continue
         if interpolation == "nearest":

@@ -4,6 +4,7 @@ from .. import _core
 from ..autograd import needs_grad, record
 from ..symbolic import op
 from ..tensor import as_tensor
+from .array import check_fits
 from .window import channels_to_first, channels_to_last, check_images, is_channels_first, pads, spatial
 
 __all__ = ["max_pool", "average_pool", "adaptive_max_pool", "adaptive_average_pool"]
@@ -126,6 +127,7 @@ def _adaptive(pool, name, inputs, output_size, data_format):
     first = is_channels_first(data_format, name)
     if first:
         x = channels_to_last(x)
+    check_fits(name, max(x.shape[0], 1), *outputs, max(x.shape[-1], 1), itemsize=4)
     for axis, out in enumerate(outputs, 1):
         size = x.shape[axis]
         if size == 0:
