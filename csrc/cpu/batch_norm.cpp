@@ -129,6 +129,7 @@ void statistics(const float* x, float* mean, float* variance, int64_t rows, int6
       repeat(out, 0, c, l.width, center);
       fill_zero(a, 2 * l.width);
       sum_lines2(size, l.width, a, b, [&](int64_t i, int64_t k, auto lanes, Vec& d, Vec& square) {
+        __builtin_prefetch(p + i + 4 * l.width);
         d = lanes.load(p + i) - lanes.load(center + k);
         square = d * d;
       });
