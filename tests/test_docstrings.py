@@ -12,7 +12,7 @@ MODULES = (
     "activations", "applications", "backend", "callbacks", "config", "constraints", "dtype_policies", "initializers",
     "layers", "losses", "metrics", "mixed_precision", "models", "ops", "ops.image", "ops.linalg", "optimizers",
     "optimizers.schedules", "preprocessing.image", "preprocessing.sequence", "quantizers", "random", "regularizers", "saving",
-    "tree", "utils",
+    "tree", "utils", "wrappers",
 )  # fmt: skip
 # Said once, by the base class or the module.
 COMMON = {"self", "name", "dtype", "kwargs", "args"}

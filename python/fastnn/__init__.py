@@ -27,7 +27,7 @@ from .version import __version__
 _MODULES = (
     "activations", "applications", "backend", "bench", "callbacks", "compat", "constraints", "cuda", "datasets", "dtype_policies", "initializers", "keras",
     "layers", "losses", "metrics", "mixed_precision", "models", "optimizers", "preprocessing", "random", "regularizers",
-    "quantizers", "saving", "tree",
+    "quantizers", "saving", "tree", "wrappers",
 )
 _NAMES = {
     "Model": "models", "Sequential": "models", "Input": "layers", "InputSpec": "layers", "Layer": "layers",
