@@ -33,7 +33,6 @@ struct Tile {
   bool add;
   float alpha;
   Ahead ahead[2];
-  bool around = false;  // c goes around the caches; whole vectors, aligned, not added
 };
 
 // A pointer for three rows of a: the others are an index away.
@@ -60,7 +59,8 @@ template <int UNROLL, int ROWS, int NV, bool TRANS, bool NARROW, int BASES = bas
 
 // c (ROWS, cols) (+)= alpha * sum over p < k of a[i, p] * b[p * ldb + j]. a[i, p] is a[i * lda + p],
 // or a[p * lda + i] when TRANS.
-template <int ROWS, int NV, bool TRANS, bool NARROW>
+// AROUND the caches: whole vectors of c, aligned, not added.
+template <int ROWS, int NV, bool TRANS, bool NARROW, bool AROUND = false>
 [[gnu::noinline]] void micro_kernel(int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, const Tile& t) {
   Vec acc[ROWS][NV];
   FASTNN_UNROLL for (int i = 0; i < ROWS; ++i)
@@ -85,7 +85,7 @@ template <int ROWS, int NV, bool TRANS, bool NARROW>
     FASTNN_UNROLL for (int i = 0; i < ROWS; ++i)
       FASTNN_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] = acc[i][j] * alpha;
   }
-  if (!NARROW && t.around) {
+  if constexpr (AROUND) {
     FASTNN_UNROLL for (int i = 0; i < ROWS; ++i)
       FASTNN_UNROLL for (int j = 0; j < NV; ++j) acc[i][j].stream(t.c + i * t.ldc + j * Vec::width);
   } else if (!NARROW && tail == Vec::width) {
@@ -197,7 +197,7 @@ const float* panel_of(const MatrixB& b, int64_t j, int64_t p0, int64_t ld) {
 void gemm_block(int64_t i0, int64_t m, int64_t n, int64_t k0, int64_t k1, const MatrixA& a, const MatrixB& b, float* c,
                 int64_t ldc, bool accumulate, const Epilogue& e) {
   const int64_t depth = k1 - k0, kb = max(4, round_up(depth <= KC ? depth : ceil_div(depth, ceil_div(depth, KC)), 4));
-  const bool copies = copies_panels(b, m), copies_a = copies_rows(a, n);
+  const bool finishes = e.bias || e.activation != kActivationLinear, copies = copies_panels(b, m), copies_a = copies_rows(a, n);
   Scratch<float> rows_copy(copies_a ? MC * kCopiedRow : 0), panel_copy(copies ? KC * NR : 0);
   // What the nearest caches do not hold is asked for a panel ahead, rows of a a slice ahead.
   const bool far_a = !a.transposed && m * depth >= kFar, far_b = n * depth >= kFar;
@@ -229,21 +229,19 @@ void gemm_block(int64_t i0, int64_t m, int64_t n, int64_t k0, int64_t k1, const 
       const int64_t height = tiles == 1 ? m : m / tiles, higher = m - tiles * height;
       const MicroKernel* of = kKernels.of[block.transposed][narrow ? 0 : nv];
       const MicroKernel kernels[2] = {of[height], of[height + (higher > 0)]};
-      for (int64_t tile = 0, i = 0, rows; tile < tiles; ++tile, i += rows) {
+      Tile t{c + j, ldc, cols, last, accumulate || p0 > k0, e.alpha, {}};
+      for (int64_t tile = 0, i = 0, rows; tile < tiles; ++tile, i += rows, t.c += rows * ldc) {
         rows = height + (tile < higher);
-        float* to = c + i * ldc + j;
-        Tile t{to, ldc, cols, last, accumulate || p0 > k0, e.alpha, {}};
         if (next.rows) {
           const int64_t r0 = tile * next.rows / tiles, r1 = (tile + 1) * next.rows / tiles;
           t.ahead[0] = {next.at + r0 * next.ld, r1 - r0, next.ld};
         }
         // Columns of the next slice of this tile's rows.
         if (far_a && j < next_kc) {
-          Ahead& free = t.ahead[t.ahead[0].rows > 0];
-          free = {a.data + (i0 + i) * a.ld + p0 + kc + j, rows, a.ld};
+          t.ahead[next.rows > 0 && t.ahead[0].rows > 0] = {a.data + (i0 + i) * a.ld + p0 + kc + j, rows, a.ld};
         }
         kernels[tile < higher](kc, block.data + (block.transposed ? i : i * block.ld), block.ld, panel, ldb, t);
-        if (p0 + kc >= k1) apply_epilogue(to, ldc, rows, cols, e.bias ? e.bias + j : nullptr, e.activation);
+        if (finishes && p0 + kc >= k1) apply_epilogue(t.c, ldc, rows, cols, e.bias ? e.bias + j : nullptr, e.activation);
       }
     }
   }
@@ -373,7 +371,14 @@ void gemm_shared(int64_t m, int64_t n, int64_t k, const MatrixA& a, const Matrix
 // Short sums whose result is larger than the caches: regular stores would read each line before they write it (Stores in
 // simd.h). Whole rows are written in turn, so that memory takes long runs.
 bool goes_around(int64_t m, int64_t n, int64_t k, const float* c, int64_t ldc) {
-  return k <= 64 && m * n >= int64_t(16) << 20 && ldc == n && n % 16 == 0 && n >= NR && uintptr_t(c) % 64 == 0;
+  return k <= 64 && m * n >= int64_t(16) << 20 && ldc == n && n % NR == 0 && uintptr_t(c) % 64 == 0;
+}
+template <bool TRANS, int ROWS = tile_rows(kMaxNV)>
+MicroKernel around_kernel(int64_t rows) {
+  if constexpr (ROWS > 1) {
+    if (rows < ROWS) return around_kernel<TRANS, ROWS - 1>(rows);
+  }
+  return micro_kernel<ROWS, kMaxNV, TRANS, false, true>;
 }
 void gemm_around(int64_t m, int64_t n, int64_t k, const MatrixA& a, const float* b, int64_t ldb, float* c) {
   constexpr int64_t height = tile_rows(kMaxNV);
@@ -382,11 +387,9 @@ void gemm_around(int64_t m, int64_t n, int64_t k, const MatrixA& a, const float*
   parallel_for(ceil_div(m, height), max(1, 2 * kWork / (height * n * k)), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin * height, rows; i < min(m, end * height); i += rows) {
       rows = min(height, m - i);
-      for (int64_t j = 0; j < n; j += NR) {
-        const int64_t cols = min(NR, n - j), nv = cols / Vec::width;
-        Tile t{c + i * n + j, n, cols, cols - Vec::width, false, 1, {}, true};
-        kKernels.of[a.transposed][nv][rows](k, a.data + (a.transposed ? i : i * a.ld), a.ld, packed + j * k, cols, t);
-      }
+      const MicroKernel kernel = a.transposed ? around_kernel<true>(rows) : around_kernel<false>(rows);
+      for (int64_t j = 0; j < n; j += NR)
+        kernel(k, a.data + (a.transposed ? i : i * a.ld), a.ld, packed + j * k, NR, {c + i * n + j, n, NR, NR - Vec::width, false, 1, {}});
     }
     Stores(c, m * n).fence();
   });
@@ -414,10 +417,31 @@ void gemm_packed(bool trans_a, int64_t m, int64_t n, int64_t k, const float* a, 
   gemm_shared(m, n, k, {a, lda, trans_a}, {packed, k, 0, true}, c, ldc, accumulate, e);
 }
 
+// Of one panel and few rows, near operands: what gemm_block decides for larger ones takes as long as such a product.
+bool is_small(bool trans_b, int64_t m, int64_t n, int64_t k, int64_t lda, int64_t ldb) {
+  return !trans_b && m <= 64 && n > 1 && n <= NR && k > 0 && k <= 64 && lda < 1024 && ldb < 1024;
+}
+void multiply_small(bool trans_a, int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb,
+                    float* c, int64_t ldc, bool accumulate, const Epilogue& e) {
+  const bool narrow = n < Vec::width;
+  const int64_t nv = ceil_div(n, Vec::width), tiles = nv == kMaxNV ? ceil_div(m, tile_rows(kMaxNV)) : ceil_div(m, kMaxRows);
+  const int height = tiles == 1 ? int(m) : int(m) / int(tiles), higher = int(m) - int(tiles) * height;
+  const MicroKernel* of = kKernels.of[trans_a][narrow ? 0 : nv];
+  Tile t{c, ldc, n, narrow ? 0 : n - Vec::width, accumulate, e.alpha, {}};
+  for (int tile = 0; tile < tiles; ++tile) {
+    const int rows = height + (tile < higher);
+    of[rows](k, a, lda, b, ldb, t);
+    a += trans_a ? rows : rows * lda;
+    t.c += rows * ldc;
+  }
+  if (e.bias || e.activation != kActivationLinear) apply_epilogue(c, ldc, m, n, e.bias, e.activation);
+}
+
 void gemm_serial(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const float* a, int64_t lda,
                  const float* b, int64_t ldb, float* c, int64_t ldc, bool accumulate, const Epilogue& e) {
   if (is_dots(trans_a, trans_b, m, n, k, lda, ldb))
     return run_dots(0, max(m, n), n, k, a, lda, b, ldb, c, ldc, accumulate, e);
+  if (is_small(trans_b, m, n, k, lda, ldb)) return multiply_small(trans_a, m, n, k, a, lda, b, ldb, c, ldc, accumulate, e);
   if (gemm_narrow(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate, e)) return;
   if (gemm_blocked(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate, e)) return;
   if (!trans_b)

@@ -215,29 +215,53 @@ bool pays_to_copy(bool trans_b, int64_t m, int64_t n, int64_t k) {
   return !trans_b && m > 4 && m <= 4 * kRows && n >= 64 && n * k >= 1500000;
 }
 
-// y (n) = activation(alpha * x (k) @ b (k, n) + bias), 8 whole rows of b at a time: memory is read in
-// long runs. x[p] is x[p * step].
+// y (n) += alpha * x (k) @ b (k, n), 8 whole rows of b at a time: memory is read in long runs. x[p] is x[p * step].
+void add_rows(int64_t n, int64_t k, const float* x, int64_t step, float alpha, const float* b, int64_t ldb, float* y) {
+  constexpr int kAtOnce = 8;
+  int64_t p = 0;
+  for (; p + kAtOnce <= k; p += kAtOnce) {
+    Vec factor[kAtOnce];
+    FASTNN_UNROLL for (int r = 0; r < kAtOnce; ++r) factor[r] = Vec::set(alpha * x[(p + r) * step]);
+    for_each_vec(n, [&](int64_t j, int64_t w) {
+      Vec sum = Vec::load(y + j, w);
+      FASTNN_UNROLL for (int r = 0; r < kAtOnce; ++r) sum = fma(factor[r], Vec::load(b + (p + r) * ldb + j, w), sum);
+      sum.store(y + j, w);
+    });
+  }
+  for (; p < k; ++p)
+    for_each_vec(n, [&](int64_t j, int64_t w) { fma(Vec::set(alpha * x[p * step]), Vec::load(b + p * ldb + j, w), Vec::load(y + j, w)).store(y + j, w); });
+}
+void clear(float* y, int64_t n) {
+  for_each_vec(n, [&](int64_t j, int64_t w) { Vec::zero().store(y + j, w); });
+}
+
+// y (n) = activation(alpha * x (k) @ b (k, n) + bias).
 void multiply_row(int64_t n, int64_t k, const float* x, int64_t step, const float* b, int64_t ldb, float* y,
                   bool accumulate, const Epilogue& e) {
-  constexpr int kAtOnce = 8;
+  // Of a b beyond the caches, each thread reads whole rows one after the other: one run of memory.
+  constexpr int64_t kParts = 8, kFar = 4 << 20;
+  if (n * k >= kFar && n <= 8192 && ldb == n) {
+    const int64_t rows = round_up(ceil_div(k, kParts), 8), parts = ceil_div(k, rows);
+    Scratch<float> partial(parts * n);
+    parallel_for(parts, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t part = begin; part < end; ++part) {
+        const int64_t p0 = part * rows;
+        clear(partial + part * n, n);
+        add_rows(n, min(rows, k - p0), x + p0 * step, step, e.alpha, b + p0 * ldb, ldb, partial + part * n);
+      }
+    });
+    for_each_vec(n, [&](int64_t j, int64_t w) {
+      Vec sum = accumulate ? Vec::load(y + j, w) : Vec::zero();
+      for (int64_t part = 0; part < parts; ++part) sum = sum + Vec::load(partial + part * n + j, w);
+      sum.store(y + j, w);
+    });
+    return apply_epilogue(y, n, 1, n, e.bias, e.activation);
+  }
   const int64_t width = min(2048, max(256, round_up(ceil_div(n, 4), 64)));
   parallel_for(ceil_div(n, width), 1, [&](int64_t begin, int64_t end) {
     const int64_t j0 = begin * width, cols = min(n, end * width) - j0;
-    if (!accumulate) for_each_vec(cols, [&](int64_t j, int64_t w) { Vec::zero().store(y + j0 + j, w); });
-    int64_t p = 0;
-    for (; p + kAtOnce <= k; p += kAtOnce) {
-      Vec factor[kAtOnce];
-      FASTNN_UNROLL for (int r = 0; r < kAtOnce; ++r) factor[r] = Vec::set(e.alpha * x[(p + r) * step]);
-      for_each_vec(cols, [&](int64_t j, int64_t w) {
-        Vec sum = Vec::load(y + j0 + j, w);
-        FASTNN_UNROLL for (int r = 0; r < kAtOnce; ++r) sum = fma(factor[r], Vec::load(b + (p + r) * ldb + j0 + j, w), sum);
-        sum.store(y + j0 + j, w);
-      });
-    }
-    for (; p < k; ++p)
-      for_each_vec(cols, [&](int64_t j, int64_t w) {
-        fma(Vec::set(e.alpha * x[p * step]), Vec::load(b + p * ldb + j0 + j, w), Vec::load(y + j0 + j, w)).store(y + j0 + j, w);
-      });
+    if (!accumulate) clear(y + j0, cols);
+    add_rows(cols, k, x, step, e.alpha, b + j0, ldb, y + j0);
     apply_epilogue(y + j0, cols, 1, cols, e.bias ? e.bias + j0 : nullptr, e.activation);
   });
 }
