@@ -17,19 +17,6 @@ from .models import Model, clone_model
 
 __all__ = ["SKLearnClassifier", "SKLearnRegressor", "SKLearnTransformer"]
 
-_ARGUMENTS = """
-
-    Args:
-        model: compiled Model, of which each fit trains a copy with weights of its own; or a function of `X`, `y` and
-            `model_kwargs` that returns one.
-        warm_start: bool; a fit goes on from the weights of the one before, of a Model from its own.
-        model_kwargs: dict, arguments for the function.
-        fit_kwargs: dict, arguments for `Model.fit`.
-
-    Attributes:
-        model_: the trained model. history_: what `Model.fit` returned. n_features_in_: features of a sample.
-    """
-
 
 class _Estimator(BaseEstimator):
     def __init__(self, model, warm_start=False, model_kwargs=None, fit_kwargs=None):
@@ -113,7 +100,18 @@ def _copy(model):
 
 
 class SKLearnClassifier(ClassifierMixin, _Estimator):
-    __doc__ = """A model as a classifier. It is trained on one-hot labels: give it one output for each class.""" + _ARGUMENTS
+    """A model as a classifier. It is trained on one-hot labels: give it one output for each class.
+
+    Args:
+        model: compiled Model, of which each fit trains a copy with weights of its own; or a function of `X`, `y` and
+            `model_kwargs` that returns one.
+        warm_start: bool; a fit goes on from the weights of the one before, of a Model from its own.
+        model_kwargs: dict, arguments for the function.
+        fit_kwargs: dict, arguments for `Model.fit`.
+
+    Attributes:
+        model_: the trained model. history_: what `Model.fit` returned. n_features_in_: features of a sample.
+    """
 
     def _encode(self, y):
         kind = type_of_target(y, raise_unknown=True)
@@ -141,11 +139,11 @@ class SKLearnClassifier(ClassifierMixin, _Estimator):
 
 
 class SKLearnRegressor(RegressorMixin, _Estimator):
-    __doc__ = """A model as a regressor.""" + _ARGUMENTS
+    """A model as a regressor. Arguments are those of `SKLearnClassifier`."""
 
 
 class SKLearnTransformer(TransformerMixin, _Estimator):
-    __doc__ = """A model as a step of a pipeline: `transform` gives its outputs.""" + _ARGUMENTS
+    """A model as a step of a pipeline: `transform` gives its outputs. Arguments are those of `SKLearnClassifier`."""
 
     def transform(self, X):
         """The model's outputs for samples.
