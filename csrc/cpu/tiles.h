@@ -74,7 +74,8 @@ class Split {
 class LargestSplit {
  public:
   explicit LargestSplit(int64_t chunks) : chunks_(chunks), largest_(chunks) {}
-  void put(int64_t chunk, const Split& split) { largest_[chunk] = split.largest(); }
+  void put(int64_t chunk, const Split& split) { put(chunk, split.largest()); }
+  void put(int64_t chunk, float largest) { largest_[chunk] = largest; }
   float of(int64_t begin, int64_t end) const {
     float top = 0;
     for (int64_t i = begin; i < end; ++i) top = largest_[i] > top ? largest_[i] : top;
@@ -152,11 +153,12 @@ struct [[gnu::packed]] TileConfig {
   uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
 };
 // The tile unit of this thread is ready while this lives. Its registers are empty otherwise, so that the
-// system need not save them.
+// system need not save them. Tiles of left operands may have fewer rows than 16, and take less time then.
 class TilesReady {
  public:
-  TilesReady() {
-    static const TileConfig config;
+  explicit TilesReady(int64_t rows = kTileRows) {
+    TileConfig config;
+    for (int i = 0; i < 6; ++i) config.rows[i] = uint8_t(rows);
     asm volatile("ldtilecfg %0" ::"m"(config));
   }
   ~TilesReady() { asm volatile("tilerelease"); }
@@ -222,6 +224,7 @@ template <int R, int C, class F>
   const auto multiply = [&]() __attribute__((always_inline)) {
     tile_multiply<0, 4, 6>();
     if constexpr (C == 2) tile_multiply<1, 4, 7>();
+    if constexpr (requires { beside.between(); }) beside.between();
     if constexpr (R == 2) tile_multiply<2, 5, 6>();
     if constexpr (R == 2 && C == 2) tile_multiply<3, 5, 7>();
     beside();
