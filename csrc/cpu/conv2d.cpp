@@ -1,6 +1,7 @@
 // Convolution and the gradient of its input as products of patches and kernels.
 #include "cpu/conv2d.h"
 #include "cpu/conv2d_tiles.h"
+#include "cpu/conv2d_tiles_small.h"
 #include "cpu/transpose.h"
 #include "kernels.h"
 
@@ -66,6 +67,25 @@ void convolve(const Patches& p, const KernelMatrix& b, int64_t n, float* out, co
   });
 }
 
+#if FASTNN_TILES
+// The same on the tile unit, for small images. `saved`: the part of the products that other ways need.
+bool convolve_small(const Patches& p, const TapWeights& w, int64_t n, float* out, const Grid& grid, const float* bias, int64_t activation,
+                  double saved) {
+  if (!has_tiles()) return false;
+  const SmallImages small(p, w, n);
+  return small.pays(saved) && small.run(out, grid, bias, activation);
+}
+
+// The part of the products that minimal filtering needs.
+double filtering(const Conv2dShape& s) {
+  if (s.sh != 1 || s.sw != 1 || s.dh != 1 || s.dw != 1) return 1;
+  return s.kh == 3 && s.kw == 3 ? 0.6 : s.kh * s.kw == 3 || s.kh * s.kw == 5 ? 0.8 : 1;
+}
+
+// Whether tiles of minimal filtering (conv2d_winograd_tiles.cpp) would be too few, or cannot be.
+bool images_small(const Conv2dShape& s, int64_t pixels) { return filtering(s) == 1 || s.n * pixels < 256; }
+#endif
+
 // The taps that reach inputs of one phase: i = t * stride + phase gets output t + offset through
 // tap u where (phase + pad - u * dilation) = offset * stride.
 Taps phase_taps(int64_t taps, int64_t stride, int64_t dilation, int64_t pad, int64_t phase, int64_t* offsets,
@@ -115,7 +135,16 @@ void conv2d_forward(const float* x, const float* w, const float* bias, float* y,
     if (!all) take_pixels(x, taken, s);
     return gemm(false, false, pixels, s.oc, s.ic, all ? x : taken.get(), s.ic, w, s.oc, y, s.oc, false, {1, bias, activation});
   }
-  if (few_forward(x, w, bias, y, s, activation) || winograd_forward(x, w, bias, y, s, activation)) return;
+  if (few_forward(x, w, bias, y, s, activation)) return;
+#if FASTNN_TILES
+  if (s.groups == 1 && images_small(s, s.oh * s.ow)) {
+    Scratch<int64_t> offsets(s.kh + s.kw);
+    if (convolve_small(forward_patches(s, x, offsets), {w, s.kw, s.ic * s.oc, s.oc, false}, s.oc, y, {s.oh * s.ow * s.oc, s.ow * s.oc, s.oc},
+                     bias, activation, filtering(s)))
+      return;
+  }
+#endif
+  if (winograd_forward(x, w, bias, y, s, activation)) return;
   const int64_t icg = s.ic / s.groups, ocg = s.oc / s.groups;
   Scratch<int64_t> offsets(s.kh + s.kw);
   for (int64_t g = 0; g < s.groups; ++g) {
@@ -138,6 +167,17 @@ void conv2d_backward_input(const float* gy, const float* w, const float* bias, f
     if (!all) put_pixels(taken, gx, s);
     return;
   }
+#if FASTNN_TILES
+  if (s.groups == 1 && s.sh == 1 && s.sw == 1 && images_small(s, s.ih * s.iw)) {
+    Scratch<int64_t> ints(2 * (s.kh + s.kw));
+    const Taps down = phase_taps(s.kh, 1, s.dh, s.ph, 0, ints, ints + s.kh + s.kw),
+               across = phase_taps(s.kw, 1, s.dw, s.pw, 0, ints + s.kh, ints + 2 * s.kh + s.kw);
+    if (convolve_small({gy, s.n, s.oh, s.ow, s.oc, s.oc, s.ih, s.iw, 1, 1, down, across},
+                     {w, s.kw, s.ic * s.oc, s.oc, true, ints + s.kh + s.kw, ints + 2 * s.kh + s.kw}, s.ic, gx,
+                     {s.ih * s.iw * s.ic, s.iw * s.ic, s.ic}, bias, activation, filtering(s)))
+      return;
+  }
+#endif
   if (winograd_backward_input(gy, w, bias, gx, s, activation) || thin_backward_input(gy, w, bias, gx, s, activation)) return;
   const int64_t icg = s.ic / s.groups, ocg = s.oc / s.groups;
   Scratch<int64_t> ints(2 * (s.kh + s.kw));
@@ -155,6 +195,11 @@ void conv2d_backward_input(const float* gy, const float* w, const float* bias, f
         Grid grid{s.ih * s.iw * s.ic, s.sh * s.iw * s.ic, s.sw * s.ic};
         if (patches.plain() && s.sh == 1 && s.sw == 1)
           patches.images = patches.h = patches.rows = 1, patches.w = patches.cols = s.n * s.ih * s.iw;
+#if FASTNN_TILES
+        if (convolve_small(patches, {w + g * ocg, s.kw, icg * s.oc, s.oc, true, which_down, which_across}, icg,
+                         gx + (phase_h * s.iw + phase_w) * s.ic + c, grid, bias ? bias + c : nullptr, activation, 1))
+          continue;
+#endif
         pack_taps(s, w + g * ocg, down, across, which_down, which_across, packed);
         convolve(patches, {packed, patches.k(), 0, panel_width(icg), true}, icg, gx + (phase_h * s.iw + phase_w) * s.ic + c, grid,
                  bias ? bias + c : nullptr, activation);

@@ -45,11 +45,15 @@ inline void split_kernel(const PatchChunks& chunks, const KernelMatrix& b, int64
   seen.row(Vec::load(x, min(16, left)), left > 16 ? Vec::load(x + 16, left - 16) : Vec::zero(), out);
 }
 
-// Cycles of a core, about, by tiles and by vectors: products, splitting of what is not hidden behind them, the kernel.
+// Cycles of a core, about: products, splitting of what is not hidden behind them, the kernel.
+inline double tiles_cycles(const Patches& p, int64_t n) {
+  const double k = double(PatchChunks(p).count * kTileDepth);
+  return double(round_up(p.count(), 32)) * k * (0.0167 * double(round_up(n, 32)) + 0.3) + 0.7 * k * double(n) + 3000;
+}
+// Whether vectors take more.
 inline bool tiles_pay(const Patches& p, int64_t n) {
-  const double k = double(PatchChunks(p).count * kTileDepth), count = double(p.count());
-  const double tiles = double(round_up(p.count(), 32)) * k * (0.0167 * double(round_up(n, 32)) + 0.3) + 0.7 * k * double(n) + 3000;
-  return count * double(p.k()) * double(n) > 1e6 && tiles < 0.93 * 0.0295 * count * double(p.k()) * double(n);
+  const double products = double(p.count()) * double(p.k()) * double(n);
+  return products > 1e6 && tiles_cycles(p, n) < 0.93 * 0.0295 * products;
 }
 
 // out = activation(patches @ b + bias), as convolve() of conv2d.cpp. False where it does not pay, or an operand is out of

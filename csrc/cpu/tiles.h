@@ -38,14 +38,14 @@ class Split {
     parts[1] = round(_mm512_castps_si512(rest));
     parts[2] = upper(_mm512_castps_si512(_mm512_sub_ps(rest, _mm512_castsi512_ps(parts[1]))));
   }
-  // Two vectors as a row of the three parts of a tile: two rows of a right operand, or columns of a left one, whose pairs then
+  // Two vectors as a row of the three parts of a tile, `step` apart: two rows of a right operand, or columns of a left one, whose pairs then
   // are not of neighbours but of columns 16 apart, as they must be in the right one. NaN of the largest bits is not remembered, but
   // is in the third part.
-  void row(Vec a, Vec b, uint16_t* out) {
+  void row(Vec a, Vec b, uint16_t* out, int64_t step = kTile) {
     const __m512i mask = _mm512_set1_epi32(int(0xffff0000));
     const auto put = [&](int part, __m512i low, __m512i high) __attribute__((always_inline)) {
       const __m512i words = _mm512_ternarylogic_epi32(_mm512_srli_epi32(low, 16), high, mask, 0xf8);  // low | high & mask
-      _mm512_storeu_si512(out + part * kTile, words);
+      _mm512_storeu_si512(out + part * step, words);
       return words;
     };
     __m512i low = round(_mm512_castps_si512(a.v)), high = round(_mm512_castps_si512(b.v));
