@@ -586,3 +586,12 @@ def test_batches_are_as_many_as_the_steps_asked_for():
     seen.clear()
     model.evaluate(x, x, steps=5, verbose=0, callbacks=[count])
     assert seen == ["test"] * 5
+
+
+def test_predict_prints_the_line_that_is_asked_for(capsys):
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(2)])
+    for verbose in ("auto", 0):
+        model.predict(np.ones((8, 4)), batch_size=4, verbose=verbose)
+    assert capsys.readouterr().out == ""
+    model.predict(np.ones((8, 4)), batch_size=4, verbose=2)
+    assert capsys.readouterr().out.startswith("2/2 - ")

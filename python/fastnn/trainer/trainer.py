@@ -401,15 +401,17 @@ class Trainer(Compiling, Replaying):
         from ..callbacks import CallbackList
 
         steps = check_count(steps, "steps", "predict")
+        quiet = verbose == "auto"  # a line in each of a script's predictions would be noise
         verbose = self._verbosity(verbose)
-        if verbose != 1 and callbacks is None and steps is None and type(self).make_predict_function is Trainer.make_predict_function:
+        quiet = verbose == 0 or quiet and verbose == 2
+        if quiet and callbacks is None and steps is None and type(self).make_predict_function is Trainer.make_predict_function:
             done = self._predict_arrays(x, 32 if batch_size is None else check_batch_size(batch_size))
             if done is not None:
                 return done
         data = make_data(x, batch_size=batch_size, op="predict", steps=steps)
         steps = limit_steps(steps, data)
         if not isinstance(callbacks, CallbackList):
-            callbacks = CallbackList(callbacks, add_progbar=verbose == 1, verbose=verbose, epochs=1,
+            callbacks = CallbackList(callbacks, add_progbar=not quiet, verbose=verbose, epochs=1,
                                      steps=steps if steps is not None else data.steps, model=self)
         self.make_predict_function()
         self.stop_predicting = False
