@@ -188,6 +188,27 @@ def test_an_error_inside_the_step_stops_the_tape():
     model.fit(*data(), verbose=0)
 
 
+def test_single_batches_of_several_threads_take_turns():
+    x, y = data()
+    weights = []
+    for threads in (1, 4):
+        keras.utils.set_random_seed(0)
+        model = small()
+
+        def go(steps=120 // threads, model=model):
+            for _ in range(steps):
+                model.train_on_batch(x, y)
+
+        workers = [threading.Thread(target=go) for _ in range(threads)]
+        for w in workers:
+            w.start()
+        for w in workers:
+            w.join()
+        assert int(model.optimizer.iterations.numpy()) == 120
+        weights.append(model.get_weights())
+    assert all(np.array_equal(a, b) for a, b in zip(*weights))
+
+
 def test_fit_in_two_threads_is_refused():
     model, started, go = small(), threading.Event(), threading.Event()
 

@@ -445,7 +445,14 @@ class Trainer(Compiling, Replaying):
 
     @on_own_device
     def train_on_batch(self, x, y=None, sample_weight=None, class_weight=None, return_dict=False):
-        """One step of training on one batch. Returns the loss, or a list of it and the metrics."""
+        """One step of training on one batch. Returns the loss, or a list of it and the metrics.
+
+        Threads that train one model take turns: a step waits for another one, or for the end of ``fit``.
+        """
+        with self._busy:
+            return self._train_on_batch(x, y, sample_weight, class_weight, return_dict)
+
+    def _train_on_batch(self, x, y, sample_weight, class_weight, return_dict):
         self._assert_compiled("train_on_batch")
         data = ArrayData(x, y, sample_weight, class_weight=class_weight, op="train_on_batch")
         if data.y is not None:
