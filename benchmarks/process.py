@@ -34,7 +34,7 @@ def busy_neighbour():
 
 
 class Process:
-    """A worker that is running.
+    """A worker that is running. One that has ended, for want of memory, say, starts again with the next command.
 
     Args:
         name: of the implementation; "fastnn" is not a peer.
@@ -51,11 +51,14 @@ class Process:
         if name != "fastnn" and "OPENBLAS_CORETYPE" not in environment:
             env.pop("OPENBLAS_CORETYPE", None)  # OpenBLAS chooses its kernels itself
             env.pop("OPENBLAS_L2_SIZE", None)
-        self.process = subprocess.Popen(command, env=env, cwd=HERE, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=subprocess.DEVNULL, preexec_fn=die_with_parent)
+        self._start = lambda: subprocess.Popen(command, env=env, cwd=HERE, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                               stderr=subprocess.DEVNULL, preexec_fn=die_with_parent)
+        self.process = self._start()
 
     def ask(self, *command):
         """The worker's answer; None where it cannot do this, failed or is gone."""
+        if self.process.poll() is not None:
+            self.process = self._start()
         try:
             self.process.stdin.write(json.dumps(command) + "\n")
             self.process.stdin.flush()
@@ -85,5 +88,6 @@ class Process:
 
     def close(self):
         self.resume()
-        self.process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
         self.process.wait()
