@@ -40,7 +40,8 @@ from process import HERE, Process
 
 PEERS = ("torch", "numpy", "onnxruntime")
 HELD_TO = {"avx2": {"FASTNN_ISA": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "ATEN_CPU_CAPABILITY": "avx2",
-                    "OPENBLAS_CORETYPE": "Haswell"}}
+                    "OPENBLAS_CORETYPE": "Haswell", "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR"}}
+CANNOT_BE_HELD = ("onnxruntime",)  # it takes AVX-512 where there is any, whatever it is told
 NO_REFERENCE = ("dropout", "optimizer")
 
 
@@ -217,7 +218,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=0.12, help="of measuring, for each problem and implementation")
     parser.add_argument("--quick", action="store_true", help="two small problems of each family, little time")
     parser.add_argument("--no-error", action="store_true", help="leave the error column out")
-    parser.add_argument("--isa", default="", help="avx2: hold fastnn and its peers to AVX2")
+    parser.add_argument("--isa", default="", help="avx2: hold fastnn and its peers to AVX2; leaves out the peer that cannot be held to it")
     parser.add_argument("--json", metavar="FILE", help="instead of results.json, also with --filter and --quick")
     parser.add_argument("--merge", action="store_true", help="keep the rows of results.json that are not measured now")
     parser.add_argument("--missing", action="store_true", help="with --merge: only what results.json does not have")
@@ -243,7 +244,7 @@ def main():
             left += len(todo)
             continue
         piece = {"cpu": machine_name(), "ceilings": {str(threads): ceilings.measure(threads)}, "fma": {str(threads): ceilings.fma_rates(threads)}}
-        workers = start(("fastnn", *PEERS), arguments, threads)
+        workers = start(("fastnn", *(name for name in PEERS if not (arguments.isa and name in CANNOT_BE_HELD))), arguments, threads)
         piece["described"] = [w.description for w in workers]
         # Where torch is missing, NumPy's functions in float64 are a reference for what it has.
         known = "torch" if any(w.name == "torch" for w in workers) else "numpy"
