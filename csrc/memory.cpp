@@ -42,12 +42,12 @@ int64_t physical_memory() {
   return bytes;
 }
 
-// Blocks of a megabyte and more are cut out of regions of address space, from their beginning, and free neighbours
-// become one again: what a training step allocates by turns, and the one block of its replays, fit into the same
-// pages. Pages that nobody has written yet cost nothing.
+// Larger blocks are cut out of regions of address space, from their beginning, and free neighbours become one again:
+// what a training step allocates by turns, and the one block of its replays, fit into the same pages. Pages that
+// nobody has written yet cost nothing.
 class Regions {
  public:
-  static constexpr int64_t kLeast = int64_t(1) << 20, kGrain = 4096;
+  static constexpr int64_t kGrain = 4096;
   static int64_t rounded(int64_t bytes) { return (bytes + kGrain - 1) / kGrain * kGrain; }
 
   // The lowest place for a block of `bytes`, a multiple of the grain; null if the system has none.
@@ -129,7 +129,7 @@ struct Allocator {
   std::mutex mutex;
   FreeBlock* free[kClasses] = {};
   int64_t class_bytes[kClasses] = {};
-  Regions regions;
+  Regions regions[2];  // of medium and of large blocks
   MemoryStats stats = {};
 
   void trim() {  // mutex held
@@ -140,7 +140,7 @@ struct Allocator {
         ++stats.system_calls;
         std::free(b);
       }
-    stats.cached -= regions.trim(&stats.system_calls);
+    for (Regions& r : regions) stats.cached -= r.trim(&stats.system_calls);
   }
 
   void* small(SizeClass c) {
@@ -155,7 +155,7 @@ struct Allocator {
     class_bytes[c.index] = c.bytes;
     return std::aligned_alloc(kAlign, size_t(c.bytes));
   }
-  void* large(int64_t bytes) {
+  void* large(Regions& regions, int64_t bytes) {
     int64_t touched = 0;
     void* block = regions.take(bytes, &touched);
     if (touched < bytes) ++stats.system_calls;  // for fresh pages
@@ -175,9 +175,13 @@ Allocator& allocator() {
   return *a;
 }
 
-// What a block of so many bytes takes, and its class; -1: it is cut from the regions.
+// Blocks from kMedium bytes on are cut from regions. From malloc they cost a fault for each 4 KB, a third of the first
+// step of a small model. Between large blocks they would leave gaps that the next large ones do not fit.
+constexpr int64_t kMedium = int64_t(64) << 10, kLarge = int64_t(1) << 20;
+
+// What a block of so many bytes takes, and its class; below 0: of regions[-1 - index].
 SizeClass place_of(int64_t bytes) {
-  if (bytes >= Regions::kLeast) return {-1, Regions::rounded(bytes)};
+  if (bytes >= kMedium) return {bytes < kLarge ? -1 : -2, Regions::rounded(bytes)};
   return size_class(bytes);
 }
 
@@ -190,7 +194,7 @@ void* allocate(int64_t bytes) {
   Allocator& a = allocator();
   const SizeClass c = place_of(bytes);
   std::lock_guard lock(a.mutex);
-  const auto take = [&] { return c.index < 0 ? a.large(c.bytes) : a.small(c); };
+  const auto take = [&] { return c.index < 0 ? a.large(a.regions[-1 - c.index], c.bytes) : a.small(c); };
   void* block = take();
   if (!block) {
     a.trim();
@@ -208,7 +212,7 @@ void deallocate(void* block, int64_t bytes) noexcept {
   const SizeClass c = place_of(bytes);
   std::lock_guard lock(a.mutex);
   if (c.index < 0) {
-    a.regions.give(block, c.bytes);
+    a.regions[-1 - c.index].give(block, c.bytes);
   } else {
     auto* b = static_cast<FreeBlock*>(block);
     b->next = a.free[c.index];

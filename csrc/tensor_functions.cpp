@@ -4,6 +4,7 @@
 #include <string>
 
 #include "check.h"
+#include "cpu/parallel.h"
 #include "device.h"
 #include "half.h"
 #include "program.h"
@@ -148,7 +149,10 @@ PyObject* full(PyObject*, PyObject* const* args, Py_ssize_t nargs) {
     const int64_t n = t.numel();
     const auto fill = [&]<class T>(T value) {
       T* p = t.mut<T>();
-      for (int64_t i = 0; i < n; ++i) p[i] = value;
+      // Threads share the faults of fresh memory.
+      parallel_for(n, 65536, [=](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) p[i] = value;
+      });
     };
     switch (dtype) {
       case DType::boolean: fill(bool(f != 0)); break;

@@ -8,6 +8,7 @@ import random as python_random
 
 import numpy as np
 
+from . import _core
 from .dtypes import standardize_dtype
 from .saving.serialization import deserialize_keras_object, resolve, serialize_keras_object
 
@@ -34,14 +35,14 @@ class Zeros(Initializer):
     """All zeros."""
 
     def __call__(self, shape, dtype=None):
-        return _tensor(np.zeros(tuple(shape), np.float32), dtype)
+        return _full(shape, 0.0, dtype)
 
 
 class Ones(Initializer):
     """All ones."""
 
     def __call__(self, shape, dtype=None):
-        return _tensor(np.ones(tuple(shape), np.float32), dtype)
+        return _full(shape, 1.0, dtype)
 
 
 class Constant(Initializer):
@@ -467,6 +468,10 @@ def _draw(name, shape, a, b, dtype, seed):
     from . import random
 
     return getattr(random, name)(tuple(shape), a, b, dtype=standardize_dtype(dtype), seed=seed)
+
+
+def _full(shape, value, dtype):
+    return _core.full(tuple(shape), value, standardize_dtype(dtype))
 
 
 def _tensor(array, dtype):

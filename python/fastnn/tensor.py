@@ -4,6 +4,7 @@ A tensor is an immutable value. A variable holds one and may replace it; the sto
 in place only while nobody else holds it, so a tensor read earlier never changes.
 """
 
+import sys
 import threading
 import weakref
 
@@ -376,8 +377,9 @@ class Variable:
         value = convert_to_tensor(value, dtype)
         if shape is not None and tuple(value.shape) != tuple(shape):
             raise ValueError(f"[Variable] the initial value must have shape {tuple(shape)}. Received: {value.shape}")
-        # A copy: the value, or the tensor that a function returned, may be held by somebody else.
-        self._value = _core.clone(value)
+        # A copy, unless nobody else holds the value: `value` and the argument of getrefcount are the only references.
+        own = sys.getrefcount(value) == 2 and _core.unique(value) and not value.borrowed and value.node is None
+        self._value = value if own else _core.clone(value)
         Variable._all.add(self)
         Variable._count += 1
 
