@@ -339,6 +339,7 @@ def test_an_array_counted_up_in_the_step_is_counted_up():
 def test_a_step_that_raises_changes_nothing(steps, eager):
     model = fastnn.Sequential([fastnn.Input((6,)), layers.BatchNormalization(), layers.Dropout(0.5), layers.Dense(3)])
     model.compile("adam", fastnn.losses.SparseCategoricalCrossentropy(from_logits=True), run_eagerly=eager)
+    model.optimizer.build(model.trainable_variables)  # or else fit does it before the first step
     for _ in range(steps):
         model.train_on_batch(VECTOR, LABELS)
     before = [v.numpy() for v in model.variables + model.optimizer.variables]
@@ -476,3 +477,17 @@ def test_global_settings():
         assert model.captured["train_step"].replayed >= 3
     finally:
         fastnn.config.set_epsilon(1e-7)
+
+
+def test_the_third_step_of_fit_is_replayed():
+    # What a first step would make (the state of the optimizer, metrics) is made before it is recorded.
+    x, y = np.random.rand(24, 6).astype("float32"), np.random.randint(0, 3, 24)
+    one = fastnn.Sequential([fastnn.Input((6,)), layers.Dense(3, activation="softmax")])
+    one.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    i = fastnn.Input((6,))
+    two = fastnn.Model(i, {"a": layers.Dense(1, name="a")(i), "b": layers.Dense(3, activation="softmax", name="b")(i)})
+    two.compile("rmsprop", {"a": "mse", "b": "sparse_categorical_crossentropy"}, metrics={"b": ["accuracy"]})
+    for model, targets in ((one, y), (two, {"a": x[:, :1], "b": y})):
+        model.fit(x, targets, batch_size=4, verbose=0)
+        train = model.captured["train"]
+        assert (train.recorded, train.replayed) == (2, 4)

@@ -159,6 +159,26 @@ class Compiling:
         self._update_metrics(x, y, y_pred, sample_weight)
         return self.get_metrics_result()
 
+    def _build_before_steps(self, y):
+        """Make the variables of the loss, the optimizer and the metrics where the shapes of the outputs are known.
+
+        A step that makes variables is unlike all others: its recording would be thrown away. What is not built here is
+        built by the first step.
+        """
+        graph = getattr(self, "_graph", None)
+        loss, metrics, optimizer = self._compile_loss, self._compile_metrics, self.optimizer
+        if graph is None or y is None or _is_custom(type(self).call) or _is_custom(type(self).compute_loss):
+            return
+        outputs = graph.outputs_struct
+        if type(outputs) in (list, tuple) and len(outputs) == 1:
+            outputs = outputs[0]  # as `call` returns it
+        if loss is not None and not loss.built:
+            loss.build(y, outputs)
+        if optimizer is not None and not optimizer.built and self.trainable_weights:
+            optimizer.build(self.trainable_weights)
+        if metrics is not None and not metrics.built:
+            metrics.build(y, outputs)
+
     def _update_metrics(self, x, y, y_pred, sample_weight):
         if self._compile_metrics is not None:
             with labels.named("metrics"):

@@ -152,7 +152,7 @@ class Trainer(Compiling, Replaying):
             ValueError: an argument has a wrong value, lengths differ, or compile() was not called.
             RuntimeError: another thread is training this model.
         """
-        from ..callbacks import CallbackList, TerminateOnNaN
+        from ..callbacks import CallbackList
 
         self._assert_compiled("fit")
         epochs = check_count(epochs, "epochs", "fit", 0, optional=False)
@@ -173,8 +173,7 @@ class Trainer(Compiling, Replaying):
             raise ValueError(f"[fit] class_weight must be a dict. Received: class_weight={class_weight!r}")
         verbose = self._verbosity(verbose)
         if check_labels is None:
-            given = getattr(callbacks, "callbacks", callbacks) or ()
-            check_labels = not any(isinstance(c, TerminateOnNaN) for c in flatten(given))
+            check_labels = not _looks_for_nan(getattr(callbacks, "callbacks", callbacks))
         data = make_data(x, y, sample_weight, batch_size, class_weight, shuffle, "fit", steps_per_epoch)
         if check_labels and data.y is not None:
             check_finite(data.y, "y")
@@ -258,6 +257,8 @@ class Trainer(Compiling, Replaying):
                 last = min(last, steps_per_epoch)
             while batch is not None:
                 if standard:
+                    if step == 0:
+                        self._build_before_steps(batch[1])
                     # Metrics are read when somebody looks at them.
                     self._replay("train", self._train_once, *batch)
                 else:
@@ -479,3 +480,12 @@ class Trainer(Compiling, Replaying):
         self.make_predict_function()
         outputs = self.predict_function(pack((to_tensors(to_arrays(x, "x", "predict_on_batch")), None, None)))
         return map_structure(lambda t: np.array(to_numpy(t.value if isinstance(t, Variable) else t)), outputs)
+
+
+def _looks_for_nan(callbacks):
+    """Whether a TerminateOnNaN is among callbacks: a list, nest, one of them, or None."""
+    if not callbacks:
+        return False
+    from ..callbacks import TerminateOnNaN
+
+    return any(isinstance(c, TerminateOnNaN) for c in flatten(callbacks))
