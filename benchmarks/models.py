@@ -3,10 +3,11 @@
     python benchmarks/models.py [--peer PYTHON] [--threads 1,2] [--filter mlp,cnn] [--quick] [--busy] [--kernels] [--merge] [--readme]
 
 Every implementation of a workload runs in a process of its own; they take turns, in rounds, the others
-stopped meanwhile. Times are medians. --peer names a Python that has the peers. --busy measures the training step again while another
-process keeps one core busy. Writes models.json after each row (not with --filter or --quick); --merge keeps its rows that
-are not measured now, so that a table may be made in pieces; --readme writes the table to README.md and the chart models.svg,
-with --busy the table of losses alone.
+stopped meanwhile. Times are medians. A peer whose step takes more than 0.3 s and twice the fastest peer's has one turn.
+--peer names a Python that has the peers. --busy measures the training step again while another process keeps one core
+busy. Writes models.json after each row (not with --filter or --quick); --merge keeps its rows that are not measured now,
+so that a table may be made in pieces; --readme writes the table to README.md and the chart models.svg, with --busy the
+table of losses alone.
 
 step     one step of `fit` (of a hand-written loop with torch), batches drawn in a new order, the epoch's
          time divided by its steps
@@ -33,6 +34,7 @@ from workloads import GOALS, WORKLOADS
 
 PEERS = ("keras-tensorflow", "keras-jax", "torch", "torch-compiled")
 HEAVY = ("xception", "resnet50", "mobilenetv2")  # minutes of compilation on a small machine: torch-compiled only with --all
+LONG = 0.3  # seconds of a step: a peer that is not the fastest by far need not repeat such
 
 
 def start(name, workload, python, threads):
@@ -64,7 +66,7 @@ def floors(kernels, limits, threads):
 
 def measure(workload, threads, arguments, limits):
     """{implementation: {"step", "predict", "predict_one", "call_one", "first", "memory", "import" ...}}, times in ms."""
-    workers, found = [], {}
+    workers, found, warm = [], {}, {}
     for name in ("fastnn", *PEERS):
         if name == "torch-compiled" and (arguments.quick or (workload in HEAVY and not arguments.all)):
             continue
@@ -73,20 +75,28 @@ def measure(workload, threads, arguments, limits):
         w = start(name, workload, sys.executable if name == "fastnn" else arguments.peer, threads)
         described = w.ask("describe")
         first = None if described is None else w.ask("first")
-        if first is None or w.ask("step", 0.0) is None:  # a warm-up: recording and compilation happen here
+        steps = first and w.ask("step", 0.0)  # a warm-up: recording and compilation happen here
+        if not steps:
             w.close()
             if name == "fastnn":
                 raise SystemExit(f"fastnn does not run {workload}")
             continue
         w.pause()
         workers.append(w)
+        warm[name] = steps[-1]
         found[name] = {"version": described["version"], "import": described["import"] * 1e3, "first": first * 1e3}
     samples = {w.name: {"step": [], "predict": [], "predict_one": [], "call_one": []} for w in workers}
-    for _ in range(1 if arguments.quick else 3):
-        for w in workers:
-            samples[w.name]["step"] += w.turn("step", arguments.seconds / 3) or []
+    fastest = min((seconds for name, seconds in warm.items() if name != "fastnn"), default=0.0)
+    behind = [name for name, seconds in warm.items() if name != "fastnn" and seconds > max(LONG, 2 * fastest)]
+    for name in behind:  # its steps when warm, compiled before, are its figure
+        samples[name]["step"] = [warm[name]]
+    for turn in range(1 if arguments.quick else 3):
+        now = [w for w in workers if turn == 0 or w.name not in behind]
+        for w in now:
+            if w.name not in behind:
+                samples[w.name]["step"] += w.turn("step", arguments.seconds / 3) or []
         for what, share in (("predict", 6), ("predict_one", 12), ("call_one", 12)):
-            for w in workers:
+            for w in now:
                 samples[w.name][what] += w.turn("repeat", what, arguments.seconds / share) or []
     busy = {w.name: [] for w in workers}
     if arguments.busy:

@@ -41,6 +41,11 @@ class Fusion : Calls {
 
   void run(bool inference) {
     drop_dead();
+    if (program_.device == Device::cpu)
+      for (int i = 0; i < count(); ++i) {
+        if (is<&Kernels::depthwise_conv2d_forward>(i)) pad_within_window(i);
+        if (is<&Kernels::depthwise_conv2d_backward_input>(i)) crop_within_window(i);
+      }
     for (int i = 0; i < count(); ++i) {
       if (is<&Kernels::batch_norm_forward>(i)) extend_norm<&Kernels::batch_norm_forward, norm::residual, norm::clip, norm::y, norm::rows>(i);
       if (is<&Kernels::batch_norm_inference>(i))
@@ -82,6 +87,103 @@ class Fusion : Calls {
           if (o.ref.place == Place::value) read[o.ref.index] = true;
     }
     index();
+  }
+
+  // ---- borders of zeros around depthwise convolutions ----
+
+  // A call that copies an image into (or out of) the larger one that a convolution sees, which then may see the image alone.
+  struct Inside {
+    int64_t h, w, top, left;
+
+    WindowShape seen_by(WindowShape s) const {
+      s.ih = h, s.iw = w, s.ph += top, s.pw += left;
+      return s;
+    }
+  };
+  bool inside(int copy, bool into, const WindowShape& s, Inside* found) {
+    const auto a = args<&Kernels::copy>(copy);
+    const auto c = a.get<CopyShape>(copy_args::s);
+    const int64_t* image = into ? c.src_stride : c.dst_stride;
+    const int64_t* larger = into ? c.dst_stride : c.src_stride;
+    const int64_t pixel = 4 * s.c, offset = a.ref(into ? copy_args::y : copy_args::x).offset;
+    if (c.rank != (s.n > 1 ? 3 : 2)) return false;
+    const int64_t line = c.rank - 2, row = c.size[line + 1] * c.itemsize;
+    const Inside m{c.size[line], row / pixel, offset / pixel / s.iw, offset / pixel % s.iw};
+    *found = m;
+    const auto meets = [](int64_t taps, int64_t dilation, int64_t before, int64_t after) {  // every window
+      return std::max(before, after) <= (taps - 1) * dilation;
+    };
+    return row % pixel == 0 && offset % pixel == 0 && m.top + m.h <= s.ih && m.left + m.w <= s.iw && image[line + 1] == c.itemsize &&
+           larger[line + 1] == c.itemsize && image[line] == row && larger[line] == s.iw * pixel &&
+           (s.n == 1 || (c.size[0] == s.n && image[0] == m.h * row && larger[0] == s.ih * s.iw * pixel)) &&
+           meets(s.kh, s.dh, s.ph + m.top, s.ih - m.top - m.h) && meets(s.kw, s.dw, s.pw + m.left, s.iw - m.left - m.w);
+  }
+  bool is_zero(Ref ref) const {
+    if (ref.place == Place::zeros) return true;
+    if (ref.place != Place::value || !program_.values[ref.index].constant) return false;
+    const Value& v = program_.values[ref.index];
+    const HostView view(v.data);
+    const auto* bytes = static_cast<const char*>(view.data());
+    return !v.data.borrowed() && std::all_of(bytes, bytes + v.bytes, [](char b) { return b == 0; });
+  }
+  // An image copied between borders of zeros, and depthwise convolutions of all that, forward and for the gradients of weights.
+  // Their sums begin with zero, which products with zeros leave as it is.
+  void pad_within_window(int first) {
+    const Ref padded = args<&Kernels::depthwise_conv2d_forward>(first).ref(depthwise::x);
+    const auto s = args<&Kernels::depthwise_conv2d_forward>(first).get<WindowShape>(depthwise::s);
+    if (padded.place != Place::value || padded.offset != 0 || is_result_[padded.index]) return;
+    int image = -1;
+    std::vector<int> copies, readers;
+    for (const auto& [node, written] : uses_[padded.index]) {
+      if (!written) {
+        readers.push_back(node);
+      } else {
+        if (!is<&Kernels::copy>(node) || image >= 0 || !readers.empty()) return;  // the image comes last
+        if (!is_zero(args<&Kernels::copy>(node).ref(copy_args::x))) image = node;
+        copies.push_back(node);
+      }
+    }
+    Inside m;
+    if (image < 0 || !inside(image, true, s, &m)) return;
+    const Ref x = args<&Kernels::copy>(image).ref(copy_args::x);
+    const auto same_image = [&](Ref ref, const WindowShape& t) {
+      return ref == padded && t.n == s.n && t.ih == s.ih && t.iw == s.iw && t.c == s.c && t.kh == s.kh && t.kw == s.kw && t.dh == s.dh &&
+             t.dw == s.dw && t.ph == s.ph && t.pw == s.pw;
+    };
+    for (const int node : readers) {
+      bool fits = false;
+      if (is<&Kernels::depthwise_conv2d_forward>(node)) {
+        const auto a = args<&Kernels::depthwise_conv2d_forward>(node);
+        fits = same_image(a.ref(depthwise::x), a.get<WindowShape>(depthwise::s)) && !same_memory(a.ref(depthwise::w), padded);
+      } else if (is<&Kernels::depthwise_conv2d_backward_weights>(node)) {
+        const auto a = args<&Kernels::depthwise_conv2d_backward_weights>(node);
+        fits = same_image(a.ref(depthwise_weights::x), a.get<WindowShape>(depthwise_weights::s)) && !same_memory(a.ref(depthwise_weights::gy), padded);
+      }
+      if (!fits || !unchanged(x, image, node)) return;
+    }
+    for (const int node : readers) {
+      const auto change = [&](const auto& a) {  // x and s are the first and last arguments of both
+        a.set_ref(depthwise::x, x);
+        a.set(depthwise::s, m.seen_by(a.template get<WindowShape>(depthwise::s)));
+      };
+      if (is<&Kernels::depthwise_conv2d_forward>(node)) change(args<&Kernels::depthwise_conv2d_forward>(node));
+      else change(args<&Kernels::depthwise_conv2d_backward_weights>(node));
+    }
+    for (const int node : copies) nodes_[node].dead = true;
+    index();
+  }
+  // The gradient of such a convolution's input, of which the image's part alone is wanted.
+  void crop_within_window(int i) {
+    const auto a = args<&Kernels::depthwise_conv2d_backward_input>(i);
+    const auto s = a.get<WindowShape>(depthwise::s);
+    const int j = next(a.ref(depthwise::y), i);
+    Inside m;
+    if (!is<&Kernels::copy>(j) || !inside(j, false, s, &m)) return;
+    const Ref gx = args<&Kernels::copy>(j).ref(copy_args::y);
+    if (!made_by(gx, j)) return;
+    a.set_ref(depthwise::y, gx, true);
+    a.set(depthwise::s, m.seen_by(s));
+    remove(j);
   }
 
   // ---- what follows a layer ----

@@ -72,6 +72,12 @@ enum { gy, w, bias, gx, s, activation };
 namespace depthwise {
 enum { x, w, y, s };
 }
+namespace depthwise_weights {
+enum { x, gy, gw, s };
+}
+namespace copy_args {
+enum { x, y, s };
+}
 namespace average {
 enum { x, y, s };
 }

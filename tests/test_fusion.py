@@ -315,3 +315,57 @@ def test_training_takes_strips_of_samples_through_groups_of_calls_with_the_same_
         model.fit(x, labels, batch_size=batch, epochs=1, verbose=0)
     rows = {row["name"]: row for row in p.by_kernel()}
     assert rows["batch_norm_inference"]["calls"] == 4 and rows["batch_norm_inference"]["gbs"] > 0
+
+
+@pytest.mark.skipif(fastnn._core.current_device() != "cpu", reason="devices pad as they are told")
+@pytest.mark.parametrize("kernel,strides,pads,dilation", [(3, 2, ((0, 1), (0, 1)), 1), (5, 2, ((1, 2), (2, 2)), 1), (3, 1, ((1, 1), (2, 2)), 2),
+                                                          (3, 1, ((0, 2), (2, 1)), 1), (7, 2, ((0, 3), (2, 3)), 1)])
+@pytest.mark.parametrize("batch,channels", [(1, 24), (6, 24), (6, 70)])
+def test_a_border_of_zeros_is_left_to_the_depthwise_convolution_with_the_same_bits(kernel, strides, pads, dilation, batch, channels):
+    def padded(x):
+        y = layers.Conv2D(channels, 1)(x)
+        y = layers.DepthwiseConv2D(kernel, strides, dilation_rate=dilation)(layers.ZeroPadding2D(pads)(y))
+        return layers.Conv2D(4, 1)(y)
+
+    x = np.random.default_rng(4).standard_normal((batch, 13, 10, 3)).astype("f")
+    labels = np.arange(batch) % 3
+
+    def trained(eagerly):
+        fastnn.utils.set_random_seed(2)
+        model = net(lambda x: layers.GlobalAveragePooling2D()(padded(x)), (13, 10, 3))()
+        model.run_eagerly = eagerly
+        model.fit(x, labels, batch_size=batch, epochs=6, verbose=0)
+        return model, model.predict(x, batch_size=batch, verbose=0)
+
+    (eager, y), (model, z) = trained(True), trained(False)
+    capture = next(c for name, c in model.captured.items() if "train" in name)
+    names = [label for name, label in capture.calls()[0] if name == "copy"]
+    assert capture.replayed >= 2 and not any("padding" in label for label in names)
+    for a, b in zip(eager.get_weights(), model.get_weights()):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(y, z)
+
+
+@pytest.mark.skipif(fastnn._core.current_device() != "cpu", reason="devices pad as they are told")
+@pytest.mark.parametrize("border", [
+    lambda x: ops.pad(x, ((0, 0), (4, 1), (1, 1), (0, 0))),                      # windows that see nothing of the image
+    lambda x: ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=1.0),
+    lambda x: ops.pad(x, ((0, 0), (1, 1), (0, 0), (0, 0))),
+    lambda x: ops.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge"),
+])
+def test_other_borders_give_the_same_bits(border):
+    w = ops.convert_to_tensor(np.random.default_rng(1).standard_normal((3, 3, 20, 1)).astype("f"))
+
+    @fastnn.capture
+    def f(x):
+        with fastnn.GradientTape() as tape:
+            tape.watch(x)
+            y = ops.depthwise_conv(border(x), w, 1, "valid")
+        return y, tape.gradient(y, x)
+
+    x = ops.convert_to_tensor(np.random.default_rng(0).standard_normal((3, 8, 9, 20)).astype("f"))
+    for _ in range(4):
+        found = f(x)
+    assert f.capture.replayed
+    for a, b in zip(found, f.__wrapped__(x)):
+        np.testing.assert_array_equal(a, b)
