@@ -5,6 +5,7 @@
 //   h = z h + (1 - z) g
 #include "cpu/rnn.h"
 #include "cpu/rnn_backward.h"
+#include "cpu/rnn_row.h"
 #include "cpu/rnn_tiles.h"
 #include "kernels.h"
 
@@ -76,20 +77,37 @@ void gru_forward_reset_after(const RnnForward& a) {
   rnn_store_state(scratch + a.steps % 2 * state, ld, 0, a.batch, u, a.h_last);
 }
 
+void gru_forward_row(const RnnForward& a) {
+  const int64_t u = a.units, ld = round_up(u, W);
+  Scratch<float> scratch(5 * ld);  // h, and z r and the two parts of g (blocks, 4, W)
+  float *const h = scratch, *const parts = h + ld;
+  rnn_load_state(a.h0, 0, 1, u, h, ld);
+  rnn_save_initial(a, h, ld, 0, 1, a.hs);
+  rnn_row(a, 3, h, [&](int64_t s, int64_t unit0, int64_t units, const RnnRowSums& sums) {
+    for (int64_t k = unit0; k < unit0 + units; k += W) {
+      const int64_t n = min(W, u - k);
+      const auto from_h = [&](int64_t gate) {
+        const Vec sum = sums.from_h(gate, k, n);
+        return a.bias ? sum + Vec::load(a.bias + (3 + gate) * u + k, n) : sum;
+      };
+      float* const p = parts + 4 * k;
+      sigmoid(sums.from_x(0, k, n) + from_h(0)).store(p);
+      sigmoid(sums.from_x(1, k, n) + from_h(1)).store(p + W);
+      sums.from_x(2, k, n).store(p + 2 * W);
+      from_h(2).store(p + 3 * W);
+    }
+    for (int64_t k = unit0; k < unit0 + units; k += W) {
+      const float* const p = parts + 4 * k;
+      const Vec r = Vec::load(p + W), q = Vec::load(p + 3 * W);
+      gru_update(a, Vec::load(p), r, tanh(fma(r, q, Vec::load(p + 2 * W))), q, 0, s, k, h + k, h + k);
+    }
+  });
+  rnn_store_state(h, ld, 0, 1, u, a.h_last);
+}
+
 #if FASTNN_TILES
-// What a step writes for the rows of a chunk, at one block of units.
-struct GruPlaces {
-  RnnRows gates, hs, y;
-  GruPlaces(const RnnForward& a, int64_t row0, int64_t s, int64_t block) {
-    const int64_t u = a.units, steps = a.steps, t = a.go_backwards ? steps - 1 - s : s, unit = block * W;
-    const int64_t next = rnn_before(a.batch, steps, row0, s + 1, a.go_backwards), stride = s + 1 == steps ? u : steps * u;
-    const auto rows = [](float* p, int64_t at, int64_t stride) { return RnnRows{p ? p + at : p, stride}; };
-    gates = rows(a.gates, (row0 * steps + t) * 4 * u + unit, steps * 4 * u);
-    hs = rows(a.hs, next * u + unit, stride), y = rows(a.y, (row0 * steps + s) * u + unit, steps * u);
-  }
-};
 // gru_update for a whole vector of units and no mask, in few instructions: they compete with products for the core.
-inline void gru_output(const GruPlaces& to, int64_t u, int64_t i, Vec z, Vec r, Vec g, Vec q, float* h_state) {
+inline void gru_output(const RnnPlaces& to, int64_t u, int64_t i, Vec z, Vec r, Vec g, Vec q, float* h_state) {
   const Vec h = fma(z, Vec::load(h_state), (Vec::set(1) - z) * g);
   h.store(h_state);
   if (to.y.base) h.store(to.y.at(i));
@@ -134,19 +152,8 @@ bool gru_forward_tiles(const RnnForward& a) {
   if (!split_in_range(kernel.all(), 1) || !split_in_range(recurrent.all(), 1)) return false;
   parallel_for(a.batch, chunk, [&](int64_t row0, int64_t end) {
     const TilesReady ready;
-    Split of_x, of_h;
-    const int64_t rows = end - row0, tiles = ceil_div(rows, kTileRows), ld = blocks * W;
-    Scratch<uint16_t> operands(2 * tiles * next);  // x and h of even and odd steps
-    Scratch<float> h(rows * ld);
-    rnn_load_state(a.h0, row0, rows, u, h, ld);
-    rnn_save_initial(a, h, ld, row0, rows, a.hs);
-    __builtin_memset(operands, 0, size_t(2 * tiles * next) * 2);
-    const auto operand = [&](int64_t s) { return operands + s % 2 * tiles * next; };
-    const auto state_at = [&](int64_t s, int64_t r, int64_t unit) {
-      return operand(s) + r / kTileRows * next + (kx + unit / kTileDepth) * kSplit + half_row(r % kTileRows, unit % kTileDepth);
-    };
-    for (int64_t r = 0; r < rows; ++r)
-      for (int64_t i = 0; i < ld; i += W) split_half_row(of_h, Vec::load(h + r * ld + i), state_at(0, r, i));
+    RnnTileRows own(a, row0, end - row0);
+    const int64_t rows = own.rows, tiles = own.tiles;
     // The sums of two pairs. Where products of a step end, its last gates remain: beside them the next step begins, with the
     // input's part of the first pair.
     const int64_t z_size = tiles * kTileRows * ldz;
@@ -156,7 +163,7 @@ bool gru_forward_tiles(const RnnForward& a) {
     const auto product = [&](int64_t s, int64_t pair, int64_t col, int64_t cols, int64_t column, bool first, int64_t k0, int64_t k1, auto&& beside) {
       float* const to = z_of(s, pair) + col * W;
       const float* const start = first ? bias + pair * ldz + col * W : to;
-      tiles_product(tiles, cols, k1 - k0, operand(s) + k0 * kSplit, next, weights + (pair * 6 + column) * next + k0 * kSplit, next, start,
+      tiles_product(tiles, cols, k1 - k0, own.operand(s) + k0 * kSplit, next, weights + (pair * 6 + column) * next + k0 * kSplit, next, start,
                     first ? 0 : ldz, to, ldz, beside);
     };
     const auto of_input = [&](int64_t s, int64_t pair, auto&& beside) {
@@ -165,14 +172,7 @@ bool gru_forward_tiles(const RnnForward& a) {
     };
     const auto slots = [&](int64_t n, int64_t of_zr, int64_t of_g) { return tiles_slots(tiles, 2 * n, of_zr) + tiles_slots(tiles, n, of_g); };
     const auto begin_step = [&](int64_t s, auto&& beside) {
-      const int64_t t = a.go_backwards ? a.steps - 1 - s : s;
-      for (int64_t r = 0; r < rows; r += kTileRows)
-        for (int64_t k = 0; k < kx; ++k) {
-          const float* from = a.x + ((row0 + r) * a.steps + t) * a.features + k * kTileDepth;
-          const int64_t left = a.features - k * kTileDepth;
-          split_left(of_x, from, clamp_count(left, 16), from + 16, clamp_count(left - 16, 16), a.steps * a.features, rows - r,
-                     operand(s) + r / kTileRows * next + k * kSplit);
-        }
+      own.put_x(s);
       product(s, 0, 0, 2 * size_of(0), 0, true, 0, kx, beside);
       of_input(s, 0, beside);
     };
@@ -182,10 +182,10 @@ bool gru_forward_tiles(const RnnForward& a) {
       const auto gates = [&](int64_t pair, int64_t portions) {
         const int64_t n = pair < 0 ? 0 : size_of(pair), items = n * rows;
         const bool whole = !a.mask && (2 * pair + n) * W <= u;
-        const GruPlaces places[2] = {{a, row0, s, 2 * pair}, {a, row0, s, 2 * pair + 1}};
+        const RnnPlaces places[2] = {{a, row0, s, 2 * pair}, {a, row0, s, 2 * pair + 1}};
         return Beside(2 * items, portions, [&, pair, n, items, whole, places](int64_t item) {
           const int64_t i = item < items ? item : item - items, r = n == 2 ? i / 2 : i, of = n == 2 ? i % 2 : 0, block = 2 * pair + of;
-          float *const p = z_of(s, pair) + r * ldz, *const zr = p + 2 * of * W, *const hr = h + r * ld + block * W;
+          float *const p = z_of(s, pair) + r * ldz, *const zr = p + 2 * of * W, *const hr = own.h(r, block * W);
           if (item < items) {
             sigmoid(Vec::load(zr)).store(zr);
             sigmoid(Vec::load(zr + W)).store(zr + W);
@@ -194,7 +194,7 @@ bool gru_forward_tiles(const RnnForward& a) {
           const Vec reset = Vec::load(zr + W), q = Vec::load(p + (3 * n + of) * W), g = tanh(fma(reset, q, Vec::load(p + (2 * n + of) * W)));
           if (whole) gru_output(places[of], u, r, Vec::load(zr), reset, g, q, hr);
           else gru_update(a, Vec::load(zr), reset, g, q, row0 + r, s, block * W, hr, hr);
-          split_half_row(of_h, Vec::load(hr), state_at(s + 1, r, block * W));
+          own.put_h(s + 1, r, block * W);
         });
       };
       for (int64_t pair = 0; pair < pairs; ++pair) {
@@ -209,8 +209,8 @@ bool gru_forward_tiles(const RnnForward& a) {
       if (s + 1 < a.steps) begin_step(s + 1, last);
       last.finish();
     }
-    rnn_store_state(h, ld, row0, rows, u, a.h_last);
-    inputs.put(row0 / chunk, of_x), states.put(row0 / chunk, of_h);
+    own.finish();
+    inputs.put(row0 / chunk, own.of_x), states.put(row0 / chunk, own.of_h);
   });
   return split_in_range(kernel.all(), inputs.all()) && split_in_range(recurrent.all(), states.all());
 }
@@ -265,6 +265,7 @@ void gru_forward_reset_before(const RnnForward& a) {
 }  // namespace
 
 void gru_forward(RnnForward a) {
+  if (a.variant && rnn_is_row(a)) return gru_forward_row(a);
 #if FASTNN_TILES
   // Short sums are soon done: the gates take most of the time then, and vectors share their core better with vectors.
   if (a.variant && a.features + a.units >= 112 && rnn_uses_tiles(a.batch, a.steps, a.features, a.units, 3) && gru_forward_tiles(a)) return;

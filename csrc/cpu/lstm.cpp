@@ -4,6 +4,7 @@
 //   h = o tanh(c)
 #include "cpu/rnn.h"
 #include "cpu/rnn_backward.h"
+#include "cpu/rnn_row.h"
 #include "cpu/rnn_tiles.h"
 #include "kernels.h"
 
@@ -47,6 +48,26 @@ struct LstmStep {
   }
 };
 
+void lstm_forward_row(const RnnForward& a) {
+  const int64_t ld = round_up(a.units, W);
+  Scratch<float> scratch(6 * ld);  // h, c, z (blocks, 4, W)
+  float *const h = scratch, *const c = h + ld, *const z = c + ld;
+  rnn_load_state(a.h0, 0, 1, a.units, h, ld);
+  rnn_load_state(a.c0, 0, 1, a.units, c, ld);
+  rnn_save_initial(a, h, ld, 0, 1, a.hs);
+  rnn_save_initial(a, c, ld, 0, 1, a.cs);
+  rnn_row(a, 4, h, [&](int64_t s, int64_t unit0, int64_t units, const RnnRowSums& sums) {
+    const auto step = [&](int64_t unit) { return LstmStep{a, 0, a.go_backwards ? a.steps - 1 - s : s, s, unit}; };
+    for (int64_t k = unit0; k < unit0 + units; k += W) {
+      FASTNN_UNROLL for (int gate = 0; gate < 4; ++gate) sums.all(gate, k, step(k).count()).store(z + 4 * k + gate * W);
+      step(k).cell(z + 4 * k, c + k);
+    }
+    for (int64_t k = unit0; k < unit0 + units; k += W) step(k).output(z + 4 * k, c + k, h + k, h + k);
+  });
+  rnn_store_state(h, ld, 0, 1, a.units, a.h_last);
+  rnn_store_state(c, ld, 0, 1, a.units, a.c_last);
+}
+
 // The gradients of the arguments of i f g o for n units of one row: p, its gates, u apart; c after and before the step;
 // gh of the step. gc becomes that of the step before.
 [[gnu::always_inline]] inline void lstm_gradients(const float* p, const float* c, const float* c_prev, int64_t u, int64_t n, Vec gh, float* gc,
@@ -75,20 +96,8 @@ inline void lstm_prefetch(const RnnBackward& a, int64_t row, int64_t t, int64_t 
 }
 
 #if FASTNN_TILES
-// What a step writes for the rows of a chunk, at one block of units.
-struct LstmPlaces {
-  RnnRows gates, cs, hs, y;
-  LstmPlaces(const RnnForward& a, int64_t row0, int64_t s, int64_t block) {
-    const int64_t u = a.units, steps = a.steps, t = a.go_backwards ? steps - 1 - s : s, unit = block * W;
-    const int64_t first = rnn_before(a.batch, steps, row0, s + 1, a.go_backwards), stride = s + 1 == steps ? u : steps * u;
-    const auto rows = [](float* p, int64_t at, int64_t stride) { return RnnRows{p ? p + at : p, stride}; };
-    gates = rows(a.gates, (row0 * steps + t) * 4 * u + unit, steps * 4 * u);
-    cs = rows(a.cs, first * u + unit, stride), hs = rows(a.hs, first * u + unit, stride);
-    y = rows(a.y, (row0 * steps + s) * u + unit, steps * u);
-  }
-};
 // LstmStep for a whole vector of units and no mask, in few instructions: they compete with products for the core.
-inline void lstm_cell(const LstmPlaces& to, int64_t u, int64_t r, float* z, float* c_state) {
+inline void lstm_cell(const RnnPlaces& to, int64_t u, int64_t r, float* z, float* c_state) {
   const Vec i = sigmoid(Vec::load(z)), f = sigmoid(Vec::load(z + W)), g = tanh(Vec::load(z + 2 * W)), o = sigmoid(Vec::load(z + 3 * W));
   const Vec c = fma(f, Vec::load(c_state), i * g);
   c.store(c_state);
@@ -98,7 +107,7 @@ inline void lstm_cell(const LstmPlaces& to, int64_t u, int64_t r, float* z, floa
   i.store(p), f.store(p + u), g.store(p + 2 * u), o.store(p + 3 * u);
   c.store(to.cs.at(r));
 }
-inline void lstm_output(const LstmPlaces& to, int64_t r, const float* z, const float* c_state, float* h_state) {
+inline void lstm_output(const RnnPlaces& to, int64_t r, const float* z, const float* c_state, float* h_state) {
   const Vec h = Vec::load(z + 3 * W) * tanh(Vec::load(c_state));
   h.store(h_state);
   if (to.hs.base) h.store(to.hs.at(r));
@@ -130,21 +139,11 @@ bool lstm_forward_tiles(const RnnForward& a) {
   if (!split_in_range(kernel.all(), 1) || !split_in_range(recurrent.all(), 1)) return false;
   parallel_for(a.batch, chunk, [&](int64_t row0, int64_t end) {
     const TilesReady ready;
-    Split of_x, of_h;
-    const int64_t rows = end - row0, tiles = ceil_div(rows, kTileRows), ld = blocks * W;
-    Scratch<uint16_t> operands(2 * tiles * next);  // x and h of even and odd steps
-    Scratch<float> h(rows * ld), c(rows * ld);
-    rnn_load_state(a.h0, row0, rows, u, h, ld);
-    rnn_load_state(a.c0, row0, rows, u, c, ld);
-    rnn_save_initial(a, h, ld, row0, rows, a.hs);
-    rnn_save_initial(a, c, ld, row0, rows, a.cs);
-    __builtin_memset(operands, 0, size_t(2 * tiles * next) * 2);
-    const auto operand = [&](int64_t s) { return operands + s % 2 * tiles * next; };
-    const auto state_at = [&](int64_t s, int64_t r, int64_t unit) {
-      return operand(s) + r / kTileRows * next + (kx + unit / kTileDepth) * kSplit + half_row(r % kTileRows, unit % kTileDepth);
-    };
-    for (int64_t r = 0; r < rows; ++r)
-      for (int64_t i = 0; i < ld; i += W) split_half_row(of_h, Vec::load(h + r * ld + i), state_at(0, r, i));
+    RnnTileRows own(a, row0, end - row0);
+    const int64_t rows = own.rows, tiles = own.tiles;
+    Scratch<float> c(rows * own.ld);
+    rnn_load_state(a.c0, row0, rows, u, c, own.ld);
+    rnn_save_initial(a, c, own.ld, row0, rows, a.cs);
     // z (rows, 4, W) of a block. Where products of a step end, its last gates remain: beside them the next step
     // begins, with the input's part of the first blocks.
     const int64_t z_size = tiles * kTileRows * 4 * W, ahead = blocks == 2 ? 2 : 1;
@@ -153,18 +152,11 @@ bool lstm_forward_tiles(const RnnForward& a) {
     const auto product = [&](int64_t s, int64_t block, int64_t k0, int64_t k1, auto&& beside) {
       float* const to = z_of(s, block);
       const float* const start = k0 ? to : bias + block * 4 * W;
-      tiles_product(tiles, 4, k1 - k0, operand(s) + k0 * kSplit, next, weights + block * 4 * next + k0 * kSplit, next, start, k0 ? 4 * W : 0, to,
+      tiles_product(tiles, 4, k1 - k0, own.operand(s) + k0 * kSplit, next, weights + block * 4 * next + k0 * kSplit, next, start, k0 ? 4 * W : 0, to,
                     4 * W, beside);
     };
     const auto begin_step = [&](int64_t s, auto&& beside) {
-      const int64_t t = a.go_backwards ? a.steps - 1 - s : s;
-      for (int64_t r = 0; r < rows; r += kTileRows)
-        for (int64_t k = 0; k < kx; ++k) {
-          const float* from = a.x + ((row0 + r) * a.steps + t) * a.features + k * kTileDepth;
-          const int64_t left = a.features - k * kTileDepth;
-          split_left(of_x, from, clamp_count(left, 16), from + 16, clamp_count(left - 16, 16), a.steps * a.features, rows - r,
-                     operand(s) + r / kTileRows * next + k * kSplit);
-        }
+      own.put_x(s);
       for (int64_t block = 0; block < ahead; ++block) product(s, block, 0, kx, beside);
     };
     begin_step(0, Nothing());
@@ -173,9 +165,9 @@ bool lstm_forward_tiles(const RnnForward& a) {
       // The cells of all rows, then their outputs: the chain of functions from z to h is longer than what a core can look ahead.
       const auto gates = [&](int64_t block, int64_t slots) {
         const bool whole = !a.mask && (block + 1) * W <= u;
-        return Beside(block < 0 ? 0 : 2 * rows, slots, [&, block, whole, to = LstmPlaces(a, row0, s, block)](int64_t i) {
+        return Beside(block < 0 ? 0 : 2 * rows, slots, [&, block, whole, to = RnnPlaces(a, row0, s, block)](int64_t i) {
           const int64_t r = i < rows ? i : i - rows;
-          float *const zr = z_of(s, block) + r * 4 * W, *const cr = c + r * ld + block * W, *const hr = h + r * ld + block * W;
+          float *const zr = z_of(s, block) + r * 4 * W, *const cr = c + r * own.ld + block * W, *const hr = own.h(r, block * W);
           if (whole) {
             if (i < rows) return lstm_cell(to, u, r, zr, cr);
             lstm_output(to, r, zr, cr, hr);
@@ -184,7 +176,7 @@ bool lstm_forward_tiles(const RnnForward& a) {
             if (i < rows) return step.cell(zr, cr);
             step.output(zr, cr, hr, hr);
           }
-          split_half_row(of_h, Vec::load(hr), state_at(s + 1, r, block * W));
+          own.put_h(s + 1, r, block * W);
         });
       };
       for (int64_t block = 0; block < blocks; ++block) {
@@ -197,9 +189,9 @@ bool lstm_forward_tiles(const RnnForward& a) {
       if (s + 1 < a.steps) begin_step(s + 1, last);
       last.finish();
     }
-    rnn_store_state(h, ld, row0, rows, u, a.h_last);
-    rnn_store_state(c, ld, row0, rows, u, a.c_last);
-    inputs.put(row0 / chunk, of_x), states.put(row0 / chunk, of_h);
+    own.finish();
+    rnn_store_state(c, own.ld, row0, rows, u, a.c_last);
+    inputs.put(row0 / chunk, own.of_x), states.put(row0 / chunk, own.of_h);
   });
   return split_in_range(kernel.all(), inputs.all()) && split_in_range(recurrent.all(), states.all());
 }
@@ -324,6 +316,7 @@ bool lstm_backward_tiles(const RnnBackward& a) {
 }  // namespace
 
 void lstm_forward(RnnForward a) {
+  if (rnn_is_row(a)) return lstm_forward_row(a);
 #if FASTNN_TILES
   // Short sums are soon done: the gates take most of the time then, and vectors share their core better with vectors.
   if (a.features + a.units >= 112 && rnn_uses_tiles(a.batch, a.steps, a.features, a.units, 4) && lstm_forward_tiles(a)) return;

@@ -41,9 +41,14 @@ inline void for_gradient(const UpdateSlot& s, int64_t begin, int64_t end, F f) {
     for_each_vec(end - begin, [&](int64_t j, int64_t n) { f(begin + j, n, Vec::load(s.g + begin + j, n)); });
     return;
   }
+  // Gradients of rows lie in the order in which these were first looked up: no hardware prefetcher follows them.
+  constexpr int64_t kAhead = 8;
+  const int64_t rows = (end - 1) / s.cols + 1;
   for (int64_t i = begin; i < end;) {
     const int64_t row = i / s.cols, stop = min(end, (row + 1) * s.cols);
-    const int64_t slot = s.row_slot[row];
+    const int64_t slot = s.row_slot[row], later = row + kAhead < rows ? s.row_slot[row + kAhead] : -1;
+    if (later >= 0 && s.cols <= 512)
+      for (int64_t j = 0; j < s.cols; j += 16) __builtin_prefetch(s.g + later * s.cols + j);
     const float* g = s.g + slot * s.cols - row * s.cols;
     for_each_vec(stop - i, [&](int64_t j, int64_t n) { f(i + j, n, slot < 0 ? Vec::zero() : Vec::load(g + i + j, n)); });
     i = stop;
@@ -110,7 +115,7 @@ void rmsprop_update(UpdateBatch batch, const float* lr, float rho, float one_min
       mean.store(s.u + i, n);
       square = v - mean * mean;
     }
-    Vec step = rate * g / sqrt(square + Vec::set(epsilon));
+    Vec step = scaled(rate * g, square + Vec::set(epsilon), Vec::zero());
     if (s.m) {
       step = Vec::load(s.m + i, n) * mu + step;
       step.store(s.m + i, n);

@@ -25,6 +25,58 @@ struct RnnRows {
   float* at(int64_t r) const { return base + r * stride; }
 };
 
+// What a step writes for the rows of a chunk, at one block of units.
+struct RnnPlaces {
+  RnnRows gates, hs, cs, y;
+  RnnPlaces(const RnnForward& a, int64_t row0, int64_t s, int64_t block) {
+    const int64_t u = a.units, steps = a.steps, t = a.go_backwards ? steps - 1 - s : s, unit = block * 16;
+    const int64_t next = rnn_before(a.batch, steps, row0, s + 1, a.go_backwards), stride = s + 1 == steps ? u : steps * u;
+    const auto rows = [](float* p, int64_t at, int64_t stride) { return RnnRows{p ? p + at : p, stride}; };
+    gates = rows(a.gates, (row0 * steps + t) * 4 * u + unit, steps * 4 * u);
+    hs = rows(a.hs, next * u + unit, stride), cs = rows(a.cs, next * u + unit, stride);
+    y = rows(a.y, (row0 * steps + s) * u + unit, steps * u);
+  }
+};
+
+// A chunk of rows on their way through time: their state h, and the left operands of even and odd steps, x and then h.
+class RnnTileRows {
+ public:
+  const int64_t row0, rows, tiles, ld, kx, next;  // of h a row, of x chunks of the depth, of an operand a tile of rows
+  Split of_x, of_h;
+
+  RnnTileRows(const RnnForward& a, int64_t row0, int64_t rows)
+      : row0(row0), rows(rows), tiles(ceil_div(rows, kTileRows)), ld(round_up(a.units, 16)), kx(ceil_div(a.features, kTileDepth)),
+        next((kx + ceil_div(a.units, kTileDepth)) * kSplit), a_(a), operands_(2 * tiles * next), h_(rows * ld) {
+    rnn_load_state(a.h0, row0, rows, a.units, h_, ld);
+    rnn_save_initial(a, h_, ld, row0, rows, a.hs);
+    __builtin_memset(operands_, 0, size_t(2 * tiles * next) * 2);
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t i = 0; i < ld; i += 16) put_h(0, r, i);
+  }
+  const uint16_t* operand(int64_t s) const { return operands_ + s % 2 * tiles * next; }
+  float* h(int64_t r, int64_t unit) const { return h_ + r * ld + unit; }
+  // 16 units of h of a row, as step s multiplies them.
+  void put_h(int64_t s, int64_t r, int64_t unit) {
+    split_half_row(of_h, Vec::load(h(r, unit)), tile(s, r, kx + unit / kTileDepth) + half_row(r % kTileRows, unit % kTileDepth));
+  }
+  void put_x(int64_t s) {
+    const int64_t f = a_.features, t = a_.go_backwards ? a_.steps - 1 - s : s;
+    for (int64_t r = 0; r < rows; r += kTileRows)
+      for (int64_t k = 0; k < kx; ++k) {
+        const float* from = a_.x + ((row0 + r) * a_.steps + t) * f + k * kTileDepth;
+        const int64_t left = f - k * kTileDepth;
+        split_left(of_x, from, clamp_count(left, 16), from + 16, clamp_count(left - 16, 16), a_.steps * f, rows - r, tile(s, r, k));
+      }
+  }
+  void finish() const { rnn_store_state(h_, ld, row0, rows, a_.units, a_.h_last); }
+
+ private:
+  uint16_t* tile(int64_t s, int64_t r, int64_t k) const { return operands_ + (s % 2 * tiles + r / kTileRows) * next + k * kSplit; }
+  const RnnForward& a_;
+  Scratch<uint16_t> operands_;
+  Scratch<float> h_;
+};
+
 // Sums of products over the steps of a chunk: c (rows, cols in tiles) += a^T gz. Two groups of steps_ steps take
 // turns: while one is filled with split operands, a share of the other's product is added at every step.
 class RnnSums {

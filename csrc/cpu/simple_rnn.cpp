@@ -2,6 +2,7 @@
 // activation tanh, relu or linear.
 #include "cpu/rnn.h"
 #include "cpu/rnn_backward.h"
+#include "cpu/rnn_row.h"
 #include "kernels.h"
 
 namespace fastnn::FASTNN_TARGET {
@@ -43,7 +44,26 @@ void simple_rnn_blocks(const RnnForward& a, F activation) {
 }
 
 template <class F>
+void simple_rnn_row(const RnnForward& a, F activation) {
+  const int64_t ld = round_up(a.units, W);
+  Scratch<float> h(ld);
+  rnn_load_state(a.h0, 0, 1, a.units, h, ld);
+  rnn_save_initial(a, h, ld, 0, 1, a.hs);
+  rnn_row(a, 1, h, [&](int64_t s, int64_t unit0, int64_t units, const RnnRowSums& sums) {
+    const bool on = !a.mask || a.mask[a.go_backwards ? a.steps - 1 - s : s];
+    for (int64_t k = unit0; k < unit0 + units; k += W) {
+      const int64_t n = min(W, a.units - k);
+      const Vec v = on ? activation(sums.all(0, k, n)) : Vec::load(h + k);
+      v.store(h + k);
+      rnn_emit(a, v, on, 0, s, k, n);
+    }
+  });
+  rnn_store_state(h, ld, 0, 1, a.units, a.h_last);
+}
+
+template <class F>
 void simple_rnn_units(const RnnForward& a, F activation) {
+  if (rnn_is_row(a)) return simple_rnn_row(a, activation);
   if (a.units <= W) return simple_rnn_blocks<1>(a, activation);
   if (a.units <= 2 * W) return simple_rnn_blocks<2>(a, activation);
   simple_rnn_blocks<4>(a, activation);
