@@ -19,8 +19,9 @@ Tasks cut_tasks(const Patches& p, int64_t n) {
   Tasks t;
   int64_t target;
   if (k * n <= kCache) {
-    // The kernel stays in the cache, patches stream by: about 16 chunks, of 0.2 MFLOP at least.
-    target = min(max(count / 16, 24), 240);
+    // The kernel stays in the cache, patches stream by: about 16 chunks, of 0.2 MFLOP at least. A narrow panel
+    // comes from the second-level cache for fewer products each: 72 rows or more hide that, blocks of columns share them out.
+    target = Vec::width == 16 ? min(max(count / 16, 24), 240) : min(max(count / 8, 72), 240);
     target = max(target, min(100000 / (k * n), 4096));
   } else {
     // The kernel streams by: many patches share each panel of it.
@@ -35,15 +36,32 @@ Tasks cut_tasks(const Patches& p, int64_t n) {
   return t;
 }
 
-// out = activation(patches @ b + bias), patch (image, i, j) at out + image * grid.image + i * grid.row + j * grid.col.
-void convolve(const Patches& p, const KernelMatrix& b, int64_t n, float* out, const Grid& grid, const float* bias,
+// b (k, n) -> packed: its panels.
+void pack_panels(const KernelMatrix& b, int64_t n, float* packed) {
+  const int64_t piece = max(1, 16384 / b.panel), pieces = ceil_div(b.k, piece);
+  parallel_for(pieces * ceil_div(n, b.panel), max(1, 16384 / max(1, min(b.k, piece) * b.panel)), [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const int64_t j = t / pieces * b.panel, p0 = t % pieces * piece, cols = min(b.panel, n - j);
+      pack_rows(b.data + p0 * b.ld + j, b.ld, min(piece, b.k - p0), cols, packed + j * b.k + p0 * round_up(cols, Vec::width));
+    }
+  });
+}
+
+// out = activation(patches @ matrix + bias), patch (image, i, j) at out + image * grid.image + i * grid.row + j * grid.col.
+void convolve(const Patches& p, const KernelMatrix& matrix, int64_t n, float* out, const Grid& grid, const float* bias,
               int64_t activation) {
 #if FASTNN_TILES
-  if (convolve_tiles(p, b, n, out, grid, bias, activation)) return;
+  if (convolve_tiles(p, matrix, n, out, grid, bias, activation)) return;
 #endif
   const Tasks tasks = cut_tasks(p, n);
   const Chunks& cut = tasks.cut;
   const bool around = stores_around(out, p.count() * n, grid) && activation <= kActivationRelu;
+  // Where a panel is narrow, chunks that copy it take long beside its products: it is copied once for all of them.
+  const int64_t k = p.k();
+  const bool packs = Vec::width < 16 && !matrix.packed && cut.count() > 1;
+  Scratch<float> packed(packs ? k * round_up(n, Vec::width) : 0);
+  if (packs) pack_panels(matrix, n, packed);
+  const KernelMatrix b = packs ? KernelMatrix{packed, k, 0, matrix.panel, true} : matrix;
   parallel_for(cut.count() * tasks.col_blocks, 1, [&](int64_t begin, int64_t end) {
     Scratch<float> buffer(Chunk::buffer_size(p, cut));
     Scratch<int64_t> offsets(2 * Chunk::max_count(cut));
@@ -52,12 +70,12 @@ void convolve(const Patches& p, const KernelMatrix& b, int64_t n, float* out, co
       const int64_t index = t / tasks.col_blocks, j0 = t % tasks.col_blocks * tasks.nb;
       const Chunk chunk(p, cut, index, buffer, offsets, grid, place);
       // Tasks of the same chunk share it: the last one asks for the next.
-      multiply({chunk.data, chunk.offset, chunk.count, p.channels % 4 == 0},
+      multiply({chunk.data, chunk.offset, chunk.count, runs_of(p.channels)},
                [&](int64_t p0, int64_t kc, int64_t* to) {
                  if (kc) chunk.taps(p, p0, kc, to);
                  return static_cast<const int64_t*>(to);
                },
-               p.k(), b.from_column(j0), min(tasks.nb, n - j0),
+               k, b.from_column(j0), min(tasks.nb, n - j0),
                {out + j0, place, false, bias ? bias + j0 : nullptr, activation, around},
                j0 + tasks.nb < n ? Ahead() : chunk.following);
     }

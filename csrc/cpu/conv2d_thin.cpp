@@ -67,7 +67,7 @@ bool thin_backward_input(const float* gy, const float* w, const float* bias, flo
       for (int64_t i = i0; i < i1; i += block) {
         const int64_t rows = min(block, i1 - i), count = rows * s.ow;
         const float* from = gy + (image * s.oh + i) * s.ow * k;
-        multiply({from, row, count, k % 4 == 0}, [&](int64_t p0, int64_t, int64_t*) { return col + p0; }, k,
+        multiply({from, row, count, runs_of(k)}, [&](int64_t p0, int64_t, int64_t*) { return col + p0; }, k,
                  {packed, k, 0, panel, true}, n, {shares, place, false, nullptr, kActivationLinear},
                  {from + count * k, 1, count * k, 0});
         for (int64_t b = 0; b < rows; ++b)

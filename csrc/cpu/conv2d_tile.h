@@ -71,21 +71,32 @@ template <int ROWS, int NV, int RUN>
     const float* to = t.c + t.place[i];
     FASTNN_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] = Vec::zero();
     if (!t.around)
-      FASTNN_UNROLL for (int j = 0; j < NV; ++j) __builtin_prefetch(to + j * Vec::width, 1);  // it arrives while the sums are made
+      FASTNN_UNROLL for (int j = 0; j < NV * Vec::width; j += 16) __builtin_prefetch(to + j, 1);  // it arrives while the sums are made
   }
   const float* b = t.b;
   const int64_t* col = t.col;
   const int64_t ldb = t.ldb;
   for (const int64_t* end = col + t.k; col < end; col += RUN) {
     const int64_t at = *col;
-    Vec bp[RUN][NV];
-    FASTNN_UNROLL for (int q = 0; q < RUN; ++q, b += ldb)
-      FASTNN_UNROLL for (int j = 0; j < NV; ++j) bp[q][j] = Vec::load(b + j * Vec::width);
-    FASTNN_UNROLL for (int i = 0; i < ROWS; ++i) {
-      const float* ai = row[i] + at;
-      FASTNN_UNROLL for (int q = 0; q < RUN; ++q) {
-        const Vec v = Vec::set(ai[q]);
-        FASTNN_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] = fma(v, bp[q][j], acc[i][j]);
+    if constexpr (Vec::width == 16) {
+      Vec bp[RUN][NV];
+      FASTNN_UNROLL for (int q = 0; q < RUN; ++q, b += ldb)
+        FASTNN_UNROLL for (int j = 0; j < NV; ++j) bp[q][j] = Vec::load(b + j * Vec::width);
+      FASTNN_UNROLL for (int i = 0; i < ROWS; ++i) {
+        const float* ai = row[i] + at;
+        FASTNN_UNROLL for (int q = 0; q < RUN; ++q) {
+          const Vec v = Vec::set(ai[q]);
+          FASTNN_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] = fma(v, bp[q][j], acc[i][j]);
+        }
+      }
+    } else {  // 16 registers hold one row of the panel at a time
+      FASTNN_UNROLL for (int q = 0; q < RUN; ++q, b += ldb) {
+        Vec bp[NV];
+        FASTNN_UNROLL for (int j = 0; j < NV; ++j) bp[j] = Vec::load(b + j * Vec::width);
+        FASTNN_UNROLL for (int i = 0; i < ROWS; ++i) {
+          const Vec v = Vec::set(row[i][at + q]);
+          FASTNN_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] = fma(v, bp[j], acc[i][j]);
+        }
       }
     }
   }
@@ -131,16 +142,16 @@ ConvTile tile_of_rows(int64_t rows) {
     if (rows < ROWS) return tile_of_rows<NV, RUN, ROWS - 1>(rows);
   return conv_tile<ROWS, NV, RUN>;
 }
-// `runs`: column offsets come in runs of 4. Wide tiles have few rows and gain nothing from it.
-inline ConvTile choose_tile(int64_t rows, int64_t nv, bool runs) {
+// `runs`: column offsets come in runs of 4 (or 3). Wide tiles of AVX-512 have few rows and gain nothing from it.
+inline ConvTile choose_tile(int64_t rows, int64_t nv, int64_t runs) {
   if constexpr (kPanelVecs == 4) {
     if (nv == 4) return tile_of_rows<4, 1>(rows);
     if (nv == 3) return tile_of_rows<3, 1>(rows);
-    if (nv == 2) return runs ? tile_of_rows<2, 2>(rows) : tile_of_rows<2, 1>(rows);
+    if (nv == 2) return runs == 4 ? tile_of_rows<2, 2>(rows) : tile_of_rows<2, 1>(rows);
   } else {
-    if (nv == 2) return tile_of_rows<2, 1>(rows);
+    if (nv == 2) return runs == 4 ? tile_of_rows<2, 4>(rows) : runs == 3 ? tile_of_rows<2, 3>(rows) : tile_of_rows<2, 1>(rows);
   }
-  return runs ? tile_of_rows<1, 4>(rows) : tile_of_rows<1, 1>(rows);
+  return runs == 4 ? tile_of_rows<1, 4>(rows) : tile_of_rows<1, 1>(rows);
 }
 
 // Memory that is needed soon, rows of `width` floats, asked for in equal steps.
@@ -164,11 +175,14 @@ class Ahead {
   int64_t lines_ = 0, stride_ = 0, left_ = 0, per_step_ = 0, at_ = 0;
 };
 
+// The runs in which columns come that are `length` neighbours each.
+inline int64_t runs_of(int64_t length) { return length % 4 == 0 ? 4 : length % 3 == 0 ? 3 : 0; }
+
 struct RowsA {
   const float* data;
   const int64_t* offset;  // (count)
   int64_t count;
-  bool runs;  // columns come in runs of 4, see conv_tile
+  int64_t runs;  // columns come in runs of 4 or 3, see conv_tile; 0: they do not
 };
 
 // Columns [0, cols) of b (kc, ldb) to out (kc, cols padded with zeros to whole vectors).
@@ -198,6 +212,7 @@ void multiply(const RowsA& a, const Columns& columns, int64_t k, const KernelMat
   int64_t buffer[kMostDepth];
   float bias[kPanel];
   const int64_t full = ceil_div(a.count, most_rows(int(b.panel / Vec::width)));
+  const int64_t runs = a.runs == 3 && blocks > 1 ? 0 : a.runs;  // a block would end within a run
   soon.plan(blocks * panels * full), also.plan(blocks * panels * full);
   for (int64_t block = 0; block < blocks; ++block) {
     const int64_t p0 = block * kb, kc = max(0, min(kb, k - p0));
@@ -232,7 +247,7 @@ void multiply(const RowsA& a, const Columns& columns, int64_t k, const KernelMat
       }
       // Tiles differ by one row at most.
       const int64_t tiles = ceil_div(a.count, most_rows(int(nv))), fewer = a.count / tiles, more = a.count % tiles;
-      const ConvTile kernel_fewer = choose_tile(fewer, nv, a.runs), kernel_more = choose_tile(fewer + (more > 0), nv, a.runs);
+      const ConvTile kernel_fewer = choose_tile(fewer, nv, runs), kernel_more = choose_tile(fewer + (more > 0), nv, runs);
       next.plan(tiles);
       for (int64_t tile = 0, i0 = 0, rows; tile < tiles; ++tile, i0 += rows) {
         rows = fewer + (tile < more);

@@ -238,7 +238,7 @@ void conv2d_backward_weights(const float* x, const float* gy, float* gw, Conv2dS
           chunk.taps(q, one_tap ? 0 : f0, fb, rows);
           const float* b = gy + chunk.first * s.oc + g * ocg + j0;
           const bool more = index + 1 < last;
-          multiply({chunk.data, rows, fb, false}, [&](int64_t p0, int64_t, int64_t*) { return chunk.offset + p0; }, chunk.count,
+          multiply({chunk.data, rows, fb, 0}, [&](int64_t p0, int64_t, int64_t*) { return chunk.offset + p0; }, chunk.count,
                    {b, chunk.count, s.oc, panel_width(ocg), false}, nb, {sum, place, index > first, nullptr, kActivationLinear},
                    Ahead(b + chunk.count * s.oc, more ? chunk.count : 0, nb, s.oc), more ? chunk.following : Ahead());
         }

@@ -151,7 +151,7 @@ void multiply_tiles(const Problem& p, const Kernel<S>& kernel, const float* u, c
     const float* matrix = u ? u + (f * kernel.depth_blocks() + d) * kernel.block_size() : own.get();
     for (int64_t i = 0; i < S::kProducts; ++i, matrix += kernel.step()) {
       const float* from = v + i * v_step + c0;
-      multiply({from, row, count, depth % 4 == 0}, Consecutive{col}, depth,
+      multiply({from, row, count, runs_of(depth)}, Consecutive{col}, depth,
                {matrix, depth, 0, kernel.panel(), true}, round_up(cols, Vec::width),
                {m.get() + i * m_step, place, d > 0, nullptr, kActivationLinear},
                Ahead(matrix + kernel.step(), u ? 1 : 0, depth * kernel.wide, 0));
@@ -374,7 +374,7 @@ bool backward_weights(const float* x, const float* gy, float* gw, const Conv2dSh
           transform_input<S>(q, first, count, v, v_ld, v_step);
           transform_gradient<S>(q, first, count, panel, z, z_step);
           for (int64_t i = 0; i < S::kProducts; ++i)
-            multiply({v.get() + i * v_step, row, q.channels, false}, Consecutive{col}, count, {z.get() + i * z_step, count, 0, panel, true}, round_up(q.filters, Vec::width),
+            multiply({v.get() + i * v_step, row, q.channels, 0}, Consecutive{col}, count, {z.get() + i * z_step, count, 0, panel, true}, round_up(q.filters, Vec::width),
                      {m + i * t.step(), place, first > start, nullptr, kActivationLinear});
         }
       }
