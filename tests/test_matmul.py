@@ -71,6 +71,7 @@ def test_close_and_the_same_for_all_threads(m, n, k, trans_a, trans_b):
 
 
 @pytest.mark.parametrize("m, n, k", [(1, 1037, 300), (1037, 1, 301), (8, 70, 520), (14, 1100, 700), (15, 1101, 641),
+                                     (1, 130, 700), (530, 1, 300), (1101, 301, 400), (523, 1030, 193),
                                      (57, 1100, 650), (64, 130, 129), (79, 33, 520), (150, 517, 1030), (230, 200, 23)])
 @pytest.mark.parametrize("trans_a", [False, True])
 @pytest.mark.parametrize("trans_b", [False, True])

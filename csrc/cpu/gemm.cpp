@@ -38,23 +38,39 @@ struct Tile {
 // A pointer for three rows of a: the others are an index away.
 constexpr int bases(int rows, bool trans) { return trans ? 1 : (rows + 2) / 3; }
 
-// acc += a[i, p] * b[p, j] for UNROLL values of p, past which b and the bases are moved.
-template <int UNROLL, int ROWS, int NV, bool TRANS, bool NARROW, int BASES = bases(ROWS, TRANS)>
-[[gnu::always_inline]] inline void multiply(Vec (&acc)[ROWS][NV], const float* (&base)[BASES], int64_t lda, const float*& b,
-                                            int64_t ldb, int64_t last, int64_t tail) {
-  FASTNN_UNROLL for (int u = 0; u < UNROLL; ++u, b += ldb) {
-    Vec bp[NV];
-    FASTNN_UNROLL for (int j = 0; j < NV - 1; ++j) bp[j] = Vec::load(b + j * Vec::width);
-    bp[NV - 1] = NARROW ? Vec::load(b + last, tail) : Vec::load(b + last);
-    FASTNN_UNROLL for (int i = 0; i < ROWS; ++i) {
-      const Vec ai = Vec::set(TRANS ? base[0][u * lda + i] : base[i / 3][i % 3 * lda + u]);
-      FASTNN_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] = fma(ai, bp[j], acc[i][j]);
+// What the steps of a tile read: rows of a from their bases, vectors of b from b, the last one from `end`.
+template <int BASES>
+struct Operands {
+  const float* base[BASES];
+  const float *b, *end;
+  int64_t lda, lda3, ldb, ldb3;  // three times: no multiple that an address can hold
+  void advance(int64_t to_a, int64_t to_b) {
+    FASTNN_UNROLL for (int g = 0; g < BASES; ++g) {
+      base[g] += to_a;
+      asm("" : "+r"(base[g]));  // or the compiler keeps a pointer for every row, and spills them
     }
+    b += to_b, end += to_b;
+    asm("" : "+r"(b), "+r"(end));
   }
-  for (int g = 0; g < BASES; ++g) {
-    base[g] += TRANS ? UNROLL * lda : UNROLL;
-    asm("" : "+r"(base[g]));  // or the compiler keeps a pointer for every row, and spills them
+};
+
+// acc += a[i, p] * b[p, j] for UNROLL values of p, past which the operands are moved.
+template <int UNROLL, int ROWS, int NV, bool TRANS, bool NARROW, int BASES = bases(ROWS, TRANS)>
+[[gnu::always_inline]] inline void multiply(Vec (&acc)[ROWS][NV], Operands<BASES>& o, int64_t tail) {
+  FASTNN_UNROLL for (int u = 0; u < UNROLL; ++u) {
+    const int64_t row = u < 3 ? u * o.ldb : o.ldb3;
+    const float* a = o.base[0] + (!TRANS ? u : u < 3 ? u * o.lda : o.lda3);
+    if (TRANS) asm("" : "+r"(a));  // or an index is kept for every row
+    Vec bp[NV];
+    FASTNN_UNROLL for (int j = 0; j < NV - 1; ++j) bp[j] = Vec::load(o.b + row + j * Vec::width);
+    bp[NV - 1] = NARROW ? Vec::load(o.end + row, tail) : Vec::load(o.end + row);
+    FASTNN_UNROLL for (int i = 0; i < ROWS; ++i) {
+      const Vec ai = Vec::set(TRANS ? a[i] : o.base[i / 3][i % 3 * o.lda + u]);
+      FASTNN_UNROLL for (int j = 0; j < NV; ++j) add_product(acc[i][j], ai, bp[j]);
+    }
+    if (Vec::width < 16) asm volatile("" ::: "memory");  // loads of the next step take registers of the sums
   }
+  o.advance(TRANS ? UNROLL * o.lda : UNROLL, UNROLL * o.ldb);
 }
 
 // c (ROWS, cols) (+)= alpha * sum over p < k of a[i, p] * b[p * ldb + j]. a[i, p] is a[i * lda + p],
@@ -65,12 +81,12 @@ template <int ROWS, int NV, bool TRANS, bool NARROW, bool AROUND = false>
   Vec acc[ROWS][NV];
   FASTNN_UNROLL for (int i = 0; i < ROWS; ++i)
     FASTNN_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] = Vec::zero();
-  constexpr int kBases = bases(ROWS, TRANS);
-  const float* base[kBases];
-  for (int g = 0; g < kBases; ++g) base[g] = a + 3 * g * lda;
   const int64_t last = t.last, tail = t.cols - last;
+  Operands<bases(ROWS, TRANS)> o{{}, b, b + last, lda, 3 * lda, ldb, 3 * ldb};
+  for (int g = 0; g < bases(ROWS, TRANS); ++g) o.base[g] = a + 3 * g * lda;
+  asm("" : "+r"(o.lda3), "+r"(o.ldb3));
   int64_t p = 0;
-  for (; p < k % 4; ++p) multiply<1, ROWS, NV, TRANS, NARROW>(acc, base, lda, b, ldb, last, tail);
+  for (; p < k % 4; ++p) multiply<1, ROWS, NV, TRANS, NARROW>(acc, o, tail);
   Ahead ahead = t.ahead[0], then = t.ahead[1];
   for (; p < k; p += 4) {
     if (ahead.rows) {
@@ -78,7 +94,7 @@ template <int ROWS, int NV, bool TRANS, bool NARROW, bool AROUND = false>
       ahead.at += ahead.ld;
       if (!--ahead.rows) ahead = then, then.rows = 0;
     }
-    multiply<4, ROWS, NV, TRANS, NARROW>(acc, base, lda, b, ldb, last, tail);
+    multiply<4, ROWS, NV, TRANS, NARROW>(acc, o, tail);
   }
   if (t.alpha != 1) {
     const Vec alpha = Vec::set(t.alpha);
@@ -260,7 +276,7 @@ void gemm_rows(int64_t m, int64_t n, int64_t k, const MatrixA& a, const MatrixB&
 template <int ROWS>
 void dots_of_rows(int64_t k, const float* a, int64_t lda, const float* x, float* y, int64_t step, bool accumulate,
                   const Epilogue& e, int64_t bias_step) {
-  constexpr int kSums = 4;
+  constexpr int kSums = Vec::width == 16 ? 4 : 2;
   Vec sums[ROWS][kSums];
   FASTNN_UNROLL for (int i = 0; i < ROWS; ++i)
     FASTNN_UNROLL for (int j = 0; j < kSums; ++j) sums[i][j] = Vec::zero();
@@ -277,7 +293,7 @@ void dots_of_rows(int64_t k, const float* a, int64_t lda, const float* x, float*
   }
   FASTNN_UNROLL for (int i = 0; i < ROWS; ++i) {
     float* to = y + i * step;
-    const float total = e.alpha * sum((sums[i][0] + sums[i][1]) + (sums[i][2] + sums[i][3]));
+    const float total = e.alpha * sum(kSums == 4 ? (sums[i][0] + sums[i][1]) + (sums[i][2 % kSums] + sums[i][3 % kSums]) : sums[i][0] + sums[i][1]);
     *to = accumulate ? *to + total : total;
     apply_epilogue(to, 1, 1, 1, e.bias ? e.bias + i * bias_step : nullptr, e.activation);
   }
@@ -287,7 +303,7 @@ void dots_of_rows(int64_t k, const float* a, int64_t lda, const float* x, float*
 void dots(int64_t rows, int64_t k, const float* a, int64_t lda, const float* x, float* y, int64_t step, bool accumulate,
           const Epilogue& e, int64_t bias_step) {
   // Rows side by side: the prefetcher follows one page of each.
-  constexpr int kTogether = Vec::width == 16 ? 4 : 2;
+  constexpr int kTogether = 4;
   int64_t i = 0;
   const auto from = [&](int64_t row) { return Epilogue{e.alpha, e.bias ? e.bias + row * bias_step : nullptr, e.activation}; };
   for (; i + kTogether <= rows; i += kTogether)
@@ -453,7 +469,7 @@ void gemm_serial(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, co
 
 void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b,
           int64_t ldb, float* c, int64_t ldc, bool accumulate, const Epilogue& e) {
-  if (m * n * k < 2 * kWork) return gemm_serial(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate, e);
+  if (m * n * k < (min(m, n) == 1 ? 100000 : 2 * kWork)) return gemm_serial(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate, e);
   if (is_dots(trans_a, trans_b, m, n, k, lda, ldb)) {
     parallel_for(max(m, n), max(1, 32768 / k), [&](int64_t begin, int64_t end) {
       run_dots(begin, end, n, k, a, lda, b, ldb, c, ldc, accumulate, e);

@@ -1,6 +1,6 @@
-// Products large enough to copy a: a tile of its rows lies in the first-level cache and is multiplied
-// with panels of b that come from the second: with a block of b (kDepth, columns of a unit) that is
-// packed for many tiles, or with b as it lies for few. A tile of c is touched once per kDepth of k.
+// Products large enough to copy both operands, in slices of k after which a tile of c is touched: a tile of rows of a lies
+// in the first-level cache and is multiplied with panels of b that come from the second: with a block of b (kDepth, columns
+// of a unit) that is packed for many tiles, or with b as it lies for few.
 #include "cpu/gemm_narrow.h"
 
 namespace fastnn::FASTNN_TARGET {
@@ -11,6 +11,8 @@ constexpr int kRows = Vec::width == 16 ? 14 : 6, kVecs = 2;
 constexpr int64_t kCols = kVecs * Vec::width;
 // kRows x kDepth of a is half of a 48 KB cache, kDepth x kWidth of b half of 2 MB.
 constexpr int64_t kDepth = 512, kWidth = 512;
+// With 16 registers a step has few multiply-adds beside its other instructions: it is unrolled and asks for nothing itself.
+constexpr bool kLean = Vec::width == 8;
 // Between the rows of a copied tile; no multiple of a page, whose lines would share a set.
 constexpr int64_t kStride = kDepth + 16;
 // Between the copied columns when a is transposed.
@@ -26,6 +28,22 @@ struct TileOut {
   int64_t ahead_rows, ahead_ld, ahead_step;
 };
 
+// acc += a[i * ROW + p * STEP] * b[p * LDB + j] for UNROLL values of p, past which a and b are moved.
+template <int UNROLL, int ROWS, int NV, int64_t ROW, int64_t STEP, int64_t LDB>
+[[gnu::always_inline]] inline void multiply(Vec (&acc)[ROWS][NV], const float*& a, const float*& b) {
+  FASTNN_UNROLL for (int u = 0; u < UNROLL; ++u) {
+    Vec bp[NV];
+    FASTNN_UNROLL for (int j = 0; j < NV; ++j) bp[j] = Vec::load(b + u * LDB + j * Vec::width);
+    FASTNN_UNROLL for (int i = 0; i < ROWS; ++i) {
+      const Vec ai = Vec::set(a[i * ROW + u * STEP]);
+      FASTNN_UNROLL for (int j = 0; j < NV; ++j) add_product(acc[i][j], ai, bp[j]);
+    }
+    asm volatile("" ::: "memory");  // loads of the next step would take registers of the sums
+  }
+  a += UNROLL * STEP, b += UNROLL * LDB;
+  asm("" : "+r"(a), "+r"(b));
+}
+
 // c (ROWS, cols) (+)= alpha * sum over p < k of a[i * ROW + p * step] * b[p * ldb + j]
 template <int ROWS, int NV, int64_t ROW>
 [[gnu::noinline]] void tile_kernel(int64_t k, const float* a, int64_t step, const float* b, int64_t ldb,
@@ -34,7 +52,18 @@ template <int ROWS, int NV, int64_t ROW>
   FASTNN_UNROLL for (int i = 0; i < ROWS; ++i)
     FASTNN_UNROLL for (int j = 0; j < NV; ++j) acc[i][j] = Vec::zero();
   const float *c = t.c, *ahead = t.ahead;
-  for (int64_t p = 0; p < k; ++p, a += step, b += ldb) {
+  int64_t p = 0;
+  if (kLean && ldb == kCols) {
+    for (; p + 16 <= k; p += 16) {
+      FASTNN_UNROLL for (int j = 0; j < NV * Vec::width; j += 16) __builtin_prefetch(c + j, 1);
+      c += t.ldc;
+      for (int64_t r = 0; r < t.ahead_rows; ++r) __builtin_prefetch(ahead + r * t.ahead_ld, 0, 2);
+      ahead += t.ahead_step;
+      for (int quarter = 0; quarter < 4; ++quarter) multiply<4, ROWS, NV, ROW, ROW == 1 ? kStep : 1, kCols>(acc, a, b);
+    }
+    for (; p < k; ++p) multiply<1, ROWS, NV, ROW, ROW == 1 ? kStep : 1, kCols>(acc, a, b);
+  }
+  for (; p < k; ++p, a += step, b += ldb) {
     // The rows of c, and what the next tile needs, one by one: all at once would hold up b.
     if (p % 16 == 0) {
       FASTNN_UNROLL for (int j = 0; j < NV * Vec::width; j += 16) __builtin_prefetch(c + j, 1);
@@ -159,22 +188,53 @@ inline void finish(const Product& q, int64_t p1, int64_t i, int64_t rows, int64_
   if (p1 == q.k) apply_epilogue(q.c + i * q.ldc + j, q.ldc, rows, cols, q.e.bias ? q.e.bias + j : nullptr, q.e.activation);
 }
 
-// A unit: rows [i0, i0 + m) and columns [j0, j0 + n) of c, slice [p0, p0 + kc) of k. `block` holds
-// that slice of b packed, `tile` is room for a tile of a.
+// Columns [i0, i0 + m) of a transposed a, rows [p0, p0 + kc), to tiles `stride` apart.
+void pack_columns(const Product& q, int64_t i0, int64_t m, int64_t p0, int64_t kc, float* out, int64_t stride) {
+  const Tiles tiles(true, m);
+  for (int64_t p = 0; p < kc; ++p) {  // whole rows in turn: the hardware prefetches them
+    const float* from = q.a + (p0 + p) * q.lda + i0;
+    float* to = out + p * kStep;
+    int64_t i = 0, t = 0;
+    for (; i + kStep <= m; i += tiles.rows(t), ++t, to += stride)
+      FASTNN_UNROLL for (int v = 0; v < kStep; v += Vec::width) Vec::load(from + i + v).store(to + v);
+    for (; i < m; i += tiles.rows(t), ++t, to += stride)
+      for_each_vec(tiles.rows(t), [&](int64_t r, int64_t w) { Vec::load(from + i + r, w).store(to + r, w); });
+  }
+}
+
+// Columns of a may lie pages apart, so that a transposed a is copied in whole rows: then it is the block that is packed
+// for many units, in tiles, and meets panels of b in the first-level cache. That is not measured with 32 registers.
+inline bool keeps_a(const Product& q) { return kLean && q.trans_a; }
+
+// A unit: rows [i0, i0 + m) and columns [j0, j0 + n) of c, slice [p0, p0 + kc) of k. `block` holds that slice of b
+// packed, or of a where that is kept, its panels or tiles `stride` apart; `near` is room for what multiplies it.
 void compute_unit(const Product& q, int64_t i0, int64_t m, int64_t j0, int64_t n, int64_t p0, int64_t kc,
-                  const float* block, int64_t stride, float* tile) {
+                  const float* block, int64_t stride, float* near) {
   const Tiles tiles(q.trans_a, m);
-  const int64_t panels = ceil_div(n, kCols);
+  const int64_t panels = ceil_div(n, kCols), step = q.trans_a ? kStep : 1;
+  const bool add = q.accumulate || p0;
+  if (keeps_a(q)) {
+    pack_block(q, p0, kc, j0, n, near, kc * kCols);
+    for (int64_t j = 0; j < n; j += kCols) {
+      const int64_t cols = min(kCols, n - j);
+      for (int64_t t = 0, i = i0; t < tiles.count; i += tiles.rows(t), ++t) {
+        const TileOut out{q.c + i * q.ldc + j0 + j, q.ldc, cols, add, q.e.alpha, nullptr, 0, 0, 0};
+        tiles.kernel(t, cols)(kc, block + t * stride, step, near + j * kc, kCols, out);
+        finish(q, p0 + kc, i, tiles.rows(t), j0 + j, cols);
+      }
+    }
+    return;
+  }
   for (int64_t t = 0, i = i0; t < tiles.count; ++t) {
     const int64_t rows = tiles.rows(t);
-    copy_tile(q, i, rows, p0, kc, tile);
+    copy_tile(q, i, rows, p0, kc, near);
     // Each panel asks for its share of the next tile's rows.
     const int64_t next = !q.trans_a && t + 1 < tiles.count ? tiles.rows(t + 1) : 0;
     for (int64_t panel = 0; panel < panels; ++panel) {
       const int64_t j = panel * kCols, cols = min(kCols, n - j), r0 = panel * next / panels;
-      const TileOut out{q.c + i * q.ldc + j0 + j, q.ldc, cols, q.accumulate || p0, q.e.alpha,
+      const TileOut out{q.c + i * q.ldc + j0 + j, q.ldc, cols, add, q.e.alpha,
                         q.a + (i + rows + r0) * q.lda + p0, (panel + 1) * next / panels - r0, q.lda, 16};
-      tiles.kernel(t, cols)(kc, tile, q.trans_a ? kStep : 1, block + panel * stride, kCols, out);
+      tiles.kernel(t, cols)(kc, near, step, block + panel * stride, kCols, out);
       finish(q, p0 + kc, i, rows, j0 + j, cols);
     }
     i += rows;
@@ -209,8 +269,9 @@ void compute_in_place(const Product& q, int64_t j0, int64_t n, int64_t p0, int64
 // Copying pays when b exceeds half of the second-level cache and meets enough rows, must be transposed
 // as well, or meets so few that it is only read. Deep products of few tiles are cut
 // along k instead, by gemm_tiles.
-bool pays_to_copy(bool trans_b, int64_t m, int64_t n, int64_t k) {
+bool pays_to_copy(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k) {
   if (n < Vec::width || k > 16 * max(m, n)) return false;
+  if (kLean && trans_a && m >= 128 && k >= 192 && n * k >= 60000) return true;  // a tile would read a line for 6 floats
   if (m >= (trans_b ? 8 : 128)) return n * k >= 250000;
   return !trans_b && m > 4 && m <= 4 * kRows && n >= 64 && n * k >= 1500000;
 }
@@ -257,7 +318,7 @@ void multiply_row(int64_t n, int64_t k, const float* x, int64_t step, const floa
     });
     return apply_epilogue(y, n, 1, n, e.bias, e.activation);
   }
-  const int64_t width = min(2048, max(256, round_up(ceil_div(n, 4), 64)));
+  const int64_t width = max(round_up(50000 / k, 64), min(2048, round_up(ceil_div(n, 4), 64)));
   parallel_for(ceil_div(n, width), 1, [&](int64_t begin, int64_t end) {
     const int64_t j0 = begin * width, cols = min(n, end * width) - j0;
     if (!accumulate) clear(y + j0, cols);
@@ -266,11 +327,12 @@ void multiply_row(int64_t n, int64_t k, const float* x, int64_t step, const floa
   });
 }
 // A row of at least so many columns, of a b that exceeds half of the second-level cache.
-bool is_long_row(int64_t n, int64_t k) { return n >= 256 && n * k >= 300000; }
+bool is_long_row(int64_t n, int64_t k) { return n >= 2 * Vec::width && k >= 8 && n * k >= 4096; }
 
 void compute_blocked(const Product& q) {
   const int64_t m = q.m, n = q.n, k = q.k;
-  const int64_t slices = max(1, ceil_div(k, kDepth)), kb = max(1, ceil_div(k, slices));
+  // A panel of b in the first-level cache leaves room for tiles.
+  const int64_t slices = max(1, ceil_div(k, keeps_a(q) ? 384 : kDepth)), kb = max(1, ceil_div(k, slices));
   if (!q.trans_b && m <= 4 * kRows) {  // packing b would take longer than reading it a few times
     const int64_t units = min(max(1, m * n * k / (2 * kWork)), ceil_div(n, 2 * kCols));
     const int64_t nb = round_up(ceil_div(n, max(units, ceil_div(n, kWidth))), kCols);
@@ -279,33 +341,39 @@ void compute_blocked(const Product& q) {
         for (int64_t p0 = 0; p0 == 0 || p0 < k; p0 += kb) compute_in_place(q, j, min(nb, n - j), p0, min(kb, k - p0));
     });
   }
-  // Units of c: first rows are cut, since b stays packed for all units of its columns.
-  int64_t row_units = 1, col_units = ceil_div(n, kWidth);
-  while (row_units * col_units < 16 && m * n * kb > 4 * kWork * row_units * col_units) {
-    if (m >= 8 * kRows * row_units) row_units *= 2;
-    else if (n >= 8 * kCols * col_units) col_units *= 2;
+  // Units of c: first it is cut across the block, which stays packed for all units along it.
+  const bool of_a = keeps_a(q);
+  const int64_t along = of_a ? n : m, across = of_a ? m : n, fine = of_a ? kCols : kRows, coarse = of_a ? kRows : kCols;
+  int64_t units = 1, blocks = ceil_div(across, kWidth);
+  while (units * blocks < 16 && m * n * kb > 4 * kWork * units * blocks) {
+    if (along >= 8 * fine * units) units *= 2;
+    else if (across >= 8 * coarse * blocks) blocks *= 2;
     else break;
   }
-  while (m > 16 * kRows * row_units) row_units *= 2;
-  const int64_t mb = ceil_div(m, row_units), nb = round_up(ceil_div(n, col_units), kCols);
-  row_units = ceil_div(m, mb), col_units = ceil_div(n, nb);
-  // A worker keeps its block of b packed while it takes units of the same columns; it starts at
-  // columns of its own and helps with the others at the end.
-  Scratch<int64_t> next(col_units + 1);
+  while (along > (of_a ? 8 : 16) * fine * units) units *= 2;
+  const int64_t length = of_a ? round_up(ceil_div(along, units), kCols) : ceil_div(along, units);
+  const int64_t width = of_a ? ceil_div(across, blocks) : round_up(ceil_div(across, blocks), kCols);
+  units = ceil_div(along, length), blocks = ceil_div(across, width);
+  const int64_t tile_size = q.trans_a ? kb * kStep : kRows * kStride, part = of_a ? tile_size : kb * kCols + 16;
+  // A worker keeps its block packed while it takes units along it; it starts with a block of its own and helps
+  // with the others at the end.
+  Scratch<int64_t> next(blocks + 1);
   for (int64_t p0 = 0; p0 == 0 || p0 < k; p0 += kb) {
-    const int64_t kc = min(kb, k - p0), stride = kc * kCols + 16;
-    for (int64_t j = 0; j <= col_units; ++j) next[j] = 0;
-    parallel_for(min(row_units * col_units, 64), 1, [&](int64_t, int64_t) {
-      Scratch<float> tile(kRows * kStride + kDepth * kStep), block(ceil_div(nb, kCols) * (kb * kCols + 16));
-      // 0, 1/2, 1/4, 3/4, 1/8 ... of the columns
-      uint64_t arrival = uint64_t(__atomic_fetch_add(&next[col_units], 1, __ATOMIC_RELAXED)), first = 0;
+    const int64_t kc = min(kb, k - p0), stride = of_a ? tile_size : kc * kCols + 16;
+    for (int64_t j = 0; j <= blocks; ++j) next[j] = 0;
+    parallel_for(min(units * blocks, 64), 1, [&](int64_t, int64_t) {
+      Scratch<float> near(of_a ? kb * length : tile_size), block(ceil_div(width, coarse) * part);
+      // 0, 1/2, 1/4, 3/4, 1/8 ... of the blocks
+      uint64_t arrival = uint64_t(__atomic_fetch_add(&next[blocks], 1, __ATOMIC_RELAXED)), first = 0;
       for (int bit = 1; bit <= 8; ++bit, arrival >>= 1) first = first * 2 + (arrival & 1);
-      for (int64_t turn = 0; turn < col_units; ++turn) {
-        const int64_t j = (int64_t(first) * col_units / 256 + turn) % col_units, j0 = j * nb, cols = min(nb, n - j0);
+      for (int64_t turn = 0; turn < blocks; ++turn) {
+        const int64_t b = (int64_t(first) * blocks / 256 + turn) % blocks, x = b * width, wide = min(width, across - x);
         bool packed = false;
-        for (int64_t i; (i = __atomic_fetch_add(&next[j], 1, __ATOMIC_RELAXED)) < row_units; packed = true) {
-          if (!packed) pack_block(q, p0, kc, j0, cols, block, stride);
-          compute_unit(q, i * mb, min(mb, m - i * mb), j0, cols, p0, kc, block, stride, tile);
+        for (int64_t u; (u = __atomic_fetch_add(&next[b], 1, __ATOMIC_RELAXED)) < units; packed = true) {
+          const int64_t y = u * length, size = min(length, along - y);
+          if (!packed) of_a ? pack_columns(q, x, wide, p0, kc, block, stride) : pack_block(q, p0, kc, x, wide, block, stride);
+          if (of_a) compute_unit(q, x, wide, y, size, p0, kc, block, stride, near);
+          else compute_unit(q, y, size, x, wide, p0, kc, block, stride, near);
         }
       }
     });
@@ -325,7 +393,7 @@ bool gemm_blocked(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, c
     multiply_row(m, k, b, trans_b ? 1 : ldb, a, lda, c, accumulate, e);
     return true;
   }
-  if (!pays_to_copy(trans_b, m, n, k)) return false;
+  if (!pays_to_copy(trans_a, trans_b, m, n, k)) return false;
   compute_blocked({trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate, e});
   return true;
 }

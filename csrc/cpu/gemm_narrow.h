@@ -15,6 +15,15 @@ bool gemm_narrow(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, co
 
 namespace {
 
+// sum += a * b. With 16 registers the compiler would move sums from one to another, and some to memory.
+inline void add_product(Vec& sum, Vec a, Vec b) {
+#if defined(__AVX2__) && !defined(__AVX512F__)
+  asm("vfmadd231ps %2, %1, %0" : "+x"(sum.v) : "x"(a.v), "x"(b.v));
+#else
+  sum = fma(a, b, sum);
+#endif
+}
+
 // out[j][i] = x[i][j] of as many rows as a vector has lanes, in registers.
 inline void transpose_lanes(VecI (&x)[VecI::width]) {
   constexpr int n = VecI::width;
