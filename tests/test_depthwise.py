@@ -50,6 +50,30 @@ def test_large_enough_for_threads():
     check_op(ops.depthwise_conv, depthwise, [(3, 40, 41, 33), (3, 3, 33, 1)], bound=depthwise, padding="same")
 
 
+@pytest.mark.parametrize("n, image, window, strides, padding, dilation", [
+    (7, (5, 11), 3, 1, "same", 1),  # an odd number of rows
+    (40, (3, 9), 5, 1, "same", 1),  # windows that reach over both borders
+    (40, (2, 10), 3, 2, "same", 1),
+    (2, (37, 19), 5, 2, "valid", 1),
+    (34, (1, 6), (1, 3), (3, 1), "same", 1),  # rows that no window reads
+    (3, (40, 6), (3, 5), 1, "valid", (3, 1)),
+])
+@pytest.mark.parametrize("c", [5, 37])
+def test_pairs_of_rows(n, image, window, strides, padding, dilation, c):
+    check_op(ops.depthwise_conv, depthwise, [(n, *image, c), (*pair(window), c, 1)], bound=depthwise, strides=strides,
+             padding=padding, dilation_rate=dilation)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_pairs_of_rows_that_read_nothing(stride):
+    rng = np.random.default_rng(0)
+    x, w = rng.integers(-3, 4, (8, 4, 9, 17)).astype("f"), rng.integers(-3, 4, (2, 3, 17, 1)).astype("f")
+    wide = np.pad(x, ((0, 0), (5, 6), (1, 1), (0, 0)))
+    for columns in (1, 2):
+        np.testing.assert_array_equal(values(ops.depthwise_conv(x, w, (stride, columns), ((5, 6), (1, 1)))),
+                                      depthwise(wide.astype("d"), w, (stride, columns)))
+
+
 @pytest.mark.parametrize("padding", ["valid", "same"])
 @pytest.mark.parametrize("strides, dilation", [(1, 1), (2, 1), (1, 3)])
 def test_one_dimension(padding, strides, dilation):

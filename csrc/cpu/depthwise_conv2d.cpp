@@ -49,27 +49,71 @@ struct TileBounds {
   int64_t outputs;
 };
 
-// The same for KW undilated taps and stride SW: columns are loaded once. Not `whole`: within bounds alone.
-template <int KW, int SW, int P, bool whole>
-inline void tile(const float* x, const float* w, float* y, const Taps& t, const TileBounds& bounds) {
-  for_each_lanes(t.c, [&](int64_t k, auto lanes) {
-    Vec acc[P];
-    FASTNN_UNROLL for (int p = 0; p < P; ++p) acc[p] = Vec::zero();
-    for (int64_t u = 0; u < t.rows; ++u) {
-      const float* xp = x + u * t.x_row + k;
-      const float* wp = w + u * t.w_row + k;
-      if (P > 1 && u >= t.fresh) prefetch_columns<KW, SW, P>(xp, t.c);
-      Vec wv[KW];
-      FASTNN_UNROLL for (int v = 0; v < KW; ++v) wv[v] = lanes.load(wp + v * t.c);
-      FASTNN_UNROLL for (int q = 0; q < (P - 1) * SW + KW; ++q) {
-        if (!whole && (q < bounds.columns.begin || q >= bounds.columns.end)) continue;
-        const Vec xq = lanes.load(xp + q * t.c);
-        FASTNN_UNROLL for (int p = 0; p < P; ++p)
-          if (q - p * SW >= 0 && q - p * SW < KW) acc[p] = fma(xq, wv[q - p * SW], acc[p]);
+// Up to two output rows that lie one below the other. Tap rows i in [first, end) of the upper one and of the lower one, which
+// begins sh rows further down, exist; i counts from the upper one's first tap. x, w, y as in Taps.
+struct RowTaps {
+  int64_t first, end, kh, sh, x_row, w_row, y_row, c;
+};
+
+// Asks for memory in rising order, a few lines for each vector of a tile. The order in which tiles touch cells hides from the
+// hardware that they walk through memory, and what a core itself asks for is bound by its few fill buffers.
+struct Ahead {
+  const float* next;
+  int64_t lines;  // for each vector
+  void step() {
+    for (int64_t l = 0; l < lines; ++l) __builtin_prefetch(next + 16 * l, 0, 2);
+    next += 16 * lines;
+  }
+};
+
+// acc (P) += a row of columns times its row of weights; not `whole`: of the columns that exist.
+template <int KW, int SW, int P, bool whole, class Lanes>
+inline void add_row(Vec (&acc)[P], const float* x, const float* w, int64_t c, Range columns, Lanes lanes) {
+  Vec wv[KW];
+  FASTNN_UNROLL for (int v = 0; v < KW; ++v) wv[v] = lanes.load(w + v * c);
+  FASTNN_UNROLL for (int q = 0; q < (P - 1) * SW + KW; ++q) {
+    if (!whole && (q < columns.begin || q >= columns.end)) continue;
+    const Vec xq = lanes.load(x + q * c);
+    FASTNN_UNROLL for (int p = 0; p < P; ++p)
+      if (q - p * SW >= 0 && q - p * SW < KW) acc[p] = fma(xq, wv[q - p * SW], acc[p]);
+  }
+}
+// The same for two rows of outputs, which meet the columns with different rows of weights.
+template <int KW, int SW, int P, bool whole, class Lanes>
+inline void add_row(Vec (&upper)[P], Vec (&lower)[P], const float* x, const float* w_upper, const float* w_lower, int64_t c,
+                    Range columns, Lanes lanes) {
+  Vec wu[KW], wl[KW];
+  FASTNN_UNROLL for (int v = 0; v < KW; ++v) wu[v] = lanes.load(w_upper + v * c), wl[v] = lanes.load(w_lower + v * c);
+  FASTNN_UNROLL for (int q = 0; q < (P - 1) * SW + KW; ++q) {
+    if (!whole && (q < columns.begin || q >= columns.end)) continue;
+    const Vec xq = lanes.load(x + q * c);
+    FASTNN_UNROLL for (int p = 0; p < P; ++p)
+      if (q - p * SW >= 0 && q - p * SW < KW) {
+        upper[p] = fma(xq, wu[q - p * SW], upper[p]);
+        lower[p] = fma(xq, wl[q - p * SW], lower[p]);
       }
+  }
+}
+
+// R rows of P outputs with KW undilated taps and stride SW: a column is loaded once per row of the input.
+template <int KW, int SW, int P, int R, bool whole>
+inline void tile(const float* x, const float* w, float* y, const RowTaps& t, const TileBounds& bounds, Ahead& ahead) {
+  for_each_lanes(t.c, [&](int64_t k, auto lanes) {
+    ahead.step();
+    Vec upper[P], lower[P];
+    FASTNN_UNROLL for (int p = 0; p < P; ++p) upper[p] = lower[p] = Vec::zero();
+    for (int64_t i = t.first; i < t.end; ++i) {
+      const float *xp = x + i * t.x_row + k, *wp = w + i * t.w_row + k;
+      if (R == 2 && i >= t.sh && i < t.kh)
+        add_row<KW, SW, P, whole>(upper, lower, xp, wp, wp - t.sh * t.w_row, t.c, bounds.columns, lanes);
+      else if (i < t.kh) add_row<KW, SW, P, whole>(upper, xp, wp, t.c, bounds.columns, lanes);
+      else if (R == 2 && i >= t.sh) add_row<KW, SW, P, whole>(lower, xp, wp - t.sh * t.w_row, t.c, bounds.columns, lanes);
     }
     FASTNN_UNROLL for (int p = 0; p < P; ++p)
-      if (whole || p < bounds.outputs) lanes.store(acc[p], y + p * t.c + k);
+      if (whole || p < bounds.outputs) {
+        lanes.store(upper[p], y + p * t.c + k);
+        if (R == 2) lanes.store(lower[p], y + t.y_row + p * t.c + k);
+      }
   });
 }
 
@@ -93,33 +137,74 @@ struct AnyRow {
   void run(int64_t j) const { any_tile<P>(x + start + j * t.x_out, w, y + j * t.c, t); }
 };
 
-// A row of undilated taps. Its tiles go over the border, where they leave columns out, and over its end: an output of its own
+// Rows of undilated taps. Their tiles go over the border, where they leave columns out, and over the end: an output of its own
 // costs the latency of each of its taps, and all weights once more.
 template <int KW, int SW>
-struct FixedRow {
-  const float* x;
+struct FixedRows {
+  const float* x;  // first tap of the upper row, in column 0
   const float* w;
   float* y;
-  const Taps& t;
+  const RowTaps& t;
   int64_t pw, iw, ow;
+  Ahead& ahead;
 
-  template <int P>
+  template <int P, int R>
   void run(int64_t j) const {
     constexpr int columns = (P - 1) * SW + KW;
     const int64_t left = j * SW - pw;
     const float* from = x + left * t.c;
     const TileBounds bounds{{-left, iw - left}, ow - j};
-    if (left >= 0 && left + columns <= iw && j + P <= ow) tile<KW, SW, P, true>(from, w, y + j * t.c, t, bounds);
-    else tile<KW, SW, P, false>(from, w, y + j * t.c, t, bounds);
+    if (left >= 0 && left + columns <= iw && j + P <= ow) tile<KW, SW, P, R, true>(from, w, y + j * t.c, t, bounds, ahead);
+    else tile<KW, SW, P, R, false>(from, w, y + j * t.c, t, bounds, ahead);
   }
+  // Two rows of 8 outputs need 23 registers.
+  static constexpr int most(int rows) { return rows == 2 && Vec::width < 16 ? 4 : 8; }
+  template <int R>
   void run() const {
     int64_t j = 0;
-    for (; j + 4 < ow; j += 8) run<8>(j);
-    if (j + 2 < ow) run<4>(j);
-    else if (j + 1 < ow) run<2>(j);
-    else if (j < ow) run<1>(j);
+    for (; j + (most(R) > 4 ? 4 : 0) < ow; j += most(R)) run<most(R), R>(j);
+    if (j < ow) run<4, R>(j);
   }
 };
+
+// Images by groups of `height` output rows, 1 or 2.
+struct RowGroups {
+  const WindowShape& s;
+  int64_t height;
+  int64_t each() const { return ceil_div(s.oh, height); }
+  int64_t count() const { return s.n * each(); }
+  // Rows of all images that have been read when group g is through; images follow each other in memory.
+  int64_t read(int64_t g) const {
+    if (g >= count()) return s.n * s.ih;
+    const int64_t row = clamp((g % each() + 1) * height, 0, s.oh) - 1;
+    return g / each() * s.ih + clamp(row * s.sh - s.ph + (s.kh - 1) * s.dh + 1, 0, s.ih);
+  }
+};
+
+template <int KW, int SW>
+void convolve_fixed(const float* x, const float* w, float* y, const WindowShape& s) {
+  using Rows = FixedRows<KW, SW>;
+  const int64_t x_row = s.iw * s.c, y_row = s.ow * s.c;
+  // Two rows at a time read half as much from the second-level cache; a few rows are shared out better one by one. With 16
+  // registers two rows of five weights do not pay: 1.5 times slower at stride 1, where the columns are loaded twice as often.
+  constexpr bool pays = Vec::width == 16 || KW == 3 || SW == 2;
+  const RowGroups groups{s, pays && s.dh == 1 && s.n * s.oh >= 32 ? 2 : 1};
+  const int64_t floats = groups.height * y_row, vectors = ceil_div(s.ow, Rows::most(int(groups.height))) * ceil_div(s.c, Vec::width);
+  const int64_t count = groups.count();
+  parallel_for(count, count * floats <= 32768 ? count : row_grain(floats, 8192), [&](int64_t begin, int64_t end) {
+    for (int64_t g = begin; g < end; ++g) {
+      const int64_t image = g / groups.each(), oi = g % groups.each() * groups.height, top = oi * s.sh - s.ph;
+      const bool two = groups.height == 2 && oi + 1 < s.oh;
+      const Range rows = valid_taps(top, s.kh + (two ? s.sh : 0), s.dh, s.ih);
+      const RowTaps t{rows.begin, rows.end, s.kh, s.sh, s.dh * x_row, s.kw * s.c, y_row, s.c};
+      const int64_t next = groups.read(g), lines = ceil_div((groups.read(g + 1) - next) * x_row, 16);
+      Ahead ahead{x + next * x_row, ceil_div(lines, vectors)};
+      const Rows fixed{x + (image * s.ih + top) * x_row, w, y + (image * s.oh + oi) * y_row, t, s.pw, s.iw, s.ow, ahead};
+      if (two) fixed.template run<2>();
+      else fixed.template run<1>();
+    }
+  });
+}
 
 // One output row. x: (ih, iw, c) image; w: (kh, kw, c); y: (ow, c).
 inline void convolve_row(const float* x, const float* w, float* y, int64_t oi, const WindowShape& s) {
@@ -128,10 +213,6 @@ inline void convolve_row(const float* x, const float* w, float* y, int64_t oi, c
   if (rows.size() > 0) x += (top + rows.begin * s.dh) * s.iw * c;
   w += rows.begin * s.kw * c;
   const Taps t{rows.size(), s.kw, s.dh * s.iw * c, s.dw * c, s.sw * c, s.kw * c, c, rows.size() - s.sh};
-  if (s.dw == 1 && s.kw == 3 && s.sw == 1) return FixedRow<3, 1>{x, w, y, t, s.pw, s.iw, s.ow}.run();
-  if (s.dw == 1 && s.kw == 3 && s.sw == 2) return FixedRow<3, 2>{x, w, y, t, s.pw, s.iw, s.ow}.run();
-  if (s.dw == 1 && s.kw == 5 && s.sw == 1) return FixedRow<5, 1>{x, w, y, t, s.pw, s.iw, s.ow}.run();
-  if (s.dw == 1 && s.kw == 5 && s.sw == 2) return FixedRow<5, 2>{x, w, y, t, s.pw, s.iw, s.ow}.run();
 
   const Range inside = interior(s.ow, s.kw, s.sw, s.pw, s.dw, s.iw);
   auto edge = [&](int64_t j) {
@@ -148,7 +229,11 @@ inline void convolve_row(const float* x, const float* w, float* y, int64_t oi, c
 }
 
 // y[n,i,j,k] = sum_{u,v} x[n, i*sh-ph+u*dh, j*sw-pw+v*dw, k] * w[u,v,k]
-inline void convolve(const float* x, const float* w, float* y, const WindowShape& s) {
+void convolve(const float* x, const float* w, float* y, const WindowShape& s) {
+  if (s.dw == 1 && s.kw == 3 && s.sw == 1) return convolve_fixed<3, 1>(x, w, y, s);
+  if (s.dw == 1 && s.kw == 3 && s.sw == 2) return convolve_fixed<3, 2>(x, w, y, s);
+  if (s.dw == 1 && s.kw == 5 && s.sw == 1) return convolve_fixed<5, 1>(x, w, y, s);
+  if (s.dw == 1 && s.kw == 5 && s.sw == 2) return convolve_fixed<5, 2>(x, w, y, s);
   // Rows are shared out evenly, also those of one small image, but where one thread is soon done.
   const int64_t rows = s.n * s.oh, floats = s.ow * s.c;
   parallel_for(rows, rows * floats <= 32768 ? rows : row_grain(floats, 8192), [&](int64_t begin, int64_t end) {
