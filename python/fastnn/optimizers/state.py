@@ -72,7 +72,7 @@ class OptimizerState:
         name = name.replace("/", "_") if name else None
         variable = Variable(initializer, shape=shape, dtype=dtype, trainable=False, name=name)
         variable.path = f"{self.name}/{variable.name}"
-        self._track(variable)
+        self._variables.append(variable)  # it is new: no search, which would take the square of their number
         return variable
 
     def _track(self, variable):

@@ -208,7 +208,7 @@ class Compiling:
 
     def _compute_loss(self, x, y, y_pred, sample_weight, training):
         function = getattr(self.compute_loss, "__func__", self.compute_loss)
-        if signature_of(function).has_training:
+        if function is Compiling.compute_loss or signature_of(function).has_training:
             return self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
         return self.compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight)
 

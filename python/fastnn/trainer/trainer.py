@@ -1,6 +1,5 @@
 """compile, fit, evaluate and predict: what Model inherits."""
 
-import inspect
 import threading
 
 import numpy as np
@@ -8,6 +7,7 @@ import numpy as np
 from .. import labels
 from ..autograd import GradientTape
 from ..config import max_epochs
+from ..layers.calling import signature_of
 from ..scopes import on_own_device
 from ..tensor import Variable, to_numpy
 from ..tree import flatten, map_structure, pack_sequence_as
@@ -58,8 +58,8 @@ class Trainer(Compiling, Replaying):
     def _call_has_training_arg(self):
         found = self.__dict__.get("_takes_training")
         if found is None:
-            found = self.__dict__["_takes_training"] = "training" in inspect.signature(self.call).parameters or any(
-                p.kind is p.VAR_KEYWORD for p in inspect.signature(self.call).parameters.values())
+            call = signature_of(getattr(self.call, "__func__", self.call))
+            found = self.__dict__["_takes_training"] = call.has_training or call.varkw is not None
         return found
 
     def train_step(self, data):
