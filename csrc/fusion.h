@@ -42,6 +42,18 @@ enum { x, gy, gamma, beta, mean, rstd, clip, gx, ggamma, gbeta, rows, c };
 namespace norm_statistics {
 enum { x, epsilon, mean, variance, rstd, rows, c };
 }
+namespace norm_chunks {
+enum { x, partial, rows, c };
+}
+namespace norm_merge {
+enum { partial, epsilon, mean, variance, rstd, rows, c };
+}
+namespace norm_gradient_chunks {
+enum { x, gy, gamma, beta, mean, rstd, clip, partial, rows, c };
+}
+namespace norm_gradient_merge {
+enum { partial, gamma, rstd, ggamma, gbeta, rest, rows, c };
+}
 namespace norm_gradient_sums {
 enum { x, gy, gamma, beta, mean, rstd, clip, ggamma, gbeta, rest, rows, c };
 }
@@ -68,6 +80,12 @@ enum { x, w, bias, y, s, activation };
 }
 namespace conv_backward_input {
 enum { gy, w, bias, gx, s, activation };
+}
+namespace backward_weights {  // of conv2d, and of depthwise_conv2d
+enum { x, gy, gw, s };
+}
+namespace reduce_args {
+enum { op, x, y, outer, n, inner, count };
 }
 namespace depthwise {
 enum { x, w, y, s };
@@ -267,7 +285,6 @@ class Calls {
   void group_calls_by_sample();   // training: with the same bits; marks and moves calls
   std::vector<Node> strips_of(int first, int end);  // the calls of a group
 
-
   Program& program_;
   const Kernels& kernels_;
   std::vector<Node> nodes_;
@@ -282,11 +299,15 @@ class Calls {
   BySample by_sample(int i);
   Node strip_of(int i, Ref x, Ref y, int64_t n);
   Samples samples_of(int i, int64_t n);
-  Node samples_from(int i, int64_t first, int64_t count);
+  Node samples_from(int i, int64_t strip, int64_t first, int64_t count);
   Group group_from(int i);
+  Group group_from(int i, int64_t exactly);
   bool joins(int i, const Samples& s, std::vector<Memory>& touched) const;
   bool separate(int i, int j) const;
-  std::vector<Node> split_norm(int i);
+  std::vector<Node> split_norm(int i, bool in_chunks);
+  Node split_sum(Node& node, int64_t strips);
+  void keep_in_strips();
+  bool is_in_strip(Ref ref) const { return ref.place == Place::value && program_.values[ref.index].in_strip; }
 };
 
 }  // namespace fastnn

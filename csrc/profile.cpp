@@ -194,6 +194,8 @@ const std::vector<Rule>& rules() {
     set(r, &Kernels::batch_norm_forward, Streams<3, 10, 11>());
     set(r, &Kernels::batch_norm_statistics, Streams<1, 5, 6>());
     set(r, &Kernels::batch_norm_gradient_sums, Streams<2, 10, 11>());
+    set(r, &Kernels::batch_norm_chunks, Streams<1, 2, 3>());
+    set(r, &Kernels::batch_norm_gradient_chunks, Streams<2, 8, 9>());
     set(r, &Kernels::batch_norm_gradient, Streams<3, 7, 8>());
     set(r, &Kernels::batch_norm_inference, Streams<2, 9, 10>());
     set(r, &Kernels::batch_norm_backward, Streams<5, 10, 11>());

@@ -1,11 +1,13 @@
 #include "program.h"
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 
 #include "check.h"
 #include "cpu/parallel.h"
 #include "dispatch.h"
+#include "parallel.h"
 #include "profile.h"
 
 namespace fastnn {
@@ -15,7 +17,7 @@ constexpr int64_t kAlign = 64;
 int64_t aligned(int64_t bytes) { return (bytes + kAlign - 1) / kAlign * kAlign; }
 
 // It has a place of its own in the block.
-bool is_placed(const Value& v) { return !v.constant && !v.kept && v.result < 0 && v.first >= 0 && v.in_place_of < 0; }
+bool is_placed(const Value& v) { return !v.constant && !v.kept && !v.in_strip && v.result < 0 && v.first >= 0 && v.in_place_of < 0; }
 
 bool lifetimes_meet(const Value& a, const Value& b) { return a.first <= b.last && b.first <= a.last; }
 
@@ -117,6 +119,10 @@ void Program::plan() {
     if (block_bytes >= bytes) values = before, block_bytes = bytes;
   }
   for (Value& v : values)
+    if (v.in_strip)
+      for (Strips& s : strips)
+        if (v.first >= s.first && v.first < s.first + s.calls * s.count) v.place = s.bytes, s.bytes += aligned(v.bytes);
+  for (Value& v : values)
     if (v.in_place_of >= 0) v.place = values[v.in_place_of].place;
   std::map<int64_t, void*> kept;
   for (size_t k = 0; k < values.size(); ++k)
@@ -137,6 +143,7 @@ void Program::plan() {
       case Place::input: input_operands_[r.index].push_back({o.at, r.offset}); break;
       case Place::value: {
         const Value& v = values[r.index];
+        if (v.in_strip) break;
         if (v.kept) {
           char* p = static_cast<char*>(kept.at(r.index)) + r.offset;
           std::memcpy(args.data() + o.at, &p, sizeof p);
@@ -235,7 +242,7 @@ void Program::run_steps(int64_t begin, int64_t end) const {
   for (int64_t k = begin; k < end;) {
     while (next != strips.end() && next->first < k) ++next;
     if (next != strips.end() && next->first == k) {
-      run_strips(*next);
+      run_strips(*next, [this](const Step& s) { run_step(s); });
       k += next->calls * next->count;
     } else {
       run_step(steps[k++]);
@@ -243,15 +250,60 @@ void Program::run_steps(int64_t begin, int64_t end) const {
   }
 }
 
-void Program::run_strips(const Strips& strips) const {
+namespace {
+// Memory for each of the strips that run at the same time. A thread mostly gets the same again, which its caches hold.
+class StripMemory {
+ public:
+  StripMemory(int64_t bytes, int64_t strips)
+      : bytes_(aligned(bytes)), strips_(strips), slots_(bytes ? num_threads() : 0), memory_(bytes_ * slots_), taken_(slots_) {}
+  int64_t take(int64_t strip) {
+    for (int64_t k = strip * slots_ / strips_;; k = (k + 1) % slots_)
+      if (!taken_[k].exchange(true, std::memory_order_acquire)) return k;
+  }
+  void give_back(int64_t slot) { taken_[slot].store(false, std::memory_order_release); }
+  std::byte* at(int64_t slot) const { return memory_ + slot * bytes_; }
+
+ private:
+  const int64_t bytes_, strips_, slots_;
+  Scratch<std::byte> memory_;
+  std::vector<std::atomic<bool>> taken_;
+};
+}  // namespace
+
+void Program::bind_strip(const Step& step, const std::byte* memory) const {
+  for (int64_t i = 0; i < step.operands; ++i) {
+    const Operand& o = operands[step.first_operand + i];
+    if (o.ref.place != Place::value || !values[o.ref.index].in_strip) continue;
+    const std::byte* at = memory + values[o.ref.index].place;
+    std::memcpy(args.data() + o.at, &at, sizeof at);
+  }
+}
+
+// Strips of samples, each on one thread; run(step) for each step.
+template <class F>
+void Program::run_strips(const Strips& strips, F run) const {
+  StripMemory memory(strips.bytes, strips.count);
   struct Context {
     const Program& program;
     const Strips& strips;
-  } context{*this, strips};
+    StripMemory& memory;
+    F& run;
+  } context{*this, strips, memory, run};
   parallel_run(strips.count, [](void* p, int64_t strip) {
-    const auto& [program, s] = *static_cast<Context*>(p);
-    const Step* step = program.steps.data() + s.first + strip * s.calls;
-    for (int64_t k = 0; k < s.calls; ++k) program.run_step(step[k]);
+    const auto& [program, s, memory, run] = *static_cast<Context*>(p);
+    struct Slot {
+      StripMemory* memory;
+      int64_t k;
+      Slot(StripMemory* memory, int64_t strip) : memory(memory), k(memory ? memory->take(strip) : 0) {}
+      ~Slot() {
+        if (memory) memory->give_back(k);
+      }
+    } slot(s.bytes ? &memory : nullptr, strip);
+    for (int64_t k = s.first + strip * s.calls; k < s.first + (strip + 1) * s.calls; ++k) {
+      const Step& step = program.steps[k];
+      if (s.bytes) program.bind_strip(step, memory.at(slot.k));
+      run(step);
+    }
   }, &context);
 }
 
@@ -279,21 +331,12 @@ void Program::run_profiled(Profiler& profiler, int64_t begin, int64_t end) const
     }
     const int64_t calls = next->calls, count = next->count;
     std::vector<double> spent(calls * count);
-    struct Context {
-      const Program& program;
-      const Step* first;
-      int64_t calls;
-      double* spent;
-    } context{*this, steps.data() + k, calls, spent.data()};
     const auto start = Clock::now();
-    parallel_run(count, [](void* p, int64_t strip) {
-      const Context& c = *static_cast<Context*>(p);
-      for (int64_t i = strip * c.calls; i < (strip + 1) * c.calls; ++i) {
-        const auto at = Clock::now();
-        c.program.run_step(c.first[i]);
-        c.spent[i] = std::chrono::duration<double>(Clock::now() - at).count();
-      }
-    }, &context);
+    run_strips(*next, [&](const Step& s) {
+      const auto at = Clock::now();
+      run_step(s);
+      spent[&s - &steps[k]] = std::chrono::duration<double>(Clock::now() - at).count();
+    });
     const double wall = std::chrono::duration<double>(Clock::now() - start).count();
     double total = 0;
     for (double t : spent) total += t;

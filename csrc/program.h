@@ -43,6 +43,7 @@ struct Step {
 // its first call to its last, so that each call reads what the caches of that core still hold.
 struct Strips {
   int64_t first, calls, count;
+  int64_t bytes = 0;  // of the values in_strip: memory of the thread
 };
 
 // Memory that lives within one run of the step.
@@ -56,6 +57,7 @@ struct Value {
   int64_t place = -1;         // offset in the block
   int64_t in_place_of = -1;   // the value whose place it takes
   bool kept = false;          // written by the prologue and kept between runs
+  bool in_strip = false;      // lives within a strip; place: an offset in its memory
 };
 
 struct Result {
@@ -146,7 +148,7 @@ class Program {
   std::vector<Result> results;
   std::vector<int64_t> variables;         // what each variable is, a number of the recorder's list
   std::vector<bool> variable_written;
-  std::vector<std::byte> args;
+  mutable std::vector<std::byte> args;  // mutable: a strip notes its thread's memory in those of its calls
   int64_t prologue = 0;  // the first steps, which depend on variables alone, and these variables
   std::vector<int64_t> prologue_variables;
   std::vector<std::pair<int64_t, int64_t>> in_place;  // (y, x): value y takes the memory of x, which ends where y begins
@@ -158,7 +160,9 @@ class Program {
   using Positions = std::vector<std::pair<int64_t, int64_t>>;  // (position in args, offset)
   void bind(void*& base, const Positions& positions, void* data);
   void run_step(const Step& s) const { s.run(s.function, args.data() + s.args); }
-  void run_strips(const Strips& strips) const;
+  void bind_strip(const Step& step, const std::byte* memory) const;
+  template <class F>
+  void run_strips(const Strips& strips, F run) const;
   void run_profiled(Profiler& profiler, int64_t begin, int64_t end) const;
   void place_in_order();
   void place_by_size();

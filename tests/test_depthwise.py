@@ -74,6 +74,11 @@ def test_pairs_of_rows_that_read_nothing(stride):
                                       depthwise(wide.astype("d"), w, (stride, columns)))
 
 
+@pytest.mark.parametrize("shape", [(17, 23, 24, 9), (32, 16, 17, 16)])
+def test_gradients_of_the_kernel_as_sums_of_a_few_samples_each(shape):
+    check_op(ops.depthwise_conv, depthwise, [shape, (3, 3, shape[-1], 1)], bound=depthwise, padding="same")
+
+
 @pytest.mark.parametrize("padding", ["valid", "same"])
 @pytest.mark.parametrize("strides, dilation", [(1, 1), (2, 1), (1, 3)])
 def test_one_dimension(padding, strides, dilation):

@@ -307,7 +307,8 @@ def test_training_takes_strips_of_samples_through_groups_of_calls_with_the_same_
         assert capture.replayed >= 2
         names = [name for name, _ in capture.calls()[0]]
         for kernel in ("batch_norm_inference", "batch_norm_gradient", "depthwise_conv2d_forward", "depthwise_conv2d_backward_input",
-                       "conv2d_forward", "conv2d_backward_input", "max_pool2d_forward"):
+                       "conv2d_forward", "conv2d_backward_input", "max_pool2d_forward", "conv2d_backward_weights",
+                       "depthwise_conv2d_backward_weights", "batch_norm_chunks", "batch_norm_gradient_chunks"):
             assert names.count(kernel) >= 8, kernel
         for a, b in zip(eager, model.get_weights()):
             np.testing.assert_array_equal(a, b)

@@ -10,32 +10,17 @@
 #include "cpu/lanes.h"
 #include "cpu/parallel_back.h"
 #include "kernels.h"
+#include "samples.h"
 
 namespace fastnn {
 namespace {
 
-constexpr int64_t kChunkFloats = 32768;  // 128 KB: stays in the second-level cache
 constexpr int64_t kMerge = 256;          // channels whose chunks one task merges
 
 template <int64_t n>
 struct Constant {
   static constexpr int64_t value = n;
 };
-
-struct Lines {
-  int64_t width;  // floats in a line: a multiple of c
-  int64_t chunk;  // floats in a chunk: a multiple of width
-};
-
-inline Lines make_lines(int64_t c) {
-  int64_t width = c;
-  // 16 is the widest vector: the same lines, and sums, for every instruction set.
-  if (c % 16 && c < 256)
-    while (width % 16) width += c;
-  if (width < 128) width *= 128 / width;
-  const int64_t lines = kChunkFloats / width;
-  return {width, width * (lines > 0 ? lines : 1)};
-}
 
 // out (width)[i] = v[i % c], or `missing` without v.
 inline void repeat(const float* v, float missing, int64_t c, int64_t width, float* out) {
@@ -60,7 +45,7 @@ inline void for_each_in_lines(int64_t n, int64_t width, F f) {
 // f(begin, end, stores) for the chunks of n floats, those first that the pass before ended with: they are in the cache of
 // the thread. stores: how to write y, the result.
 template <class F>
-inline void for_each_chunk_back(int64_t n, const Lines& l, const float* y, F f) {
+inline void for_each_chunk_back(int64_t n, const NormLines& l, const float* y, F f) {
   const Stores stores(y, l.width % 16 == 0 ? n : 0);
   parallel_for_back(n, l.chunk, [&](int64_t begin, int64_t end) {
     f(begin, end, stores);
@@ -107,12 +92,12 @@ inline void fill_zero(float* p, int64_t n) {
   for (int64_t i = 0; i < n; ++i) p[i] = 0;
 }
 
-// mean and variance (c) of x (rows, c), the variance biased.
-void statistics(const float* x, float* mean, float* variance, int64_t rows, int64_t c) {
-  const Lines l = make_lines(c);
-  const int64_t n = rows * c, chunks = (n + l.chunk - 1) / l.chunk;
-  // Per chunk: a centre, the sum of the deviations from it, the sum of their squares.
-  Scratch<float> partial(chunks * 3 * c);
+inline int64_t chunks_of(int64_t rows, int64_t c, const NormLines& l) { return (rows * c + l.chunk - 1) / l.chunk; }
+
+// partial (chunks, 3, c): a centre, the sum of the deviations from it, the sum of their squares.
+void sum_chunks(const float* x, float* partial, int64_t rows, int64_t c) {
+  const NormLines l = norm_lines(c);
+  const int64_t n = rows * c, chunks = chunks_of(rows, c, l);
   parallel_for(chunks, 1, [&](int64_t begin, int64_t end) {
     Scratch<float> work(3 * l.width);
     float *a = work, *b = a + l.width, *center = b + l.width;
@@ -137,6 +122,12 @@ void statistics(const float* x, float* mean, float* variance, int64_t rows, int6
       fold(b, c, l.width, out + 2 * c);
     }
   });
+}
+
+// mean and variance (c) of x (rows, c), the variance biased.
+void merge_chunks(const float* partial, float* mean, float* variance, int64_t rows, int64_t c) {
+  const NormLines l = norm_lines(c);
+  const int64_t n = rows * c, chunks = chunks_of(rows, c, l);
   parallel_for(c, kMerge, [&](int64_t begin, int64_t end) {
     // chunks outside, channels inside: vectors of doubles
     double m[kMerge] = {}, squares[kMerge] = {};
@@ -187,7 +178,7 @@ void with_clip(int64_t clip, F f) {
 template <int64_t clip, bool adds>
 void normalize(const float* x, const float* mean, const float* scale, const float* shift, const float* residual, float* y,
                int64_t rows, int64_t c) {
-  const Lines l = make_lines(c);
+  const NormLines l = norm_lines(c);
   Scratch<float> line(3 * l.width);
   float *m = line, *a = m + l.width, *b = a + l.width;
   repeat(mean, 0, c, l.width, m);
@@ -197,6 +188,7 @@ void normalize(const float* x, const float* mean, const float* scale, const floa
     const float *p = x + begin, *r = residual + (adds ? begin : 0);
     float* q = y + begin;
     for_each_in_lines(end - begin, l.width, [&](int64_t k, int64_t i, auto lanes) {
+      __builtin_prefetch(p + i + 512);  // as in `gradient`
       const Vec d = lanes.load(p + i) - lanes.load(m + k);
       Vec z = fma(d, lanes.load(a + k), lanes.load(b + k));
       if constexpr (adds) z = z + lanes.load(r + i);
@@ -221,14 +213,13 @@ inline void reciprocal_sqrt(const float* variance, float epsilon, int64_t c, flo
   for (int64_t k = 0; k < c; ++k) rstd[k] = 1 / __builtin_sqrtf(variance[k] + epsilon);
 }
 
-// sum_gy[k] = sum of g, sum_gyd[k] = sum of g * (x - mean), over the rows; g is what passes of gy through the clip of
+// partial (chunks, 2, c): sums of g and of g * (x - mean) over the rows of a chunk; g is what passes of gy through the clip of
 // z = (x - mean) * scale + shift. scale, shift: lines, not read without a clip.
 template <int64_t clip>
-void gradient_sums(const float* x, const float* gy, const float* mean, const float* scale, const float* shift,
-                   double* sum_gy, double* sum_gyd, int64_t rows, int64_t c) {
-  const Lines l = make_lines(c);
-  const int64_t n = rows * c, chunks = (n + l.chunk - 1) / l.chunk;
-  Scratch<float> partial(chunks * 2 * c);
+void sum_gradients(const float* x, const float* gy, const float* mean, const float* scale, const float* shift, float* partial,
+                   int64_t rows, int64_t c) {
+  const NormLines l = norm_lines(c);
+  const int64_t n = rows * c, chunks = chunks_of(rows, c, l);
   Scratch<float> center(l.width);
   repeat(mean, 0, c, l.width, center);
   parallel_for(chunks, 1, [&](int64_t begin, int64_t end) {
@@ -249,6 +240,9 @@ void gradient_sums(const float* x, const float* gy, const float* mean, const flo
       fold(work + l.width, c, l.width, partial + chunk * 2 * c + c);
     }
   });
+}
+void merge_gradients(const float* partial, double* sum_gy, double* sum_gyd, int64_t rows, int64_t c) {
+  const int64_t chunks = chunks_of(rows, c, norm_lines(c));
   parallel_for(c, kMerge, [&](int64_t begin, int64_t end) {
     for (int64_t k = begin; k < end; ++k) sum_gy[k] = sum_gyd[k] = 0;
     for (int64_t i = 0; i < chunks; ++i)
@@ -263,9 +257,17 @@ void gradient_sums(const float* x, const float* gy, const float* mean, const flo
 
 namespace FASTNN_TARGET {
 
-void batch_norm_statistics(const float* x, float epsilon, float* mean, float* variance, float* rstd, int64_t rows, int64_t c) {
-  statistics(x, mean, variance, rows, c);
+void batch_norm_chunks(const float* x, float* partial, int64_t rows, int64_t c) { sum_chunks(x, partial, rows, c); }
+
+void batch_norm_merge(const float* partial, float epsilon, float* mean, float* variance, float* rstd, int64_t rows, int64_t c) {
+  merge_chunks(partial, mean, variance, rows, c);
   reciprocal_sqrt(variance, epsilon, c, rstd);
+}
+
+void batch_norm_statistics(const float* x, float epsilon, float* mean, float* variance, float* rstd, int64_t rows, int64_t c) {
+  Scratch<float> partial(chunks_of(rows, c, norm_lines(c)) * 3 * c);
+  batch_norm_chunks(x, partial, rows, c);
+  batch_norm_merge(partial, epsilon, mean, variance, rstd, rows, c);
 }
 
 void batch_norm_forward(const float* x, const float* gamma, const float* beta, const float* residual, float epsilon,
@@ -290,7 +292,7 @@ void fold_batch_norm(const float* w, const float* bias, const float* mean, const
   reciprocal_sqrt(variance, epsilon, c, a);
   scale_of(gamma, a, c, a);
   for (int64_t k = 0; k < c; ++k) ba[k] = ((bias ? bias[k] : 0) - mean[k]) * a[k] + (beta ? beta[k] : 0);
-  parallel_for(rows, 1 + kChunkFloats / c, [&](int64_t begin, int64_t end) {
+  parallel_for(rows, 1 + 32768 / c, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
       for_each_lanes(c, [&](int64_t k, auto lanes) { lanes.store(lanes.load(w + i * c + k) * lanes.load(a + k), wa + i * c + k); });
   });
@@ -300,12 +302,10 @@ void fold_batch_norm(const float* w, const float* bias, const float* mean, const
 
 namespace {
 
-// gx = scale * (g - mean(g) - (x - mean) * rstd^2 * mean(g * (x - mean))) = g * rest[0] + (x - mean) * rest[1] + rest[2]
 template <int64_t clip>
-void sums_and_rest(const float* x, const float* gy, const float* gamma, const float* beta, const float* mean,
-                   const float* rstd, float* ggamma, float* gbeta, float* rest, int64_t rows, int64_t c) {
-  const Lines l = make_lines(c);
-  Scratch<double> sums(2 * c);
+void sum_clipped_gradients(const float* x, const float* gy, const float* gamma, const float* beta, const float* mean, const float* rstd,
+                           float* partial, int64_t rows, int64_t c) {
+  const NormLines l = norm_lines(c);
   Scratch<float> line(2 * l.width), v(c);
   float *a = line, *shift = a + l.width;
   if (clip != kClipNone) {  // z as the forward pass computed it, bit by bit
@@ -313,20 +313,12 @@ void sums_and_rest(const float* x, const float* gy, const float* gamma, const fl
     repeat(v, 0, c, l.width, a);
     repeat(beta, 0, c, l.width, shift);
   }
-  gradient_sums<clip>(x, gy, mean, a, shift, sums, sums + c, rows, c);
-  for (int64_t k = 0; k < c; ++k) {
-    const double r = rstd[k], scale = gamma ? double(gamma[k]) * r : r;
-    ggamma[k] = float(sums[c + k] * r);
-    gbeta[k] = float(sums[k]);
-    rest[k] = float(scale);
-    rest[c + k] = float(-scale * r * r * sums[c + k] / double(rows));
-    rest[2 * c + k] = float(-scale * sums[k] / double(rows));
-  }
+  sum_gradients<clip>(x, gy, mean, a, shift, partial, rows, c);
 }
 
 template <int64_t clip>
 void gradient(const float* x, const float* gy, const float* beta, const float* mean, const float* rest, float* gx, int64_t rows, int64_t c) {
-  const Lines l = make_lines(c);
+  const NormLines l = norm_lines(c);
   Scratch<float> line(5 * l.width);
   float *m = line, *a = m + l.width, *b = a + l.width, *d = b + l.width, *shift = d + l.width;
   repeat(mean, 0, c, l.width, m);
@@ -351,9 +343,31 @@ void gradient(const float* x, const float* gy, const float* beta, const float* m
 
 namespace FASTNN_TARGET {
 
+void batch_norm_gradient_chunks(const float* x, const float* gy, const float* gamma, const float* beta, const float* mean,
+                                const float* rstd, int64_t clip, float* partial, int64_t rows, int64_t c) {
+  with_clip(clip, [&](auto k) { sum_clipped_gradients<k.value>(x, gy, gamma, beta, mean, rstd, partial, rows, c); });
+}
+
+// gx = scale * (g - mean(g) - (x - mean) * rstd^2 * mean(g * (x - mean))) = g * rest[0] + (x - mean) * rest[1] + rest[2]
+void batch_norm_gradient_merge(const float* partial, const float* gamma, const float* rstd, float* ggamma, float* gbeta, float* rest,
+                               int64_t rows, int64_t c) {
+  Scratch<double> sums(2 * c);
+  merge_gradients(partial, sums, sums + c, rows, c);
+  for (int64_t k = 0; k < c; ++k) {
+    const double r = rstd[k], scale = gamma ? double(gamma[k]) * r : r;
+    ggamma[k] = float(sums[c + k] * r);
+    gbeta[k] = float(sums[k]);
+    rest[k] = float(scale);
+    rest[c + k] = float(-scale * r * r * sums[c + k] / double(rows));
+    rest[2 * c + k] = float(-scale * sums[k] / double(rows));
+  }
+}
+
 void batch_norm_gradient_sums(const float* x, const float* gy, const float* gamma, const float* beta, const float* mean,
                               const float* rstd, int64_t clip, float* ggamma, float* gbeta, float* rest, int64_t rows, int64_t c) {
-  with_clip(clip, [&](auto k) { sums_and_rest<k.value>(x, gy, gamma, beta, mean, rstd, ggamma, gbeta, rest, rows, c); });
+  Scratch<float> partial(chunks_of(rows, c, norm_lines(c)) * 2 * c);
+  batch_norm_gradient_chunks(x, gy, gamma, beta, mean, rstd, clip, partial, rows, c);
+  batch_norm_gradient_merge(partial, gamma, rstd, ggamma, gbeta, rest, rows, c);
 }
 
 void batch_norm_gradient(const float* x, const float* gy, const float* beta, const float* mean, const float* rest, int64_t clip,
@@ -376,7 +390,9 @@ void batch_norm_backward_inference(const float* x, const float* gy, const float*
   reciprocal_sqrt(variance, epsilon, c, rstd);
   if (ggamma) {
     Scratch<double> sums(2 * c);
-    gradient_sums<kClipNone>(x, gy, mean, nullptr, nullptr, sums, sums + c, rows, c);
+    Scratch<float> partial(chunks_of(rows, c, norm_lines(c)) * 2 * c);
+    sum_gradients<kClipNone>(x, gy, mean, nullptr, nullptr, partial, rows, c);
+    merge_gradients(partial, sums, sums + c, rows, c);
     for (int64_t k = 0; k < c; ++k) {
       ggamma[k] = float(sums[c + k] * double(rstd[k]));
       gbeta[k] = float(sums[k]);
@@ -384,7 +400,7 @@ void batch_norm_backward_inference(const float* x, const float* gy, const float*
   }
   if (!gx) return;
   scale_of(gamma, rstd, c, scale);
-  const Lines l = make_lines(c);
+  const NormLines l = norm_lines(c);
   Scratch<float> a(l.width);
   repeat(scale, 1, c, l.width, a);
   parallel_for(rows * c, l.chunk, [&](int64_t begin, int64_t end) {

@@ -7,6 +7,7 @@
 #include "cpu/parallel.h"
 #include "cpu/window.h"
 #include "kernels.h"
+#include "samples.h"
 
 namespace fastnn {
 namespace {
@@ -447,6 +448,17 @@ void depthwise_conv2d_backward_input(const float* gy, const float* w, float* gx,
 }
 
 void depthwise_conv2d_backward_weights(const float* x, const float* gy, float* gw, WindowShape s) {
+  if (const int64_t samples = samples_of_sum(s)) {
+    const int64_t sums = s.n / samples, size = s.kh * s.kw * s.c;
+    Scratch<float> partial(sums * size);
+    WindowShape few = s;
+    few.n = samples;
+    parallel_for(sums, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i)
+        depthwise_conv2d_backward_weights(x + i * samples * s.ih * s.iw * s.c, gy + i * samples * s.oh * s.ow * s.c, partial + i * size, few);
+    });
+    return reduce(reduce_op::sum, partial, gw, 1, sums, size, 1);
+  }
   // Partial sums over groups of rows, at most 64 of them, added in order of the groups.
   // A group has several times the floats of its partial sum; wide layers are also cut by channels.
   constexpr int64_t kBlock = 256;

@@ -481,7 +481,7 @@ void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const flo
   const bool plain = !accumulate && e.alpha == 1 && !e.bias && e.activation == kActivationLinear;
   if (many_rows) {
     if (gemm_tiles_rows(trans_b, m, n, k, a, lda, b, ldb, c, ldc, e)) return;
-  } else if (trans_a && !trans_b && plain && gemm_tiles_columns(m, n, k, a, lda, b, ldb, c, ldc)) {
+  } else if (trans_a && !trans_b && plain && k >= 2048 && gemm_tiles_columns(m, n, k, a, lda, b, ldb, c, ldc)) {
     return;
   } else if (!trans_a && !accumulate && gemm_tiles_few(trans_b, m, n, k, a, lda, b, ldb, c, ldc, e)) {
     return;

@@ -6,6 +6,7 @@ namespace fastnn::cuda {
 extern const Kernels kernels;
 const Kernels kernels = {
 #define K(name, args) name,
+#define K_CPU(name, args) nullptr,
 #include "kernels.def"
 #undef K
 };
