@@ -292,6 +292,17 @@ void add_rows(int64_t n, int64_t k, const float* x, int64_t step, float alpha, c
   for (; p < k; ++p)
     for_each_vec(n, [&](int64_t j, int64_t w) { fma(Vec::set(alpha * x[p * step]), Vec::load(b + p * ldb + j, w), Vec::load(y + j, w)).store(y + j, w); });
 }
+// The same for NV vectors of columns, whose sums stay in registers.
+template <int NV>
+void add_columns(int64_t k, const float* x, int64_t step, float alpha, const float* b, int64_t ldb, float* y) {
+  Vec sum[NV];
+  FASTNN_UNROLL for (int j = 0; j < NV; ++j) sum[j] = Vec::load(y + j * Vec::width);
+  for (int64_t p = 0; p < k; ++p, x += step, b += ldb) {
+    const Vec factor = Vec::set(alpha * *x);
+    FASTNN_UNROLL for (int j = 0; j < NV; ++j) sum[j] = fma(factor, Vec::load(b + j * Vec::width), sum[j]);
+  }
+  FASTNN_UNROLL for (int j = 0; j < NV; ++j) sum[j].store(y + j * Vec::width);
+}
 void clear(float* y, int64_t n) {
   for_each_vec(n, [&](int64_t j, int64_t w) { Vec::zero().store(y + j, w); });
 }
@@ -322,7 +333,10 @@ void multiply_row(int64_t n, int64_t k, const float* x, int64_t step, const floa
   parallel_for(ceil_div(n, width), 1, [&](int64_t begin, int64_t end) {
     const int64_t j0 = begin * width, cols = min(n, end * width) - j0;
     if (!accumulate) clear(y + j0, cols);
-    add_rows(cols, k, x, step, e.alpha, b + j0, ldb, y + j0);
+    int64_t j = 0;
+    if (n <= 256)  // of longer rows a few columns are short runs of memory
+      for (; j + 8 * Vec::width <= cols; j += 8 * Vec::width) add_columns<8>(k, x, step, e.alpha, b + j0 + j, ldb, y + j0 + j);
+    if (j < cols) add_rows(cols - j, k, x, step, e.alpha, b + j0 + j, ldb, y + j0 + j);
     apply_epilogue(y + j0, cols, 1, cols, e.bias ? e.bias + j0 : nullptr, e.activation);
   });
 }
