@@ -33,8 +33,8 @@ def kernels():
             comments = []
         elif line.startswith("//"):
             comments.append(line)
-        elif line.startswith("K("):
-            name, arguments = re.fullmatch(r"K\((\w+), \((.*)\)\)", line).groups()
+        elif line.startswith(("K(", "K_CPU(")):
+            name, arguments = re.fullmatch(r"K(?:_CPU)?\((\w+), \((.*)\)\)", line).groups()
             if comments or not inside:
                 close()
                 out.append("```cpp")
