@@ -70,12 +70,12 @@ class KerasLike:
         self.model.fit(x, y, batch_size=self.batch, epochs=1, verbose=0)
         return clock() - start
 
-    def step(self, seconds):
-        """Seconds of one step, for each epoch that fits into `seconds`."""
+    def step(self, seconds, epochs):
+        """Seconds of one step, for each epoch that fits into `seconds`, and for `epochs` at least."""
         self.clock.seconds = []
         end = clock() + seconds
         while not self.clock.seconds or clock() < end:
-            self.model.fit(self.x, self.y, batch_size=self.batch, epochs=2, verbose=0, callbacks=[self.clock])
+            self.model.fit(self.x, self.y, batch_size=self.batch, epochs=epochs, verbose=0, callbacks=[self.clock])
         return [s / self.steps for s in self.clock.seconds]
 
     def kernels(self):
@@ -84,8 +84,9 @@ class KerasLike:
 
         x, y = (pick(v, lambda a: a[: self.batch]) for v in (self.x, self.y))
         run = lambda epochs: self.model.fit(x, y, batch_size=self.batch, epochs=epochs, verbose=0)  # noqa: E731
+        start = clock()
         run(4)
-        found, steps = {}, 8
+        found, steps = {}, 8 if clock() - start < 1.0 else 3
         with profile() as p:
             run(steps)
         for name, layer, _, seconds, flops, size in p.events:
@@ -145,10 +146,10 @@ class Torch:
         self._train(self.torch.arange(self.batch)).item()
         return clock() - start
 
-    def step(self, seconds):
+    def step(self, seconds, epochs):
         self.module.train()
         times, end = [], clock() + seconds
-        while len(times) < 2 or clock() < end:
+        while len(times) < epochs or clock() < end:
             start = clock()
             order, total = self.torch.randperm(len(self.x[0])), 0.0
             for i in range(0, len(order), self.batch):
@@ -180,8 +181,8 @@ class Worker:
     def first(self):
         return self.side.first()
 
-    def step(self, seconds):
-        return self.side.step(seconds)
+    def step(self, seconds, epochs):
+        return self.side.step(seconds, epochs)
 
     def repeat(self, what, seconds):
         """Seconds of one call of predict, predict_one or call_one, sampled for about `seconds`."""

@@ -75,7 +75,7 @@ def measure(workload, threads, arguments, limits):
         w = start(name, workload, sys.executable if name == "fastnn" else arguments.peer, threads)
         described = w.ask("describe")
         first = None if described is None else w.ask("first")
-        steps = first and w.ask("step", 0.0)  # a warm-up: recording and compilation happen here
+        steps = first and w.ask("step", 0.0, 2)  # a warm-up: recording and compilation happen here
         if not steps:
             w.close()
             if name == "fastnn":
@@ -94,7 +94,7 @@ def measure(workload, threads, arguments, limits):
         now = [w for w in workers if turn == 0 or w.name not in behind]
         for w in now:
             if w.name not in behind:
-                samples[w.name]["step"] += w.turn("step", arguments.seconds / 3) or []
+                samples[w.name]["step"] += w.turn("step", arguments.seconds / 3, 1 if warm[w.name] > LONG else 2) or []
         for what, share in (("predict", 6), ("predict_one", 12), ("call_one", 12)):
             for w in now:
                 samples[w.name][what] += w.turn("repeat", what, arguments.seconds / share) or []
@@ -102,7 +102,7 @@ def measure(workload, threads, arguments, limits):
     if arguments.busy:
         with busy_neighbour():
             for w in workers:
-                busy[w.name] = w.turn("step", arguments.seconds / 2) or []
+                busy[w.name] = w.turn("step", arguments.seconds / 2, 2) or []
     for w in workers:
         f = found[w.name]
         f.update({k: statistics.median(v) * 1e3 for k, v in samples[w.name].items() if v})
