@@ -18,6 +18,25 @@ inline Vec add_row(int64_t c, F f) {
   return (acc[0] + acc[1]) + (acc[2] + acc[3]);
 }
 
+// The same of two values in one walk: f(k, lanes, a, b) gives them.
+template <class F>
+inline void add_row2(int64_t c, Vec& sum_a, Vec& sum_b, F f) {
+  Vec a[4], b[4];
+  FASTNN_UNROLL for (int i = 0; i < 4; ++i) a[i] = b[i] = Vec::zero();
+  Vec u, v;
+  int64_t k = 0;
+  for (; k + 4 * Vec::width <= c; k += 4 * Vec::width)
+    FASTNN_UNROLL for (int i = 0; i < 4; ++i) {
+      f(k + i * Vec::width, FullLanes{}, u, v);
+      a[i] = a[i] + u, b[i] = b[i] + v;
+    }
+  for_each_lanes(c - k, [&](int64_t i, auto lanes) {
+    f(k + i, lanes, u, v);
+    a[0] = a[0] + u, b[0] = b[0] + v;
+  });
+  sum_a = (a[0] + a[1]) + (a[2] + a[3]), sum_b = (b[0] + b[1]) + (b[2] + b[3]);
+}
+
 // x - mean; lanes past the row give 0.
 inline Vec centered(const float* x, float mean, FullLanes lanes) { return lanes.load(x) - Vec::set(mean); }
 inline Vec centered(const float* x, float mean, TailLanes lanes) { return Vec::load(x, lanes.count, mean) - Vec::set(mean); }
@@ -92,12 +111,14 @@ void layer_norm_backward(const float* x, const float* gy, const float* gamma, co
           return (lanes.load(x + (first + r) * c + k) - Vec::set(mean[first + r])) * Vec::set(rstd[first + r]);
         };
         alignas(64) float sum_g[kRowBlock], sum_gn[kRowBlock];
-        sum_each(n, sum_g, [&](int64_t r) {
-          return add_row(c, [&](int64_t k, auto lanes) { return scaled(r, k, lanes); });
-        });
-        sum_each(n, sum_gn, [&](int64_t r) {
-          return add_row(c, [&](int64_t k, auto lanes) { return scaled(r, k, lanes) * normal(r, k, lanes); });
-        });
+        Vec g_lanes[kRowBlock], gn_lanes[kRowBlock];
+        for (int64_t r = 0; r < n; ++r)
+          add_row2(c, g_lanes[r], gn_lanes[r], [&](int64_t k, auto lanes, Vec& g, Vec& gn) {
+            g = scaled(r, k, lanes);
+            gn = g * normal(r, k, lanes);
+          });
+        sum_each(n, sum_g, [&](int64_t r) { return g_lanes[r]; });
+        sum_each(n, sum_gn, [&](int64_t r) { return gn_lanes[r]; });
         for (int64_t r = 0; r < n; ++r) {
           const Vec mean_g = Vec::set(sum_g[r] / float(c)), mean_gn = Vec::set(sum_gn[r] / float(c));
           const Vec s = Vec::set(rstd[first + r]);
