@@ -278,19 +278,27 @@ bool lstm_backward_tiles(const RnnBackward& a) {
         });
         sums.add_share(i, gates);
         gates.finish();
-        // x and the state before, transposed, beside the products with the weights.
-        Beside operands(tx + blocks, tiles_slots(tiles, blocks, depth), [&](int64_t tile) {
+        // x and the state before, transposed, beside the products with the weights: of each tile four times 8 rows, then three parts.
+        const int64_t slots = tiles_slots(tiles, blocks, depth) + (a.gx ? tiles_slots(tiles, tx, depth) : 0);
+        Beside operands((tx + blocks) * 7, slots, [&](int64_t item) {
+          const int64_t tile = item / 7, part = item % 7;
+          uint16_t* const to = sums.left(i, tile);
+          if (part >= 4) {
+            char* const square = (char*)(to + (part - 4) * kTile);
+            return transpose_square(square, 64, square, 64);
+          }
           const bool is_x = tile < tx;
-          const int64_t size = is_x ? f : u, col = (is_x ? tile : tile - tx) * 16;
-          const float* from = (is_x ? a.x : a.hs) + (row0 * a.steps + t) * size + col;
-          split_right(is_x ? of_x : of_h, from, min(16, size - col), a.steps * size, rows, sums.left(i, tile));
-          transpose_tiles(sums.left(i, tile));
-          for (int64_t r = 0; r < rows; ++r) __builtin_prefetch(from + (r * a.steps + later) * size);
+          const int64_t size = is_x ? f : u, col = (is_x ? tile : tile - tx) * 16, n = min(16, size - col);
+          for (int64_t r = 8 * part; r < 8 * part + 8; r += 2) {
+            const float *const row = (is_x ? a.x : a.hs) + ((row0 + r) * a.steps + t) * size + col, *const second = row + a.steps * size;
+            (is_x ? of_x : of_h).row(r < rows ? Vec::load(row, n) : Vec::zero(), r + 1 < rows ? Vec::load(second, n) : Vec::zero(), to + r / 2 * kTileDepth);
+            __builtin_prefetch(row + later * size), __builtin_prefetch(second + later * size);
+          }
         });
         tiles_product(tiles, blocks, depth, step, next, weights, next, gh, ld, gh, ld, operands);
+        if (a.gx) tiles_product(tiles, tx, depth, step, next, weights + blocks * next, next, nullptr, 0, gx, ldx, operands);
         operands.finish();
         if (!a.gx) continue;
-        tiles_product(tiles, tx, depth, step, next, weights + blocks * next, next, nullptr, 0, gx, ldx, Nothing());
         for (int64_t r = 0; r < rows; ++r) {
           const int64_t at = (row0 + r) * a.steps + t;
           rnn_store_state(gx + r * ldx, ldx, at, 1, f, a.gx);

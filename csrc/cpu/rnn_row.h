@@ -51,10 +51,11 @@ struct RnnRowSums {
 // h (units) is the state before the first step. cells(s, unit0, units, sums) makes that after step s of it.
 template <class F>
 inline void rnn_row(const RnnForward& a, int64_t gates, const float* h, F cells) {
-  constexpr int64_t kAhead = 64;  // steps whose input is multiplied at once
+  constexpr int64_t kAhead = 64;                 // steps whose input is multiplied at once
+  constexpr int64_t kShared = int64_t(1) << 17;  // 512 KB: to read half of less takes no longer than to exchange the sums
   const int64_t u = a.units, wide = gates * u;
   const RnnPlan plan = rnn_plan(1, a.steps, u, Vec::width, u * wide);
-  const int64_t chunk = plan.by_units ? plan.chunk : u, shares = ceil_div(u, chunk);
+  const int64_t chunk = plan.by_units && u * wide >= kShared ? plan.chunk : u, shares = ceil_div(u, chunk);
   Scratch<float> input(min(kAhead, a.steps) * wide), partials(2 * shares * wide);
   for (int64_t s = -1; s < a.steps; ++s) {
     const int64_t ahead = min(kAhead, a.steps - max(s, 0) / kAhead * kAhead);
