@@ -54,22 +54,11 @@ class SmallImages {
   // out = activation(patches @ w + bias). False: an operand was out of range (split_in_range), and out is of no use.
   bool run(float* out, const Grid& grid, const float* bias, int64_t activation) const {
     LargestSplit of_pixels(pieces_), of_kernel(pieces_), of_rest(pieces_);
-    Scratch<int64_t> taken(pieces_ + 1);
-    int64_t& left = taken[pieces_];
-    for (int64_t i = 0; i < pieces_; ++i) taken[i] = 0;
-    left = pieces_;
-    const auto take = [&](int64_t from) {
-      for (int64_t i = 0; i < pieces_ && __atomic_load_n(&left, __ATOMIC_RELAXED) > 0; ++i, from = from + 1 < pieces_ ? from + 1 : 0)
-        if (!__atomic_load_n(&taken[from], __ATOMIC_RELAXED) && !__atomic_exchange_n(&taken[from], 1, __ATOMIC_RELAXED)) {
-          __atomic_fetch_sub(&left, 1, __ATOMIC_RELAXED);
-          return from;
-        }
-      return int64_t(-1);
-    };
+    FreePieces free(pieces_);
     parallel_for(pieces_, 1, [&](int64_t begin, int64_t) {
       Split seen, kernel;
       of_pixels.put(begin, seen), of_kernel.put(begin, kernel), of_rest.put(begin, kernel);
-      int64_t piece = take(begin);
+      int64_t piece = free.take(begin);
       if (piece < 0) return;
       const int64_t image_size = per_tap_ * 3 * positions_ * kTileDepth, most = round_up(most_rows_ * inner_.count, 16), groups = tiles_of(chunks_, kNear);
       Scratch<uint16_t> pixels(images_ * image_size), split(2 * kSplitGroup);
@@ -82,7 +71,7 @@ class SmallImages {
       stream.start(piece, 0);
       stream.finish(kernel);
       for (int64_t after; piece >= 0; piece = after) {
-        after = take(piece + 1 < pieces_ ? piece + 1 : 0);
+        after = free.take(piece + 1);
         if (piece / col_pieces_ != of_block) {
           of_block = piece / col_pieces_, at = find_block(of_block);
           split_pixels(at, pixels, offset, seen);

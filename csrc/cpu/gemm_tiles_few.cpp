@@ -101,19 +101,11 @@ bool multiply_few_rows(const FewRows& q) {
   const int64_t width = max(min(256, q.n / 8 / 32 * 32), round_up(ceil_div(q.n, kStrips), 32)), strips = ceil_div(q.n, width);
   const int64_t step = kNear * kSplit, slices = ceil_div(q.chunks, kNear);
   LargestSplit of_rows(strips), of_b(strips);
-  int64_t taken[kStrips] = {}, left = strips;
-  const auto take = [&](int64_t from) {
-    for (int64_t i = 0; i < strips && __atomic_load_n(&left, __ATOMIC_RELAXED) > 0; ++i, from = from + 1 < strips ? from + 1 : 0)
-      if (!__atomic_load_n(&taken[from], __ATOMIC_RELAXED) && !__atomic_exchange_n(&taken[from], 1, __ATOMIC_RELAXED)) {
-        __atomic_fetch_sub(&left, 1, __ATOMIC_RELAXED);
-        return from;
-      }
-    return int64_t(-1);
-  };
+  FreePieces free(strips);
   parallel_for(strips, 1, [&](int64_t begin, int64_t) {
     Split seen_rows;
     PairsOfB b(q);
-    int64_t strip = take(begin);
+    int64_t strip = free.take(begin);
     of_rows.put(begin, seen_rows), of_b.put(begin, b.largest());
     if (strip < 0) return;
     Scratch<uint16_t> rows(slices * tiles * step), pairs(4 * step);
@@ -122,7 +114,7 @@ bool multiply_few_rows(const FewRows& q) {
     Scratch<float> sums(tiles * 16 * width);
     split_rows(seen_rows, q, tiles, height, rows);
     const TilesReady ready(height);
-    for (; strip >= 0; strip = take(strip + 1 < strips ? strip + 1 : 0)) {
+    for (; strip >= 0; strip = free.take(strip + 1)) {
       const int64_t j0 = strip * width, cols = min(width, q.n - j0), columns = ceil_div(cols, 32), blocks = columns * slices;
       // Stored rows of b one after the other.
       const auto column = [&](int64_t block) { return j0 + (q.along_k ? block / slices : block % columns) * 32; };

@@ -90,25 +90,16 @@ bool gemm_tiles_rows(bool trans_b, int64_t m, int64_t n, int64_t k, const float*
     }
   };
   const int64_t groups = ceil_div(m, kGroup);
-  // What one thread has split comes to another at some 4 GB/s: for few rows, each thread splits b for itself and takes groups that
-  // are free, those of its own part first.
+  // For few rows, each thread splits b for itself.
   if (groups <= 32) {
-    int64_t taken[32] = {}, left = groups;
-    const auto take = [&](int64_t from) {
-      for (int64_t i = 0; i < groups && __atomic_load_n(&left, __ATOMIC_RELAXED) > 0; ++i, from = from + 1 < groups ? from + 1 : 0)
-        if (!__atomic_load_n(&taken[from], __ATOMIC_RELAXED) && !__atomic_exchange_n(&taken[from], 1, __ATOMIC_RELAXED)) {
-          __atomic_fetch_sub(&left, 1, __ATOMIC_RELAXED);
-          return from;
-        }
-      return int64_t(-1);
-    };
+    FreePieces free(groups);
     parallel_for(groups, 1, [&](int64_t begin, int64_t) {
-      const int64_t first = take(begin);
+      const int64_t first = free.take(begin);
       if (first < 0) return;
       Scratch<uint16_t> right(col_tiles * step);
       Split seen_b;
       split_b(seen_b, trans_b, k, n, b, ldb, right);
-      multiply_groups(first, right, seen_b.largest(), [&](int64_t g) { return take(g + 1 < groups ? g + 1 : 0); });
+      multiply_groups(first, right, seen_b.largest(), [&](int64_t g) { return free.take(g + 1); });
     });
     return true;
   }

@@ -94,6 +94,32 @@ inline bool split_in_range(float a, float b) {
   return product == 0 || (product <= 1e38 && product >= 0x1p-100 && a >= 0x1p-100f && b >= 0x1p-100f);
 }
 
+// Pieces of a product, handed out one by one. What one thread has split comes to another at some 4 GB/s, slower than it is split anew:
+// so each thread splits for itself, once, the operand that all pieces read, and takes pieces until there are none.
+class FreePieces {
+ public:
+  explicit FreePieces(int64_t count) : count_(count), left_(count), taken_(count) {
+    for (int64_t i = 0; i < count; ++i) taken_[i] = 0;
+  }
+  // The first free piece from `from` <= count on, or from the beginning; -1 if there is none. Threads that begin at parts of
+  // their own meet at the end only, and each walks through memory in order.
+  int64_t take(int64_t from) {
+    for (int64_t i = 0; i < count_ && __atomic_load_n(&left_, __ATOMIC_RELAXED) > 0; ++i, ++from) {
+      if (from >= count_) from = 0;
+      if (!__atomic_load_n(&taken_[from], __ATOMIC_RELAXED) && !__atomic_exchange_n(&taken_[from], 1, __ATOMIC_RELAXED)) {
+        __atomic_fetch_sub(&left_, 1, __ATOMIC_RELAXED);
+        return from;
+      }
+    }
+    return -1;
+  }
+
+ private:
+  const int64_t count_;
+  int64_t left_;
+  Scratch<int64_t> taken_;
+};
+
 // 16 floats as a half row of a tile of a left operand; the parts are a tile apart.
 inline void split_half_row(Split& split, Vec x, uint16_t* out) {
   __m512i parts[3];
