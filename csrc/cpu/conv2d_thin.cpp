@@ -7,29 +7,73 @@
 namespace fastnn::FASTNN_TARGET {
 namespace {
 
-// Adds the shares of one row of outputs through one row of taps to a row of gx: output j's `length`
-// values, at share + j * ld, start at value j * step - pad of the row of `size` values.
-void add_shares(const float* share, int64_t ld, int64_t ow, int64_t length, int64_t step, int64_t pad, float* to,
-                int64_t size) {
-  // Outputs [inner0, inner1) lie inside the row as a whole.
-  const int64_t inner0 = min(ow, ceil_div(pad, step));
-  const int64_t inner1 = max(inner0, min(ow, size + pad < length ? 0 : (size + pad - length) / step + 1));
-  const auto clipped = [&](int64_t j) {
-    const int64_t at = j * step - pad, begin = max(0, -at), end = min(length, size - at);
-    for (int64_t i = begin; i < end; ++i) to[at + i] += share[j * ld + i];
+// One row of gx, of `size` values: sums of the shares of `rows` rows of outputs. In each of these, output j's `length` values, at
+// share[.] + j * ld, belong to values j * step - pad ... of the row. Values are made `step` at a time, those between the
+// beginnings of two windows: they take the same parts of the same number of windows, and each is stored once.
+struct Shares {
+  const float* const* share;
+  int64_t rows, ld, ow, length, step, pad;
+};
+
+// Values [c, c + lanes) of steps [first, last): `whole` windows reach all of them, and the next one the first `rest`. Of the numbers of
+// ROWS and WHOLE windows, or of any (0).
+template <int ROWS, int WHOLE>
+void sum_steps(const Shares& s, int64_t c, int64_t lanes, int64_t whole, int64_t rest, int64_t first, int64_t last, float* to) {
+  const int64_t ld = s.ld, step = s.step, back = ld - step;  // to the share of the window before
+  const auto sum_of = [&](Vec sum, const float* from, int64_t count) __attribute__((always_inline)) {
+    FASTNN_UNROLL for (int64_t d = 0; d < count; ++d, from -= back) sum = sum + Vec::load(from);  // lanes beyond are not stored
+    return rest > 0 ? sum + Vec::load(from, rest) : sum;
   };
-  for (int64_t j = 0; j < inner0; ++j) clipped(j);
-  // Windows overlap: a load waits for a store to the same vector that is on its way. Every `passes`-th
-  // window shares no vector with the one before.
-  const int64_t passes = ceil_div(round_up(length, Vec::width), step), whole = length / Vec::width, rest = length % Vec::width;
-  for (int64_t pass = 0; pass < passes; ++pass)
-    for (int64_t j = inner0 + pass; j < inner1; j += passes) {
-      const float* from = share + j * ld;
-      float* at = to + j * step - pad;
-      for (int64_t i = 0; i < whole; ++i, from += Vec::width, at += Vec::width) (Vec::load(at) + Vec::load(from)).store(at);
-      if (rest) (Vec::load(at, rest) + Vec::load(from, rest)).store(at, rest);
+  to += c - s.pad;
+  if constexpr (ROWS > 0) {
+    const float* from[ROWS];
+    for (int r = 0; r < ROWS; ++r) from[r] = s.share[r] + c;
+    for (int64_t j = first; j < last; ++j) {
+      Vec sum = Vec::zero();
+      FASTNN_UNROLL for (int r = 0; r < ROWS; ++r) sum = sum_of(sum, from[r] + j * ld, WHOLE);
+      sum.store(to + j * step, lanes);
     }
-  for (int64_t j = inner1; j < ow; ++j) clipped(j);
+  } else {
+    for (int64_t j = first; j < last; ++j) {
+      Vec sum = Vec::zero();
+      for (int64_t r = 0; r < s.rows; ++r) sum = sum_of(sum, s.share[r] + c + j * ld, whole);
+      sum.store(to + j * step, lanes);
+    }
+  }
+}
+using SumSteps = void (*)(const Shares&, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, float*);
+template <int WHOLE>
+SumSteps steps_of_rows(int64_t rows) {
+  switch (rows) {
+    case 1: return sum_steps<1, WHOLE>;
+    case 2: return sum_steps<2, WHOLE>;
+    case 3: return sum_steps<3, WHOLE>;
+    case 4: return sum_steps<4, WHOLE>;
+    default: return sum_steps<0, 0>;
+  }
+}
+
+void sum_shares(const Shares& s, float* to, int64_t size) {
+  const int64_t step = s.step, pad = s.pad, length = s.length, windows = ceil_div(length, step);
+  // Steps [first, last) lie inside the row and in whole windows.
+  const int64_t first = min(s.ow, max(windows - 1, ceil_div(pad, step))), last = max(first, min(s.ow, (size + pad) / step));
+  for (int64_t c = 0; c < step; c += Vec::width) {
+    const int64_t lanes = min(Vec::width, step - c);
+    const int64_t whole = length >= c + lanes ? (length - c - lanes) / step + 1 : 0, rest = length - c - whole * step;
+    const SumSteps sum = whole == 1 ? steps_of_rows<1>(s.rows) : whole == 3 ? steps_of_rows<3>(s.rows) : sum_steps<0, 0>;
+    sum(s, c, lanes, whole, rest, first, last, to);
+  }
+  const auto at_border = [&](int64_t i) {
+    const int64_t at = i + pad, j = at / step, c = at % step;
+    float sum = 0;
+    for (int64_t r = 0; r < s.rows; ++r)
+      for (int64_t d = 0; d * step + c < length; ++d)
+        if (j - d >= 0 && j - d < s.ow) sum += s.share[r][(j - d) * s.ld + d * step + c];
+    to[i] = sum;
+  };
+  const int64_t inner0 = first < last ? first * step - pad : 0, inner1 = first < last ? last * step - pad : 0;
+  for (int64_t i = 0; i < inner0; ++i) at_border(i);
+  for (int64_t i = inner1; i < size; ++i) at_border(i);
 }
 
 }  // namespace
@@ -50,33 +94,35 @@ bool thin_backward_input(const float* gy, const float* w, const float* bias, flo
   int64_t band = s.ih;
   while (s.n * ceil_div(s.ih, band) < 8 && band > 8 * s.kh * s.dh) band = ceil_div(band, 2);
   const int64_t bands = ceil_div(s.ih, band);
-  const int64_t block = max(1, 256 / max(s.ow, 1));  // rows of outputs whose shares are made at once
+  // Rows of outputs whose shares are made at once, and of those kept: all that reach a row of gx.
+  const int64_t block = max(1, 256 / max(s.ow, 1)), reach = (s.kh - 1) * s.dh, kept = round_up(reach / s.sh + block, block);
   parallel_for(s.n * bands, max(1, 200000 / (band * s.iw * n * k / (s.sh * s.sw) + 1)), [&](int64_t begin, int64_t end) {
-    Scratch<float> shares(block * s.ow * ld);
+    Scratch<float> shares(kept * s.ow * ld + Vec::width);
     Scratch<int64_t> ints(block * s.ow * 2 + k);
+    Scratch<const float*> share(s.kh);
     int64_t *row = ints, *place = row + block * s.ow, *col = place + block * s.ow;
     for (int64_t i = 0; i < block * s.ow; ++i) row[i] = i * k, place[i] = i * ld;
     for (int64_t p = 0; p < k; ++p) col[p] = p;
     for (int64_t t = begin; t < end; ++t) {
       const int64_t image = t / bands, r0 = t % bands * band, r1 = min(s.ih, r0 + band);
       float* to = gx + image * s.ih * s.iw * s.ic;
-      zero(to + r0 * s.iw * s.ic, (r1 - r0) * s.iw * s.ic);
-      // Outputs whose windows, rows [i * sh - ph, i * sh - ph + (kh - 1) * dh], reach the band.
-      const int64_t reach = (s.kh - 1) * s.dh;
+      // Outputs whose windows, rows [i * sh - ph, i * sh - ph + reach], meet the band.
       const int64_t i0 = max(0, ceil_div(max(0, r0 + s.ph - reach), s.sh)), i1 = min(s.oh, (r1 - 1 + s.ph) / s.sh + 1);
-      for (int64_t i = i0; i < i1; i += block) {
-        const int64_t rows = min(block, i1 - i), count = rows * s.ow;
-        const float* from = gy + (image * s.oh + i) * s.ow * k;
-        multiply({from, row, count, runs_of(k)}, [&](int64_t p0, int64_t, int64_t*) { return col + p0; }, k,
-                 {packed, k, 0, panel, true}, n, {shares, place, false, nullptr, kActivationLinear},
-                 {from + count * k, 1, count * k, 0});
-        for (int64_t b = 0; b < rows; ++b)
-          for (int64_t u = 0; u < s.kh; ++u) {
-            const int64_t r = (i + b) * s.sh - s.ph + u * s.dh;
-            if (r < r0 || r >= r1) continue;
-            add_shares(shares.get() + b * s.ow * ld + u * s.kw * s.ic, ld, s.ow, s.kw * s.ic, s.sw * s.ic, s.pw * s.ic,
-                       to + r * s.iw * s.ic, s.iw * s.ic);
-          }
+      int64_t made = i0;
+      for (int64_t r = r0; r < r1; ++r) {
+        for (; made < min(i1, (r + s.ph) / s.sh + 1); made += block) {
+          const int64_t count = min(block, i1 - made) * s.ow;
+          const float* from = gy + (image * s.oh + made) * s.ow * k;
+          multiply({from, row, count, runs_of(k)}, [&](int64_t p0, int64_t, int64_t*) { return col + p0; }, k,
+                   {packed, k, 0, panel, true}, n, {shares + (made - i0) % kept * s.ow * ld, place, false, nullptr, kActivationLinear},
+                   {from + count * k, 1, count * k, 0});
+        }
+        int64_t rows = 0;
+        for (int64_t u = 0; u < s.kh; ++u) {
+          const int64_t at = r + s.ph - u * s.dh, i = at / s.sh;
+          if (at >= 0 && at % s.sh == 0 && i < s.oh) share[rows++] = shares + (i - i0) % kept * s.ow * ld + u * s.kw * s.ic;
+        }
+        sum_shares({share, rows, ld, s.ow, s.kw * s.ic, s.sw * s.ic, s.pw * s.ic}, to + r * s.iw * s.ic, s.iw * s.ic);
       }
       if (bias || activation != kActivationLinear)
         apply_epilogue(to + r0 * s.iw * s.ic, s.ic, (r1 - r0) * s.iw, s.ic, bias, activation);

@@ -47,6 +47,10 @@ struct Target {
   bool around = false;  // whole vectors are stored around the caches (Stores)
 };
 
+// Whether a tile of so many vectors asks for memory beside its sums: AVX2 has too few registers for pointers, and a step of one
+// vector is too short.
+constexpr bool asks_beside(int64_t nv) { return Vec::width == 16 && nv > 1; }
+
 struct TileArgs {
   int64_t k;
   const float* const* a;  // (rows)
@@ -58,6 +62,8 @@ struct TileArgs {
   int64_t last;          // columns of the last vector
   bool add, relu, around;
   const float* bias;  // padded to vectors, or null
+  const float* ahead;  // asked for beside the sums: a line at each step, ahead_step floats further on
+  int64_t ahead_step;
 };
 
 // With RUN > 1, k is a multiple of RUN and col ascends by one in runs of RUN: a row's pointer is then
@@ -73,11 +79,15 @@ template <int ROWS, int NV, int RUN>
     if (!t.around)
       FASTNN_UNROLL for (int j = 0; j < NV * Vec::width; j += 16) __builtin_prefetch(to + j, 1);  // it arrives while the sums are made
   }
-  const float* b = t.b;
+  const float *b = t.b, *ahead = t.ahead;
   const int64_t* col = t.col;
-  const int64_t ldb = t.ldb;
+  const int64_t ldb = t.ldb, ahead_step = t.ahead_step;
   for (const int64_t* end = col + t.k; col < end; col += RUN) {
     const int64_t at = *col;
+    if constexpr (asks_beside(NV)) {
+      __builtin_prefetch(ahead, 0, 2);
+      ahead += ahead_step;
+    }
     if constexpr (Vec::width == 16) {
       Vec bp[RUN][NV];
       FASTNN_UNROLL for (int q = 0; q < RUN; ++q, b += ldb)
@@ -154,21 +164,41 @@ inline ConvTile choose_tile(int64_t rows, int64_t nv, int64_t runs) {
   return runs == 4 ? tile_of_rows<1, 4>(rows) : tile_of_rows<1, 1>(rows);
 }
 
+// Values of k in a step of the tile that choose_tile gives with AVX-512.
+inline int64_t run_of_tile(int64_t nv, int64_t runs) { return nv > 2 || runs != 4 ? 1 : nv == 2 ? 2 : 4; }
+// Lets a tile ask for the result of the next one, if its rows lie one after the other.
+inline void ask_for(TileArgs& t, const int64_t* place, int64_t rows, int64_t nv, int64_t steps) {
+  if (rows * nv <= steps && place[rows - 1] - place[0] == (rows - 1) * nv * Vec::width)
+    t.ahead = t.c + place[0], t.ahead_step = ceil_div(rows * nv * 16, steps);
+}
+
 // Memory that is needed soon, rows of `width` floats, asked for in equal steps.
 class Ahead {
  public:
   Ahead() = default;
   Ahead(const float* data, int64_t rows, int64_t width, int64_t stride)
-      : data_(data), lines_(ceil_div(width, 16)), stride_(stride), left_(rows * lines_) {}
+      : data_(data), lines_(ceil_div(width, 16)), stride_(stride), left_(rows * lines_) {
+    if (width == stride) lines_ = left_ = ceil_div(rows * width, 16);  // one long row
+  }
   void plan(int64_t steps) { per_step_ = left_ ? ceil_div(left_, max(steps, 1)) : 0; }
-  void step() {
-    int64_t n = min(per_step_, left_);
+  void step(int64_t done = 0) {
+    int64_t n = min(per_step_ - done, left_);
     left_ -= n;
     for (; n > 0; --n) {
       __builtin_prefetch(data_ + at_ * 16, 0, 2);
       if (++at_ == lines_) at_ = 0, data_ += stride_;
     }
   }
+  // The same by a tile, in the steps of its sums; returns how many lines it does not leave to step(). A core has few lines on their
+  // way at a time, and waits for a burst of them.
+  int64_t step_beside(TileArgs& t, int64_t steps) {
+    const int64_t n = min(min(per_step_, left_), steps);
+    if (n <= 0 || lines_ - at_ < left_) return 0;  // they do not lie together
+    t.ahead = data_ + at_ * 16, t.ahead_step = ceil_div(n * 16, steps);
+    at_ += n, left_ -= n;
+    return n;
+  }
+  int64_t lines() const { return min(per_step_, left_); }
 
  private:
   const float* data_ = nullptr;
@@ -248,13 +278,19 @@ void multiply(const RowsA& a, const Columns& columns, int64_t k, const KernelMat
       // Tiles differ by one row at most.
       const int64_t tiles = ceil_div(a.count, most_rows(int(nv))), fewer = a.count / tiles, more = a.count % tiles;
       const ConvTile kernel_fewer = choose_tile(fewer, nv, runs), kernel_more = choose_tile(fewer + (more > 0), nv, runs);
+      const int64_t steps = asks_beside(nv) ? kc / run_of_tile(nv, runs) : 0;
       next.plan(tiles);
       for (int64_t tile = 0, i0 = 0, rows; tile < tiles; ++tile, i0 += rows) {
         rows = fewer + (tile < more);
         const float* row[kMostRows];
         for (int64_t r = 0; r < rows; ++r) row[r] = a.data + a.offset[i0 + r];
-        next.step();
-        soon.step(), also.step();
+        t.ahead = t.b, t.ahead_step = 0;
+        int64_t asked = 0;
+        // A result that is written for the first time, if it is more than what `soon` is.
+        if (final && !t.add && !t.around && tile + 1 < tiles && soon.lines() < rows * nv)
+          ask_for(t, to.place + i0 + rows, fewer + (tile + 1 < more), nv, steps);
+        else asked = soon.step_beside(t, steps);
+        next.step(), soon.step(asked), also.step();
         t.a = row, t.place = to.place + i0;
         (tile < more ? kernel_more : kernel_fewer)(t);
         if (final && to.activation > kActivationRelu)

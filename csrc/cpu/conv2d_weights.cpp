@@ -35,9 +35,9 @@ Tasks cut_tasks(const Patches& p, int64_t n) {
 }
 
 // gw (ic, oc) = x^T (ic, pixels) @ gy (pixels, oc).
-void multiply_pixels(const float* x, const float* gy, float* gw, int64_t pixels, int64_t ic, int64_t oc) {
-  // A partial sum: one thread's.
-  if (pixels < 2048 && pixels % 32 == 0 && gemm_tiles_columns(ic, oc, pixels, x, ic, gy, oc, gw, oc)) return;
+void multiply_pixels(const float* x, const float* gy, float* gw, int64_t pixels, int64_t ic, int64_t oc, bool by_sample) {
+  // A partial sum (samples.h): one thread's. Other sums of this length are shared out.
+  if (by_sample && pixels < 2048 && gemm_tiles_columns(ic, oc, pixels, x, ic, gy, oc, gw, oc)) return;
   // Many rows of few columns leave vectors half empty and read far apart: long sums of the transposed
   // product are 1.1 to 1.6 times faster, and turning it is little beside them.
   if (ic <= oc || pixels < 2048) return gemm(true, false, ic, oc, pixels, x, ic, gy, oc, gw, oc);
@@ -61,9 +61,10 @@ class WeightsOnTiles {
     per_task_ = max(1, min(blocks_, blocks_ * parts_ / 12)), tasks_of_part_ = ceil_div(blocks_, per_task_);
   }
 
-  // Cycles of a core, about, as in tiles_pay; for each task gy is split and transposed.
+  // Cycles of a core, about, as in tiles_pay; for each task gy is split and transposed. A tile without a partner takes more than half
+  // the time of two.
   bool pays() const {
-    const double rows = double(p_.count()), k = double(tiles_ * 16), n = double(round_up(n_, 32));
+    const double rows = double(p_.count()), k = double(tiles_ * 16), n = double(n_tiles_ / 2 * 32 + n_tiles_ % 2 * 20);
     const double tiles = rows * (k * (0.0167 * n + 0.25) + n * double(tasks_of_part_)) + 0.3 * k * n * double(2 + parts_);
     return rows * double(p_.k()) * double(n_) > 4e6 && tiles < 0.93 * 0.03 * rows * double(p_.k()) * double(n_);
   }
@@ -204,7 +205,7 @@ void conv2d_backward_weights(const float* x, const float* gy, float* gw, Conv2dS
     const bool all = takes_all_pixels(s);
     Scratch<float> taken(all ? 0 : s.n * s.oh * s.ow * s.ic);
     if (!all) take_pixels(x, taken, s);
-    return multiply_pixels(all ? x : taken.get(), gy, gw, s.n * s.oh * s.ow, s.ic, s.oc);
+    return multiply_pixels(all ? x : taken.get(), gy, gw, s.n * s.oh * s.ow, s.ic, s.oc, is_by_sample(s));
   }
   if (few_backward_weights(x, gy, gw, s) || winograd_backward_weights(x, gy, gw, s)) return;
   const int64_t icg = s.ic / s.groups, ocg = s.oc / s.groups, k = s.kh * s.kw * icg;

@@ -476,17 +476,14 @@ void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const flo
     });
     return;
   }
-  // Of many rows, such as pixels, each has the same bits however many there are: a step may take them in strips (strips.cpp).
-  const bool many_rows = !trans_a && !accumulate && m >= 256 && n <= 512 && k <= 512 && n * k <= 65536;
   const bool plain = !accumulate && e.alpha == 1 && !e.bias && e.activation == kActivationLinear;
-  if (many_rows) {
-    if (gemm_tiles_rows(trans_b, m, n, k, a, lda, b, ldb, c, ldc, e)) return;
-  } else if (trans_a && !trans_b && plain && k >= 2048 && gemm_tiles_columns(m, n, k, a, lda, b, ldb, c, ldc)) {
-    return;
-  } else if (!trans_a && !accumulate && gemm_tiles_few(trans_b, m, n, k, a, lda, b, ldb, c, ldc, e)) {
-    return;
-  } else if (gemm_tiles(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate, e)) {
-    return;
+  const bool by_rows = !trans_a && !accumulate && m > 128 && n <= 512 && k <= 512 && n * k <= 65536;
+  if (by_rows && gemm_tiles_rows(trans_b, m, n, k, a, lda, b, ldb, c, ldc, e)) return;
+  // Of many rows, such as pixels, each has the same bits however many there are: a step may take them in strips (strips.cpp).
+  if (!by_rows || m < 256) {
+    if (trans_a && !trans_b && plain && k >= 2048 && gemm_tiles_columns(m, n, k, a, lda, b, ldb, c, ldc)) return;
+    if (!trans_a && !accumulate && gemm_tiles_few(trans_b, m, n, k, a, lda, b, ldb, c, ldc, e)) return;
+    if (gemm_tiles(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate, e)) return;
   }
   if (gemm_narrow(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate, e)) return;
   if (gemm_blocked(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate, e)) return;

@@ -156,7 +156,7 @@ bool multiply_few_rows(const FewRows& q) {
 
 bool gemm_tiles_few(bool trans_b, int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb,
                     float* c, int64_t ldc, const Epilogue& e) {
-  if (m < 33 || m > 128 || n < 256 || k < 64 || n * k < 100000 || m * k > (1 << 18) || e.alpha != 1 || !has_tiles()) return false;
+  if (m < 33 || m > 256 || n < 256 || k < 64 || n * k < 100000 || m * k > (1 << 18) || e.alpha != 1 || !has_tiles()) return false;
   const int64_t chunks = tiles_of(k, kTileDepth);
   Scratch<int64_t> ints(m + 3 * chunks);
   int64_t *row = ints, *a_chunk = row + m, *b_chunk = a_chunk + chunks, *count = b_chunk + chunks;
