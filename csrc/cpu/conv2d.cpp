@@ -146,7 +146,7 @@ void conv2d_forward(const float* x, const float* w, const float* bias, float* y,
       return;
   }
 #endif
-  if (is_pointwise(s)) {
+  if (is_pointwise(s) && !reads_strides(s)) {
     const int64_t pixels = s.n * s.oh * s.ow;
     const bool all = takes_all_pixels(s);
     Scratch<float> taken(all ? 0 : pixels * s.ic);

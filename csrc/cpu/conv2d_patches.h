@@ -2,6 +2,7 @@
 // of a pixel is a row of k = taps * channels values, found by adding the offset of the pixel and that
 // of the tap. Where windows leave the image, a small padded copy is read instead.
 #pragma once
+#include "cpu/conv2d.h"
 #include "cpu/conv2d_tile.h"
 
 namespace fastnn {
@@ -33,8 +34,10 @@ struct Patches {
            across.first() + (cols - 1) * step_w + across.span() <= w;
   }
   bool in_place() const { return inside() && !(spread && step_w * pixel % 256 == 0); }
-  // Floats between the pixels of a copy.
-  int64_t copy_pixel() const { return spread && copy_step_w() * channels % 128 == 0 ? channels + 16 : channels; }
+  // Floats between the pixels of a copy. Narrow panels are read beside more patches at once than wide ones.
+  int64_t copy_pixel() const {
+    return spread && copy_step_w() * channels % (Vec::width == 16 ? 128 : 64) == 0 ? channels + 16 : channels;
+  }
   // A copy holds the pixels that are read: with one tap along an axis, those of the patches alone. Steps
   // of patches in the copy, and of its pixels in the image.
   int64_t copy_step_h() const { return down.count == 1 ? 1 : step_h; }
@@ -174,6 +177,12 @@ inline Patches forward_patches(const Conv2dShape& s, const float* x, int64_t* of
             s.oh, s.ow, s.sh, s.sw, {s.kh, offsets}, {s.kw, offsets + s.kh}};
   if (p.plain()) p.images = p.h = p.rows = 1, p.w = p.cols = s.n * s.ih * s.iw;
   return p;
+}
+
+// Whether windows of one pixel that leave out others are read as patches: gathered first, many pixels move through
+// memory once more, which narrow vectors gain less from.
+inline bool reads_strides(const Conv2dShape& s) {
+  return Vec::width < 16 && !FASTNN_TARGET::takes_all_pixels(s) && s.n * s.oh * s.ow >= 2048 && s.ic * s.oc <= int64_t(3) << 16;
 }
 
 // The pixels of x (n, ih, iw, ic) that windows of one pixel reach -> taken (n, oh, ow, ic).

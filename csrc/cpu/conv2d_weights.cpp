@@ -201,7 +201,7 @@ void conv2d_backward_weights(const float* x, const float* gy, float* gw, Conv2dS
     });
     return reduce(reduce_op::sum, partial, gw, 1, sums, size, 1);
   }
-  if (is_pointwise(s)) {
+  if (is_pointwise(s) && !reads_strides(s)) {
     const bool all = takes_all_pixels(s);
     Scratch<float> taken(all ? 0 : s.n * s.oh * s.ow * s.ic);
     if (!all) take_pixels(x, taken, s);
