@@ -329,7 +329,7 @@ void multiply_row(int64_t n, int64_t k, const float* x, int64_t step, const floa
     });
     return apply_epilogue(y, n, 1, n, e.bias, e.activation);
   }
-  const int64_t width = max(round_up(50000 / k, 64), min(2048, round_up(ceil_div(n, 4), 64)));
+  const int64_t width = max(round_up(50000 / k, 64), min(2048, max(min(256, round_up(n / 2, 64)), round_up(ceil_div(n, 4), 64))));
   parallel_for(ceil_div(n, width), 1, [&](int64_t begin, int64_t end) {
     const int64_t j0 = begin * width, cols = min(n, end * width) - j0;
     if (!accumulate) clear(y + j0, cols);
