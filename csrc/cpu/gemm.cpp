@@ -217,6 +217,8 @@ void gemm_block(int64_t i0, int64_t m, int64_t n, int64_t k0, int64_t k1, const 
   Scratch<float> rows_copy(copies_a ? MC * kCopiedRow : 0), panel_copy(copies ? KC * NR : 0);
   // What the nearest caches do not hold is asked for a panel ahead, rows of a a slice ahead.
   const bool far_a = !a.transposed && m * depth >= kFar, far_b = n * depth >= kFar;
+  // Rows of a in one piece are asked for a tile ahead: the prefetcher loses its way between 8 of them. Short ones follow one another.
+  const bool streams_a = !a.transposed && a.ld == depth && depth >= 32 && depth <= KC;
   for (int64_t p0 = k0; p0 == k0 || p0 < k1; p0 += kb) {
     const int64_t kc = min(kb, k1 - p0), next_kc = min(kb, k1 - p0 - kc);
     MatrixA block = a;
@@ -256,6 +258,8 @@ void gemm_block(int64_t i0, int64_t m, int64_t n, int64_t k0, int64_t k1, const 
         if (far_a && j < next_kc) {
           t.ahead[next.rows > 0 && t.ahead[0].rows > 0] = {a.data + (i0 + i) * a.ld + p0 + kc + j, rows, a.ld};
         }
+        if (streams_a && j == 0 && i + rows < m)
+          t.ahead[next.rows > 0 && t.ahead[0].rows > 0] = {block.data + (i + rows) * a.ld, ceil_div(rows * a.ld, NR), NR};
         kernels[tile < higher](kc, block.data + (block.transposed ? i : i * block.ld), block.ld, panel, ldb, t);
         if (finishes && p0 + kc >= k1) apply_epilogue(t.c, ldc, rows, cols, e.bias ? e.bias + j : nullptr, e.activation);
       }

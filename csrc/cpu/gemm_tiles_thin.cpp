@@ -61,6 +61,14 @@ bool gemm_tiles_rows(bool trans_b, int64_t m, int64_t n, int64_t k, const float*
     Walk at;
     const auto split = [&](int64_t group, uint16_t* out) __attribute__((always_inline)) {
       const int64_t i = group * kGroup + at.row;
+      if (i + kGroup < m) {  // what is split next
+        const float* later = a + (i + kGroup) * lda + at.chunk * kTileDepth;
+        __builtin_prefetch(later, 0, 2), __builtin_prefetch(later + 16, 0, 2);
+      }
+      if (at.chunk * kTileDepth < n && i < m) {  // where the product with this goes
+        const float* result = c + i * ldc + at.chunk * kTileDepth;
+        __builtin_prefetch(result, 1, 2), __builtin_prefetch(result + 16, 1, 2);
+      }
       split_row(seen, a + i * lda + at.chunk * kTileDepth, i < m ? k - at.chunk * kTileDepth : 0,
                 out + (at.row >> 4) * step + at.chunk * kSplit + (at.row & 15) * kTileDepth);
       at.next(chunks);
