@@ -127,7 +127,7 @@ class Fusion : Calls {
     return !v.data.borrowed() && std::all_of(bytes, bytes + v.bytes, [](char b) { return b == 0; });
   }
   // An image copied between borders of zeros, and depthwise convolutions of all that, forward and for the gradients of weights.
-  // Their sums begin with zero, which products with zeros leave as it is.
+  // Their sums begin with zero, which products with zeros leave as it is, unless a weight is infinite or NaN: then the border gave NaN.
   void pad_within_window(int first) {
     const Ref padded = args<&Kernels::depthwise_conv2d_forward>(first).ref(depthwise::x);
     const auto s = args<&Kernels::depthwise_conv2d_forward>(first).get<WindowShape>(depthwise::s);

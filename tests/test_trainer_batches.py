@@ -68,14 +68,10 @@ def test_shuffling_visits_every_row_once():
 def test_steps_per_epoch_with_arrays_goes_on_where_it_stopped():
     x, y = data(20)
     seen = []
-
-    class Look(callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            seen.append(batch)
-
+    look = callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(batch))
     # 5 batches: 3, then the other 2, then from the first again.
     with pytest.warns(UserWarning, match="ran out of data"):
-        small().fit(x, y, batch_size=4, steps_per_epoch=3, epochs=3, verbose=0, callbacks=[Look()])
+        small().fit(x, y, batch_size=4, steps_per_epoch=3, epochs=3, verbose=0, callbacks=[look])
     assert seen == [0, 1, 2, 0, 1, 0, 1, 2]
 
 
@@ -116,14 +112,10 @@ def test_a_generator_that_runs_out_is_told():
 def test_steps_per_execution():
     x, y = data(20)
     seen = []
-
-    class Look(callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            seen.append(batch)
-
+    look = callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(batch))
     a, b = small(), small(steps_per_execution=2)
     a.fit(x, y, batch_size=4, shuffle=False, verbose=0)
-    b.fit(x, y, batch_size=4, shuffle=False, verbose=0, callbacks=[Look()])
+    b.fit(x, y, batch_size=4, shuffle=False, verbose=0, callbacks=[look])
     assert_equal(weights(a), weights(b))
     assert seen == [1, 3, 4]
 
