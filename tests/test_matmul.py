@@ -103,21 +103,24 @@ def test_few_columns(n):
         assert (abs(to_numpy(y) - a @ b) <= 16 * EPS * (abs(a) @ abs(b))).all()
 
 
-@pytest.mark.parametrize("trans_a", [False, True])
-def test_results_larger_than_the_caches(trans_a):
+@pytest.mark.parametrize("m, n, k, trans_a", [(4097, 4160, 3, False), (4097, 4160, 3, True), (4097, 4112, 3, False), (350001, 48, 3, False),
+                                              (65537, 272, 40, False)])
+def test_results_larger_than_the_caches(m, n, k, trans_a):
     """They are stored around the caches: whole tiles and the last rows."""
     rng = np.random.default_rng(5)
-    a, b = integers(rng, 4097, 3), integers(rng, 3, 4160)
-    ta, tb = tensors(swap(a, trans_a).copy(), b)
-    y, = in_threads(lambda: [_core.matmul(ta, tb, None, trans_a, False, 0)])
-    assert np.array_equal(to_numpy(y), a @ b)
+    a, b, bias = integers(rng, m, k), integers(rng, k, n), integers(rng, n)
+    ta, tb, tbias = tensors(swap(a, trans_a).copy(), b, bias)
+    for bias, activation in ((None, 0), (tbias, 1)) if k > 3 else ((None, 0),):
+        y, = in_threads(lambda: [_core.matmul(ta, tb, bias, trans_a, False, activation)])
+        assert np.array_equal(to_numpy(y), np.maximum(a @ b + to_numpy(bias), 0) if activation else a @ b)
 
 
 # Products that are split into bfloat16 parts where the CPU has a tile unit: whole and broken tiles of rows, columns and
 # depth, several units, and a depth that is cut in two.
 SPLIT = [(128, 128, 128), (200, 170, 65), (97, 333, 150), (333, 97, 1030), (600, 550, 40), (64, 2000, 300), (96, 70, 70001),
          (300, 136, 100), (1000, 100, 72), (515, 230, 129), (90, 150, 5000), (192, 256, 320), (240, 208, 160), (176, 240, 330),
-         (1500, 100, 72), (49, 257, 1001), (100, 530, 325), (33, 1000, 333), (128, 2080, 96)]
+         (1500, 100, 72), (49, 257, 1001), (100, 530, 325), (33, 1000, 333), (128, 2080, 96),
+         (200, 130, 900), (150, 600, 100), (600, 330, 420), (1400, 320, 330)]
 
 
 @pytest.mark.parametrize("m, n, k", SPLIT)

@@ -390,26 +390,36 @@ void gemm_shared(int64_t m, int64_t n, int64_t k, const MatrixA& a, const Matrix
 
 // Short sums whose result is larger than the caches: regular stores would read each line before they write it (Stores in
 // simd.h). Whole rows are written in turn, so that memory takes long runs.
+constexpr int64_t kAroundUnit = NR < 16 ? NR : 16;  // columns: whole lines, as half of one would wait for the other
 bool goes_around(int64_t m, int64_t n, int64_t k, const float* c, int64_t ldc) {
-  return k <= 64 && m * n >= int64_t(16) << 20 && ldc == n && n % NR == 0 && uintptr_t(c) % 64 == 0;
+  return k <= 64 && m * n >= int64_t(16) << 20 && ldc == n && n % kAroundUnit == 0 && uintptr_t(c) % 64 == 0;
 }
-template <bool TRANS, int ROWS = tile_rows(kMaxNV)>
-MicroKernel around_kernel(int64_t rows) {
-  if constexpr (ROWS > 1) {
-    if (rows < ROWS) return around_kernel<TRANS, ROWS - 1>(rows);
+template <bool TRANS, int NV = kMaxNV, int ROWS = tile_rows(NV)>
+MicroKernel around_kernel(int64_t nv, int64_t rows) {
+  if constexpr (NV > 1 && ROWS == tile_rows(NV)) {
+    if (nv < NV) return around_kernel<TRANS, NV - 1>(nv, rows);
   }
-  return micro_kernel<ROWS, kMaxNV, TRANS, false, true>;
+  if constexpr (ROWS > 1) {
+    if (rows < ROWS) return around_kernel<TRANS, NV, ROWS - 1>(nv, rows);
+  }
+  return micro_kernel<ROWS, NV, TRANS, false, true>;
 }
 void gemm_around(int64_t m, int64_t n, int64_t k, const MatrixA& a, const float* b, int64_t ldb, float* c) {
-  constexpr int64_t height = tile_rows(kMaxNV);
-  Scratch<float> packed(packed_size(k, n));
-  pack_b_parallel(false, k, n, b, ldb, packed);
+  // Panels of like width.
+  const int64_t units = n / kAroundUnit, panels = ceil_div(n, NR), height = tile_rows(int(ceil_div(units, panels) * kAroundUnit / Vec::width));
+  const auto column = [=](int64_t panel) { return panel * units / panels * kAroundUnit; };
+  Scratch<float> packed(k * n);
+  parallel_for(panels, max(1, 32768 / (k * NR + 1)), [&](int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; ++p) pack_panel(false, k, column(p + 1) - column(p), b + column(p), ldb, 0, packed + column(p) * k);
+  });
   parallel_for(ceil_div(m, height), max(1, 2 * kWork / (height * n * k)), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin * height, rows; i < min(m, end * height); i += rows) {
       rows = min(height, m - i);
-      const MicroKernel kernel = a.transposed ? around_kernel<true>(rows) : around_kernel<false>(rows);
-      for (int64_t j = 0; j < n; j += NR)
-        kernel(k, a.data + (a.transposed ? i : i * a.ld), a.ld, packed + j * k, NR, {c + i * n + j, n, NR, NR - Vec::width, false, 1, {}});
+      for (int64_t p = 0; p < panels; ++p) {
+        const int64_t j = column(p), cols = column(p + 1) - j, nv = cols / Vec::width;
+        const MicroKernel kernel = a.transposed ? around_kernel<true>(nv, rows) : around_kernel<false>(nv, rows);
+        kernel(k, a.data + (a.transposed ? i : i * a.ld), a.ld, packed + j * k, cols, {c + i * n + j, n, cols, cols - Vec::width, false, 1, {}});
+      }
     }
     Stores(c, m * n).fence();
   });
@@ -482,7 +492,9 @@ void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const flo
   }
   const bool plain = !accumulate && e.alpha == 1 && !e.bias && e.activation == kActivationLinear;
   const bool by_rows = !trans_a && !accumulate && m > 128 && n <= 512 && k <= 512 && n * k <= 65536;
-  if (by_rows && gemm_tiles_rows(trans_b, m, n, k, a, lda, b, ldb, c, ldc, e)) return;
+  // Longer or wider ones of few rows: of many, whose groups follow one another, nothing was gained.
+  const bool some_rows = !trans_a && !accumulate && m > 128 && m <= 1024 && n <= 1024 && k <= 1024 && n * k <= 65536;
+  if ((by_rows || some_rows) && gemm_tiles_rows(trans_b, m, n, k, a, lda, b, ldb, c, ldc, e)) return;
   // Of many rows, such as pixels, each has the same bits however many there are: a step may take them in strips (strips.cpp).
   if (!by_rows || m < 256) {
     if (trans_a && !trans_b && plain && k >= 2048 && gemm_tiles_columns(m, n, k, a, lda, b, ldb, c, ldc)) return;
