@@ -124,36 +124,38 @@ bool gemm_tiles_rows(bool trans_b, int64_t m, int64_t n, int64_t k, const float*
 
 namespace {
 
-constexpr int64_t kBlock = 4;  // chunks of k that are split together: (m + n) * 768 bytes
-
-// Tiles of block [p0, p0 + kBlock chunks) of x (k, n), rows ld apart, as a right operand; turned as a left one.
+// Tiles of `block` chunks of 32 rows of x (k, n) from p0 on, rows ld apart, as a right operand; turned as a left one.
 struct Side {
   const float* data;
-  int64_t ld, n, k, tiles;
+  int64_t ld, n, k, tiles, block;
   bool left;
-  int64_t p = 0, tile = 0, chunk = 0, row = 0, turned = 0;  // what is split next
+  int64_t p = 0, tile = 0, chunk = 0, row = 0, part = 0;  // what is split next
   uint16_t* out = nullptr;
   Split seen{};
 
-  int64_t items() const { return tiles * kBlock * (left ? 19 : 16); }
-  void begin(int64_t p0, uint16_t* to) { p = p0, tile = chunk = row = turned = 0, out = to, seen = Split(); }
+  int64_t items() const { return tiles * block * (left ? 19 : 16); }
+  void begin(int64_t p0, uint16_t* to) { p = p0, tile = chunk = row = part = 0, out = to, seen = Split(); }
   [[gnu::always_inline]] void next() {
-    if (chunk == kBlock) {
-      char* at = (char*)(out + turned++ * kTile);
-      return transpose_square(at, 64, at, 64);
+    uint16_t* to = out + (tile * block + chunk) * kSplit;
+    if (row == 16) {  // tiles of a whole chunk are turned while the nearest cache holds them
+      char* at = (char*)(to + part * kTile);
+      transpose_square(at, 64, at, 64);
+      if (++part < 3) return;
+      part = 0;
+      if (++tile == tiles) tile = row = 0, ++chunk, p += kTileDepth;
+      return;
     }
     // The rows of the matrix one after the other.
     const float* from = data + (p + row) * ld + tile * 16;
     const int64_t w = min(16, n - tile * 16);
-    uint16_t* to = out + (tile * kBlock + chunk) * kSplit + row * kTileDepth;
-    const float* ahead = from + kBlock * kTileDepth * ld;  // of the block after this one; may be beyond the end
-    __builtin_prefetch(ahead), __builtin_prefetch(ahead + 16 * ld);
+    to += row * kTileDepth;
+    const float* ahead = from + block * kTileDepth * ld;  // of the block after this one; may be beyond the end
+    __builtin_prefetch(ahead, 0, 2), __builtin_prefetch(ahead + 16 * ld, 0, 2);  // the nearest cache is full of parts
     if (p + row + 16 < k) seen.row(Vec::load(from, w), Vec::load(from + 16 * ld, w), to);
     else seen.row(p + row < k ? Vec::load(from, w) : Vec::zero(), Vec::zero(), to);
     if (++tile < tiles) return;
     tile = 0;
-    if (++row < 16) return;
-    row = 0, ++chunk, p += kTileDepth;
+    if (++row == 16 && !left) row = 0, ++chunk, p += kTileDepth;
   }
 };
 
@@ -163,15 +165,19 @@ bool gemm_tiles_columns(int64_t m, int64_t n, int64_t k, const float* a, int64_t
   // Splitting takes 0.15 ns for a float beside the products. Sums of 1 MB stay in the second-level cache.
   if (m < 32 || n < 32 || k < 512 || m * n > (1 << 18) || !has_tiles()) return false;
   if (double(round_up(m, 32)) * round_up(n, 32) / 164 + 0.15 * (m + n) > 0.93 / 95 * m * n) return false;
-  const int64_t parts = max(1, min(16, k / 1024)), per_part = round_up(ceil_div(k, parts), kBlock * kTileDepth);
+  // Chunks of k that are split together. Parts of both blocks at work, (m + n) * 384 bytes for a chunk, stay in the second-level cache.
+  const int64_t block = m + n > 512 ? 2 : 4;
+  const int64_t parts = max(1, min(16, k / 1024)), per_part = round_up(ceil_div(k, parts), block * kTileDepth);
   const int64_t row_tiles = tiles_of(m, 16), col_tiles = tiles_of(n, 16), width = col_tiles * 16, size = row_tiles * 16 * width;
+  // Two tiles of the smaller operand stay in the nearest cache while the larger one goes by.
+  const int64_t together = row_tiles < col_tiles ? 2 : row_tiles;
   Scratch<float> partial(ceil_div(k, per_part) * size);
   parallel_for(ceil_div(k, per_part), 1, [&](int64_t begin, int64_t end) {
-    constexpr int64_t step = kBlock * kSplit;
+    const int64_t step = block * kSplit;
     Scratch<uint16_t> split(2 * (row_tiles + col_tiles) * step);
     for (int64_t part = begin; part < end; ++part) {
       const int64_t first = part * per_part, last = min(k, first + per_part);
-      Side left{a, lda, m, last, row_tiles, true}, right{b, ldb, n, last, col_tiles, false};
+      Side left{a, lda, m, last, row_tiles, block, true}, right{b, ldb, n, last, col_tiles, block, false};
       float* sums = partial.get() + part * size;
       bool in_range = true;
       {
@@ -185,13 +191,15 @@ bool gemm_tiles_columns(int64_t m, int64_t n, int64_t k, const float* a, int64_t
         begin_block(first, split);
         for (int64_t item = 0; item < items; ++item) split_next(item);
         int64_t turn = 0;
-        for (int64_t p = first; p < last; p += kBlock * kTileDepth, turn ^= 1) {
+        for (int64_t p = first; p < last; p += block * kTileDepth, turn ^= 1) {
           uint16_t *now = split + turn * (row_tiles + col_tiles) * step, *then = split + (turn ^ 1) * (row_tiles + col_tiles) * step;
           in_range = in_range && split_in_range(left.seen.largest(), right.seen.largest());
-          const int64_t next = p + kBlock * kTileDepth;
+          const int64_t next = p + block * kTileDepth;
           begin_block(next, then);
-          Beside beside(next < last ? items : 0, tiles_slots(row_tiles, col_tiles, kBlock), split_next);
-          tiles_product(row_tiles, col_tiles, kBlock, now, step, now + row_tiles * step, step, p > first ? sums : nullptr, width, sums, width, beside);
+          Beside beside(next < last ? items : 0, tiles_slots(row_tiles, col_tiles, block), split_next);
+          for (int64_t i = 0; i < row_tiles; i += together)
+            tiles_product(min(together, row_tiles - i), col_tiles, block, now + i * step, step, now + row_tiles * step, step,
+                          p > first ? sums + i * 16 * width : nullptr, width, sums + i * 16 * width, width, beside);
           beside.finish();
         }
       }
