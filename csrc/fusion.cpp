@@ -443,11 +443,12 @@ class Fusion : Calls {
 
   // A result that is written element by element takes the memory of an operand that nobody reads afterwards.
   void share(int i, Ref y, std::initializer_list<Ref> operands) {
-    if (!made_by(y, i) || is_result_[y.index] || program_.values[y.index].in_strip) return;
+    if (!made_by(y, i) || is_result_[y.index]) return;
+    const Value& result = program_.values[y.index];
     for (const Ref& x : operands) {
       if (x.place != Place::value || x.offset != 0 || x.index == y.index || is_result_[x.index]) continue;
       const Value& v = program_.values[x.index];
-      if (v.constant || v.kept || v.in_strip || v.bytes != program_.values[y.index].bytes) continue;
+      if (v.constant || v.kept || v.in_strip != result.in_strip || v.bytes != result.bytes) continue;
       bool last = true;
       for (const auto& [node, written] : uses_[x.index]) last = last && node <= i;
       if (!last) continue;

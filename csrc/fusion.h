@@ -306,6 +306,8 @@ class Calls {
   bool separate(int i, int j) const;
   std::vector<Node> split_norm(int i, bool in_chunks);
   Node split_sum(Node& node, int64_t strips);
+  bool takes_samples_of(int64_t v, int i);
+  void remake(int64_t v);
   void keep_in_strips();
   bool is_in_strip(Ref ref) const { return ref.place == Place::value && program_.values[ref.index].in_strip; }
 };

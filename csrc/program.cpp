@@ -21,6 +21,41 @@ bool is_placed(const Value& v) { return !v.constant && !v.kept && !v.in_strip &&
 
 bool lifetimes_meet(const Value& a, const Value& b) { return a.first <= b.last && b.first <= a.last; }
 
+// The lowest place for `v` among values that have one already.
+int64_t lowest_place(const Value& v, const std::vector<const Value*>& placed_by_place) {
+  int64_t place = 0;
+  for (const Value* other : placed_by_place) {
+    if (!lifetimes_meet(v, *other)) continue;
+    if (other->place - place >= aligned(v.bytes)) break;
+    place = std::max(place, other->place + aligned(other->bytes));
+  }
+  return place;
+}
+
+int64_t place_all(std::vector<Value*> order) {
+  std::vector<const Value*> placed;
+  int64_t bytes = 0;
+  for (Value* v : order) {
+    v->place = lowest_place(*v, placed);
+    bytes = std::max(bytes, v->place + aligned(v->bytes));
+    placed.insert(std::upper_bound(placed.begin(), placed.end(), v,
+                                   [](const Value* a, const Value* b) { return a->place < b->place; }), v);
+  }
+  return bytes;
+}
+
+std::vector<Value*> in_block(std::vector<Value>& values) {
+  std::vector<Value*> found;
+  for (Value& v : values)
+    if (is_placed(v)) found.push_back(&v);
+  return found;
+}
+
+std::vector<Value*> in_order(std::vector<Value*> found) {
+  std::stable_sort(found.begin(), found.end(), [](const Value* a, const Value* b) { return a->first < b->first; });
+  return found;
+}
+
 }  // namespace
 
 // ---- comparing two recordings ----
@@ -118,10 +153,15 @@ void Program::plan() {
     place_by_size();
     if (block_bytes >= bytes) values = before, block_bytes = bytes;
   }
-  for (Value& v : values)
-    if (v.in_strip)
-      for (Strips& s : strips)
-        if (v.first >= s.first && v.first < s.first + s.calls * s.count) v.place = s.bytes, s.bytes += aligned(v.bytes);
+  for (Strips& s : strips) {
+    std::vector<Value*> inside;
+    for (Value& v : values)
+      if (v.in_strip && v.in_place_of < 0 && v.first >= s.first && v.first < s.first + s.calls * s.count) {
+        v.last -= int((s.count - 1) * s.calls);  // the last use within a strip
+        inside.push_back(&v);
+      }
+    s.bytes = place_all(in_order(std::move(inside)));
+  }
   for (Value& v : values)
     if (v.in_place_of >= 0) v.place = values[v.in_place_of].place;
   std::map<int64_t, void*> kept;
@@ -168,45 +208,7 @@ void Program::plan() {
   }
 }
 
-namespace {
-
-// The lowest place for `v` among values that have one already.
-int64_t lowest_place(const Value& v, const std::vector<const Value*>& placed_by_place) {
-  int64_t place = 0;
-  for (const Value* other : placed_by_place) {
-    if (!lifetimes_meet(v, *other)) continue;
-    if (other->place - place >= aligned(v.bytes)) break;
-    place = std::max(place, other->place + aligned(other->bytes));
-  }
-  return place;
-}
-
-int64_t place_all(std::vector<Value*> order) {
-  std::vector<const Value*> placed;
-  int64_t bytes = 0;
-  for (Value* v : order) {
-    v->place = lowest_place(*v, placed);
-    bytes = std::max(bytes, v->place + aligned(v->bytes));
-    placed.insert(std::upper_bound(placed.begin(), placed.end(), v,
-                                   [](const Value* a, const Value* b) { return a->place < b->place; }), v);
-  }
-  return bytes;
-}
-
-std::vector<Value*> in_block(std::vector<Value>& values) {
-  std::vector<Value*> found;
-  for (Value& v : values)
-    if (is_placed(v)) found.push_back(&v);
-  return found;
-}
-
-}  // namespace
-
-void Program::place_in_order() {
-  std::vector<Value*> order = in_block(values);
-  std::stable_sort(order.begin(), order.end(), [](const Value* a, const Value* b) { return a->first < b->first; });
-  block_bytes = place_all(order);
-}
+void Program::place_in_order() { block_bytes = place_all(in_order(in_block(values))); }
 
 void Program::place_by_size() {
   std::vector<Value*> order = in_block(values);

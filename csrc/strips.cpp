@@ -470,7 +470,65 @@ void Calls::group_calls_by_sample() {
     index();
     i += members - 1;
   }
+  // A value made later may be made of one made before: the latest ones first.
+  for (int64_t v = int64_t(uses_.size()) - 1; v >= 0; --v) remake(v);
   keep_in_strips();
+}
+
+// A value of one group that a later one reads is made there once more where its operands are small or are read there anyway: neither
+// group's ever leaves the caches, where otherwise one would be written to memory (its lines read first) and read again.
+void Calls::remake(int64_t v) {
+  if (uses_[v].empty() || program_.values[v].constant || program_.values[v].kept || is_result_[v]) return;
+  const int from = writer({Place::value, v, 0}), group = uses_[v].back().first;
+  if (from < 0 || nodes_[from].group == 0 || nodes_[group].group == 0) return;
+  if (!is<&Kernels::batch_norm_inference>(from) && !is<&Kernels::max_pool2d_backward>(from) && !is<&Kernels::depthwise_conv2d_forward>(from))
+    return;
+  const int64_t here = nodes_[from].group, there = nodes_[group].group, n = nodes_[from].samples;
+  if (here == there || nodes_[group].samples != n) return;
+  int first = count(), last = group;
+  while (last + 1 < count() && nodes_[last + 1].group == there) ++last;
+  for (const auto& [i, written] : uses_[v]) {
+    if (nodes_[i].group != here && nodes_[i].group != there) return;
+    if (nodes_[i].group == there) first = std::min(first, i);
+    if (!takes_samples_of(v, i)) return;
+  }
+  int64_t moved = 0;  // bytes to and from memory for its operands
+  const Samples samples = samples_of(from, n);
+  for (const Operand& o : nodes_[from].operands) {
+    if (o.written) continue;
+    if (!unchanged(o.ref, from, last + 1)) return;
+    if (std::none_of(samples.slices.begin(), samples.slices.end(), [&](auto& slice) { return slice.at == o.at; })) continue;
+    if (o.ref.place != Place::value || o.ref.offset) return;
+    bool only_here = true, is_there = false;
+    for (const auto& [i, written] : uses_[o.ref.index])
+      only_here = only_here && nodes_[i].group == here, is_there = is_there || nodes_[i].group == there;
+    moved += is_there ? 0 : program_.values[o.ref.index].bytes * (only_here ? 3 : 1);
+  }
+  if (2 * moved > 3 * program_.values[v].bytes) return;
+  const Ref again = new_value(program_.values[v].bytes);
+  Node copy = nodes_[from];
+  copy.group = there, copy.strips = nodes_[group].strips, copy.step.label = nodes_[first].step.label;
+  const auto read_again = [&](Node& node) {
+    for (Operand& o : node.operands)
+      if (o.ref.place == Place::value && o.ref.index == v) o.ref.index = again.index;
+  };
+  read_again(copy);
+  for (int i = first; i <= last; ++i) read_again(nodes_[i]);
+  nodes_.insert(nodes_.begin() + first, std::move(copy));
+  index();
+}
+
+// Node i of a group takes value v sample by sample, whole.
+bool Calls::takes_samples_of(int64_t v, int i) {
+  const int64_t n = nodes_[i].samples, bytes = program_.values[v].bytes;
+  const Samples s = samples_of(i, n);
+  for (const Operand& o : nodes_[i].operands) {
+    if (o.ref.place != Place::value || o.ref.index != v) continue;
+    const bool whole = std::any_of(s.slices.begin(), s.slices.end(),
+                                   [&](const Samples::Slice& slice) { return slice.at == o.at && slice.bytes * n == bytes; });
+    if (!whole || o.ref.offset != 0) return false;
+  }
+  return true;
 }
 
 // What only calls of one group use lives in the memory of the strip at work, for each thread: it never leaves the caches.
@@ -479,18 +537,8 @@ void Calls::keep_in_strips() {
     Value& value = program_.values[v];
     if (uses_[v].empty() || value.constant || value.kept || is_result_[v]) continue;
     const Node& node = nodes_[uses_[v][0].first];
-    bool inside = node.group > 0 && uses_[v][0].second && value.bytes % node.samples == 0;
-    for (const auto& [i, written] : uses_[v]) {
-      inside = inside && nodes_[i].group == node.group;
-      if (!inside) break;
-      const Samples s = samples_of(i, node.samples);
-      for (const Operand& o : nodes_[i].operands) {
-        if (o.ref.place != Place::value || o.ref.index != int64_t(v)) continue;
-        const bool whole = std::any_of(s.slices.begin(), s.slices.end(),
-                                       [&](const Samples::Slice& slice) { return slice.at == o.at && slice.bytes * node.samples == value.bytes; });
-        inside = inside && whole && o.ref.offset == 0;
-      }
-    }
+    bool inside = node.group > 0 && uses_[v][0].second;
+    for (const auto& [i, written] : uses_[v]) inside = inside && nodes_[i].group == node.group && takes_samples_of(int64_t(v), i);
     if (inside) value.bytes = (node.samples + node.strips - 1) / node.strips * (value.bytes / node.samples), value.in_strip = true;
   }
 }

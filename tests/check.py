@@ -41,6 +41,14 @@ def gradients(op, arrays, gy, **options):
     return y, tape.gradient(y, xs, output_gradients=tensor(gy))
 
 
+def assert_near(found, expected, size, roundings=16):
+    """|found - expected| <= roundings eps size, where ``size`` is what is rounded on the way: of a sum, that of the absolute values,
+    which is no smaller where the sum cancels."""
+    found, expected = np.broadcast_arrays(values(found), np.asarray(expected, "float64"))
+    excess = np.abs(found - expected) - roundings * EPS * np.asarray(size, "float64")
+    assert (excess <= 0).all(), f"{excess.max()} too far: {found.ravel()[excess.argmax()]} for {expected.ravel()[excess.argmax()]}"
+
+
 def check_exact(op, reference, arrays, **options):
     """On small integers every sum is exact in float32, in any order: results must be equal."""
     y = op(*[tensor(a) for a in arrays], **options)

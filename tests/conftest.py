@@ -1,6 +1,7 @@
 """On the emulated device (FASTNN_DEVICE=cuda-emu), which runs about 0.25 GFLOP/s, a test has FASTNN_EMU_SECONDS of the processor's time and is
 skipped beyond them; FASTNN_EMU_SAMPLE=1/3, say, runs a third of the tests, another one for each FASTNN_EMU_SEED, and 1/3@1 the third
-after it. Random numbers of a test follow from its name and FASTNN_TEST_SEED: a failure comes back, and another seed draws others."""
+after it. Random numbers of a test follow from its name and FASTNN_TEST_SEED, whatever ran before it: a failure comes back in any part of
+the tests, and another seed draws others. What a module draws when it is imported, and a fixture of many tests, follows from their names."""
 
 import os
 import re
@@ -8,6 +9,7 @@ import signal
 import threading
 import zlib
 
+import numpy as np
 import pytest
 
 EMULATED = os.environ.get("FASTNN_DEVICE") == "cuda-emu"
@@ -27,11 +29,31 @@ def pytest_collection_modifyitems(config, items):
     items[:] = chosen
 
 
-@pytest.fixture(autouse=True)
-def _seeds(request):
+def _seed(name, module=None):
+    """Starts all random numbers again from a name: those of Python, NumPy and fastnn, and the generators that a module of tests holds."""
     import fastnn
 
-    fastnn.utils.set_random_seed(zlib.crc32((request.node.nodeid + os.environ.get("FASTNN_TEST_SEED", "")).encode()))
+    seed = zlib.crc32((name + os.environ.get("FASTNN_TEST_SEED", "")).encode())
+    fastnn.utils.set_random_seed(seed)
+    for each in vars(module).values() if module else ():
+        if isinstance(each, np.random.Generator):
+            each.bit_generator.state = type(each.bit_generator)(seed).state
+
+
+def pytest_collectstart(collector):
+    if isinstance(collector, pytest.Module):  # it is imported next
+        _seed(collector.nodeid)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(fixturedef, request):
+    if fixturedef.scope != "function":
+        _seed(f"{request.node.nodeid} {fixturedef.argname}", getattr(request, "module", None))
+
+
+@pytest.fixture(autouse=True)
+def _seeds(request):
+    _seed(request.node.nodeid, request.module)
 
 
 def _over_budget(*_):

@@ -140,6 +140,7 @@ def test_exact_random():
     ((1, 35, 35, 48), (5, 5, 48, 64), (1, 1), "same", (1, 1), 1),
     ((1, 20, 21, 36), (4, 5, 36, 75), (3, 2), ((1, 3), (0, 2)), (1, 1), 1),
     ((1, 18, 19, 66), (4, 3, 66, 90), (1, 1), "valid", (3, 2), 1),
+    ((1, 7, 7, 260), (3, 3, 260, 250), (1, 1), "same", (1, 1), 1),
     # The same along one axis: tiles that hang over the border by 1, 2 and 3 outputs, rows and columns.
     ((4, 3, 50, 40), (1, 5, 40, 72), (1, 1), "same", (1, 1), 1),
     ((40, 1, 19, 70), (1, 5, 70, 33), (1, 1), ((0, 0), (1, 4)), (1, 1), 1),
@@ -153,6 +154,12 @@ def test_exact_random():
     ((2, 9, 4, 4), (2, 7, 4, 17), (1, 1), "same", (1, 1), 1),
     ((2, 9, 9, 1), (2, 2, 1, 8), (3, 3), "valid", (1, 1), 1),
     ((1, 90, 35, 1), (3, 3, 1, 32), (1, 1), "valid", (1, 1), 1),
+    # Windows at equal steps: several panels of filters, tails of them and of patches, rows of taps apart, chunks of several images.
+    ((2, 33, 29, 3), (5, 5, 3, 150), (1, 1), "same", (1, 1), 1),
+    ((3, 31, 37, 13), (3, 3, 13, 29), (2, 2), "valid", (1, 1), 1),
+    ((2, 30, 101, 3), (7, 7, 3, 64), (2, 2), "valid", (1, 1), 1),
+    ((9, 7, 5, 4), (3, 2, 4, 48), (1, 1), "same", (2, 1), 1),
+    ((1, 2, 300, 12), (1, 9, 12, 33), (1, 3), ((0, 0), (5, 2)), (1, 1), 1),
     # Few filters: pieces of whole rows of taps and of single taps, tails of vectors and of patches.
     ((3, 21, 23, 40), (3, 3, 40, 1), (1, 1), "same", (1, 1), 1),
     ((2, 20, 19, 33), (3, 2, 33, 3), (2, 1), "same", (1, 1), 1),

@@ -170,7 +170,8 @@ def test_where(n):
     np.testing.assert_array_equal(np.asarray(ops.where(c[0], tensor(a), 0.5)), np.where(c[0], a, np.float32(0.5)))
     np.testing.assert_array_equal(np.asarray(ops.where(c[:, :1], tensor(a[0]), tensor(b))), np.where(c[:, :1], a[0], b))
     np.testing.assert_array_equal(np.asarray(ops.where(tensor(a) * 0 + 1, tensor(a), tensor(b))), a)
-    check_gradient(lambda x, y: ops.where(c, x, y), lambda x, y: np.where(c, x, y), [a.astype(float), b.astype(float)], RNG)
+    check_gradient(lambda x, y: ops.where(c, x, y), lambda x, y: np.where(c, x, y), [a.astype(float), b.astype(float)],
+                   np.random.default_rng(0))
 
 
 def test_where_of_one_argument_gives_indices():

@@ -315,7 +315,10 @@ def test_training_takes_strips_of_samples_through_groups_of_calls_with_the_same_
     with fastnn.profile() as p:
         model.fit(x, labels, batch_size=batch, epochs=1, verbose=0)
     rows = {row["name"]: row for row in p.by_kernel()}
-    assert rows["batch_norm_inference"]["calls"] == 4 and rows["batch_norm_inference"]["gbs"] > 0
+    assert rows["batch_norm_inference"]["gbs"] > 0
+    # Four, two and four of the model, and those whose results are made again where gradients read them.
+    for kernel, calls in (("batch_norm_inference", 4), ("max_pool2d_backward", 2), ("depthwise_conv2d_forward", 4)):
+        assert rows[kernel]["calls"] > calls, kernel
 
 
 @pytest.mark.skipif(fastnn._core.current_device() != "cpu", reason="devices pad as they are told")

@@ -8,6 +8,8 @@ import pytest
 import fastnn
 from fastnn import Variable, layers, ops, scopes
 
+from check import assert_near
+
 rng = np.random.default_rng(0)
 
 
@@ -133,6 +135,7 @@ def test_a_wrong_label_raises_before_anything_is_written():
                                layers.Flatten(), layers.Dense(3)])
     model.compile("adam", fastnn.losses.SparseCategoricalCrossentropy(from_logits=True))
     x, y = rng.integers(0, 9, (8, 5)), rng.integers(0, 3, 8)
+    x[0, 0] = 3  # which is what becomes wrong below
     for _ in range(40):  # until addresses come back
         model.train_on_batch(x, y)
         if any(p["graph_launches"] for p in model.captured["train_step"].programs()):
@@ -181,7 +184,7 @@ def test_recordings_belong_to_the_device_in_use(device):
         here = x.to("cpu")
         for _ in range(4):
             assert made().device == "cpu"
-            np.testing.assert_allclose(doubled(here).numpy(), expected, rtol=1e-6)
+            assert_near(doubled(here), expected, 2 * np.abs(here.numpy()).sum(1))
     before = doubled.capture.replayed
     np.testing.assert_array_equal(doubled(x), expected)
     assert doubled.capture.replayed == before + 1 and made().device == device

@@ -61,7 +61,9 @@ def test_layer_is_loop_over_cell(layer, cell, options, run, masked):
         assert len(a) == len(b)
         for p, q in zip(a, b):
             assert p.shape == q.shape
-            same(p, q, 2e-5)
+            p, q = np.asarray(p), np.asarray(q)
+            size = max(1.0, np.abs(q).max())  # of the largest: gradients are sums that may cancel
+            same(p / size, q / size, 2e-5)
 
 
 @pytest.mark.parametrize("layer, options", [

@@ -1,4 +1,5 @@
 """The thread pool and the allocator: sizes, exceptions, forks, many callers, exit."""
+import gc
 import multiprocessing
 import os
 import subprocess
@@ -152,6 +153,7 @@ def test_memory_is_reused_and_given_back():
         for _ in range(5):
             x = ops.add(x, x)
 
+    gc.collect()  # what other tests left would be freed in the middle
     work()
     before = fastnn.memory_stats()
     work()

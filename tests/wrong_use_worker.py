@@ -48,13 +48,13 @@ def main():
     for line in sys.stdin:
         namespace = dict(globals())
         peak = K.memory_stats()["in_use"]
-        start = time.perf_counter()
+        start = time.process_time()  # what others use does not count
         try:
             exec(json.loads(line), namespace)
             answer = {"type": "ok", "message": ""}
         except BaseException as e:
             answer = {"type": type(e).__name__, "message": str(e), "trace": traceback.format_exc()[-1500:]}
-        answer["seconds"] = time.perf_counter() - start
+        answer["seconds"] = time.process_time() - start
         answer["kept"] = K.memory_stats()["in_use"] - peak
         del namespace
         out.write(json.dumps(answer) + "\n")

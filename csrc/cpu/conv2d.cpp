@@ -1,5 +1,6 @@
 // Convolution and the gradient of its input as products of patches and kernels.
 #include "cpu/conv2d.h"
+#include "cpu/conv2d_rows.h"
 #include "cpu/conv2d_tiles.h"
 #include "cpu/conv2d_tiles_small.h"
 #include "cpu/transpose.h"
@@ -53,6 +54,7 @@ void convolve(const Patches& p, const KernelMatrix& matrix, int64_t n, float* ou
 #if FASTNN_TILES
   if (convolve_tiles(p, matrix, n, out, grid, bias, activation)) return;
 #endif
+  if (convolve_rows(p, matrix, n, out, grid, bias, activation)) return;
   const Tasks tasks = cut_tasks(p, n);
   const Chunks& cut = tasks.cut;
   const bool around = stores_around(out, p.count() * n, grid) && activation <= kActivationRelu;

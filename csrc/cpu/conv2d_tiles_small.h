@@ -60,13 +60,14 @@ class SmallImages {
       of_pixels.put(begin, seen), of_kernel.put(begin, kernel), of_rest.put(begin, kernel);
       int64_t piece = free.take(begin);
       if (piece < 0) return;
-      const int64_t image_size = per_tap_ * 3 * positions_ * kTileDepth, most = round_up(most_rows_ * inner_.count, 16), groups = tiles_of(chunks_, kNear);
+      const int64_t image_size = per_tap_ * 3 * positions_ * kTileDepth, groups = tiles_of(chunks_, kNear);
       Scratch<uint16_t> pixels(images_ * image_size), split(2 * kSplitGroup);
-      Scratch<float> sums(images_ * most * kWide);
+      Scratch<float> sums(images_ * most_.count * most_.height * kWide);
       Scratch<int64_t> offset(chunks_);
       Block at{};
       int64_t of_block = -1;
-      const TilesReady ready;
+      const int64_t height = most_.height;
+      const TilesReady ready(height);
       Stream stream(*this, split);
       stream.start(piece, 0);
       stream.finish(kernel);
@@ -77,7 +78,7 @@ class SmallImages {
           split_pixels(at, pixels, offset, seen);
         }
         const int64_t j0 = piece % col_pieces_ * kWide, cols = min(kWide, n_ - j0), col_tiles = tiles_of(cols, 16);
-        const int64_t row_tiles = tiles_of(at.rows * inner_.count, 16), m = row_tiles * 16;
+        const int64_t row_tiles = tiles_of(at.rows * inner_.count, height), m = row_tiles * height;
         for (int64_t g = 0; g < groups; ++g) {
           const uint16_t* b = stream.made();
           const int64_t here = min(kNear, chunks_ - g * kNear);
@@ -86,8 +87,8 @@ class SmallImages {
           stream.spread(at.images * ((row_tiles + 1) / 2) * here * 6);
           for (int64_t image = 0; image < at.images; ++image)
             for (int64_t i = 0; i < row_tiles; i += 2) {
-              const uint16_t* a = pixels + image * image_size + i * kTile;
-              float* c = sums + (image * m + i * 16) * kWide;
+              const uint16_t* a = pixels + image * image_size + i * height * kTileDepth;
+              float* c = sums + (image * m + i * height) * kWide;
               if (i + 1 < row_tiles) block<2>(here, a, offset + g * kNear, b, col_tiles, c, g > 0, stream, kernel);
               else block<1>(here, a, offset + g * kNear, b, col_tiles, c, g > 0, stream, kernel);
             }
@@ -118,6 +119,11 @@ class SmallImages {
       if (!follows(u)) n += rows + (last_like(u) - outer_.taps.offset[u]) / outer_.step;
     return n;
   }
+  // Tiles of like height, as few rows of them as there are: fewer rows take less time. In pairs.
+  struct RowTiles {
+    int64_t count, height;
+    explicit RowTiles(int64_t rows) : count(rows > 16 ? round_up(tiles_of(rows, 16), 2) : 1), height(max(ceil_div(rows, count), 1)) {}
+  };
   // Blocks whose split pixels take 1 MB at most and that give at least 6 pieces, so that their cost, in cycles of a core, is least.
   void choose_blocks() {
     constexpr int64_t kMost = int64_t(1) << 20;
@@ -134,7 +140,8 @@ class SmallImages {
       double tiles = 0, pixels = 0;
       for (int64_t b = 0; b < bands; ++b) {
         const int64_t rows = (b + 1) * outer_.count / bands - b * outer_.count / bands;
-        tiles += double(round_up(rows * inner_.count, 16)), pixels += double(pixel_rows(rows) * inner_.count);
+        const RowTiles of(rows * inner_.count);
+        tiles += double(of.count * of.height), pixels += double(pixel_rows(rows) * inner_.count);
       }
       const double k = double(chunks_ * kTileDepth);
       const double cycles = double(p_.images) * (tiles * k * 0.0167 * double(round_up(n_, 16)) + 0.4 * pixels * double(per_tap_ * kTileDepth)) +
@@ -142,7 +149,10 @@ class SmallImages {
       if (bands_ == 0 || cycles < cycles_) bands_ = bands, cycles_ = cycles;
     }
     most_rows_ = ceil_div(outer_.count, bands_);
-    positions_ = round_up(pixel_rows(most_rows_) * inner_.count, 16) + 16 + 1;  // tiles of the last rows read beyond; odd, to spread over sets
+    const int64_t rows = most_rows_ * inner_.count;
+    most_ = RowTiles(rows);
+    // Tiles of the last rows read beyond; odd, to spread over sets.
+    positions_ = round_up(pixel_rows(most_rows_) * inner_.count, 16) + round_up(max(16, most_.count * most_.height - rows), 16) + 1;
   }
 
   // Outer taps whose pixels lie a multiple of the step apart share rows. Whether tap u shares those of one before it.
@@ -231,14 +241,17 @@ class SmallImages {
       wide_ = left > 16, whole_ = left % 16 == 0 && of_.p_.channels % 16 == 0 && of_.halves_ % 2 == 0;
       rows_ = chunks * 16 << wide_, items_ = rows_ + (of_.w_.turned ? chunks * 3 << wide_ : 0);
       to_ = split_ + (turn_ ^= 1) * kSplitGroup;
-      for (int64_t c = 0; c < chunks; ++c) {
-        const int64_t u = (chunk + c) / of_.per_tap_, q = (chunk + c) % of_.per_tap_;
+      for (int64_t c = 0; c < chunks; ++c)
+        for (int64_t h = 0; h < 2; ++h) from_[c][h] = place(chunk + c, h, count_[c][h]);
+      if (!of_.far_) return;
+      // What is split kAhead groups later, of this piece or the next one.
+      const int64_t groups = tiles_of(of_.chunks_, kNear), then = (group + kAhead) % groups * kNear;
+      const int64_t on = group + kAhead < groups ? 0 : min(kWide, max(of_.n_ - kWide - j0_, 0)) * (of_.w_.turned ? ld_ : 1);
+      for (int64_t c = 0; c < chunks; ++c)
         for (int64_t h = 0; h < 2; ++h) {
-          const Half half = of_.half(2 * q + h);
-          const float* tap = of_.swapped_ ? of_.w_.tap(half.tap, u) : of_.w_.tap(u, half.tap);
-          from_[c][h] = tap + (of_.w_.turned ? j0_ * ld_ + half.channel : half.channel * ld_ + j0_), count_[c][h] = half.count;
+          int64_t count;
+          ahead_[c][h] = place(min(then + c, of_.chunks_ - 1), h, count) - from_[c][h] + on;
         }
-      }
     }
     // What is left is done in so many steps.
     void spread(int64_t steps) { rate_ = ceil_div(items_ - done_, max(steps, 1)); }
@@ -251,10 +264,19 @@ class SmallImages {
     }
 
    private:
+    // Where half h of a chunk begins, and how many channels it has.
+    const float* place(int64_t chunk, int64_t h, int64_t& count) const {
+      const int64_t u = chunk / of_.per_tap_, q = chunk % of_.per_tap_;
+      const Half half = of_.half(2 * q + h);
+      const float* tap = of_.swapped_ ? of_.w_.tap(half.tap, u) : of_.w_.tap(u, half.tap);
+      count = half.count;
+      return tap + (of_.w_.turned ? j0_ * ld_ + half.channel : half.channel * ld_ + j0_);
+    }
     [[gnu::always_inline]] void next(Split& seen, int64_t i) {
       if (i < rows_ && whole_) {
         const int64_t c = i >> (4 + wide_), r = i >> wide_ & 15, t = i & wide_, at = r * ld_ + t * down_;
         const float *a = from_[c][0] + at, *b = from_[c][1] + at;
+        if (of_.far_) __builtin_prefetch(a + ahead_[c][0], 0, 2), __builtin_prefetch(b + ahead_[c][1], 0, 2);
         seen.row(Vec::load(a), Vec::load(b), to_ + (t * kNear + c) * kSplit + r * kTileDepth);
       } else if (i < rows_) {
         part_of_row(i);
@@ -285,8 +307,9 @@ class SmallImages {
     bool whole_ = false;
     int64_t wide_ = 0;  // 1 with two tiles of columns
     int64_t turn_ = 0, j0_ = 0, done_ = 0, rows_ = 0, items_ = 0, rate_ = 0;
+    static constexpr int64_t kAhead = 2;
     const float* from_[kNear][2] = {};
-    int64_t count_[kNear][2] = {};
+    int64_t count_[kNear][2] = {}, ahead_[kNear][2] = {};
   };
 
   // R tiles of rows by one or two of columns; c has rows of kWide floats.
@@ -299,19 +322,19 @@ class SmallImages {
   template <int R, int C>
   void multiply(int64_t chunks, const uint16_t* a, const int64_t* offset, const uint16_t* b, float* c, bool add, Stream& stream, Split& all) const {
     Split seen = all;  // in registers
-    const int64_t part = positions_ * kTileDepth;
+    const int64_t part = positions_ * kTileDepth, second = most_.height * kTileDepth, lower = most_.height * kWide;
     if (add) {
       tile_load<0>(c, kWide * 4);
       if constexpr (C == 2) tile_load<1>(c + 16, kWide * 4);
-      if constexpr (R == 2) tile_load<2>(c + 16 * kWide, kWide * 4);
-      if constexpr (R == 2 && C == 2) tile_load<3>(c + 16 * kWide + 16, kWide * 4);
+      if constexpr (R == 2) tile_load<2>(c + lower, kWide * 4);
+      if constexpr (R == 2 && C == 2) tile_load<3>(c + lower + 16, kWide * 4);
     } else {
       tile_zero<0>(), tile_zero<1>(), tile_zero<2>(), tile_zero<3>();
     }
     const uint16_t* at;
     const auto load_a = [&](int p) __attribute__((always_inline)) {
       tile_load<4>(at + p * part, 64);
-      if constexpr (R == 2) tile_load<5>(at + p * part + kTile, 64);
+      if constexpr (R == 2) tile_load<5>(at + p * part + second, 64);
     };
     const auto load_b = [&](int p) __attribute__((always_inline)) {
       tile_load<6>(b + p * kTile, 64);
@@ -335,8 +358,8 @@ class SmallImages {
     }
     tile_store<0>(c, kWide * 4);
     if constexpr (C == 2) tile_store<1>(c + 16, kWide * 4);
-    if constexpr (R == 2) tile_store<2>(c + 16 * kWide, kWide * 4);
-    if constexpr (R == 2 && C == 2) tile_store<3>(c + 16 * kWide + 16, kWide * 4);
+    if constexpr (R == 2) tile_store<2>(c + lower, kWide * 4);
+    if constexpr (R == 2 && C == 2) tile_store<3>(c + lower + 16, kWide * 4);
     all = seen;
   }
 
@@ -358,10 +381,13 @@ class SmallImages {
   const Patches& p_;
   const TapWeights& w_;
   const int64_t n_;
+  // A kernel of 2 MB or more is asked for ahead: inside a model it comes from memory.
+  const bool far_ = p_.k() * n_ >= int64_t(1) << 19;
   PatchAxis outer_{}, inner_{};
   bool swapped_;
   int64_t halves_of_tap_, halves_, per_tap_, chunks_, col_pieces_;
   int64_t images_ = 1, bands_ = 1, most_rows_ = 0, positions_ = 0, pieces_ = 0;  // of a block
+  RowTiles most_{0};
   double cycles_ = 0;
 };
 

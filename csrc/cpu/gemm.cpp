@@ -1,7 +1,6 @@
 // Products whose operands are read where they lie, or b packed beforehand. A tile of c lives in
 // registers; it multiplies rows of a, by broadcasts, with a panel of NR columns of b.
 #include "cpu/gemm_narrow.h"
-#include "cpu/gemm_tiles.h"
 
 namespace fastnn::FASTNN_TARGET {
 namespace {
@@ -389,56 +388,38 @@ void gemm_shared(int64_t m, int64_t n, int64_t k, const MatrixA& a, const Matrix
   });
 }
 
-// Few rows with b stored (n, k): the columns of c as rows of b a^T, turned when they are done. It is the smaller operand
-// that is transposed, by every thread for itself, and the result. With 16 registers such products are a fifth slower.
-bool pays_to_turn(int64_t m, int64_t n, int64_t k) {
-  return Vec::width == 16 && m >= 16 && m <= 64 && k >= 2 * m && n >= 4 * m && n * k >= 16384;
-}
-void gemm_turned(bool trans_a, int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb,
-                 float* c, int64_t ldc, const Epilogue& e) {
-  const int64_t ld = round_up(m, Vec::width), height = 8 * tile_rows(kMaxNV);  // rows of whole tiles and squares
-  const int64_t nb = min(max(height, kWork / (m * k) / height * height), round_up(n, height)), chunks = ceil_div(n, nb);
-  Scratch<int64_t> taken(chunks);
-  for (int64_t t = 0; t < chunks; ++t) taken[t] = 0;
-  // A thread begins where its part of the chunks does, in each call: what it wrote is in its cache.
-  parallel_for(chunks, 1, [&](int64_t begin, int64_t) {
-    if (__atomic_load_n(&taken[begin], __ATOMIC_RELAXED)) return;
-    Scratch<float> turned(packed_size(k, m)), sums(nb * ld);
-    pack_b(!trans_a, k, m, a, lda, turned);
-    for (int64_t turn = 0; turn < chunks; ++turn) {
-      const int64_t t = begin + turn < chunks ? begin + turn : begin + turn - chunks, j0 = t * nb, rows = min(nb, n - j0);
-      if (__atomic_exchange_n(&taken[t], 1, __ATOMIC_RELAXED)) continue;
-      gemm_rows(rows, m, k, {b + j0 * ldb, ldb, false}, {turned, k, 0, true}, sums, ld, false, {e.alpha});
-      for (int64_t j = 0; j < rows; j += 16)  // lines of c one after the other, once each
-        for (int64_t i = 0; i < m; i += 16)
-          transpose_tile<float>((const char*)(sums + j * ld + i), ld * 4, (char*)(c + i * ldc + j0 + j), ldc * 4, min(16, rows - j), min(16, m - i));
-      apply_epilogue(c + j0, ldc, m, rows, e.bias ? e.bias + j0 : nullptr, e.activation);
-    }
-  });
-}
-
 // Short sums whose result is larger than the caches: regular stores would read each line before they write it (Stores in
 // simd.h). Whole rows are written in turn, so that memory takes long runs.
+constexpr int64_t kAroundUnit = NR < 16 ? NR : 16;  // columns: whole lines, as half of one would wait for the other
 bool goes_around(int64_t m, int64_t n, int64_t k, const float* c, int64_t ldc) {
-  return k <= 64 && m * n >= int64_t(16) << 20 && ldc == n && n % NR == 0 && uintptr_t(c) % 64 == 0;
+  return k <= 64 && m * n >= int64_t(16) << 20 && ldc == n && n % kAroundUnit == 0 && uintptr_t(c) % 64 == 0;
 }
-template <bool TRANS, int ROWS = tile_rows(kMaxNV)>
-MicroKernel around_kernel(int64_t rows) {
-  if constexpr (ROWS > 1) {
-    if (rows < ROWS) return around_kernel<TRANS, ROWS - 1>(rows);
+template <bool TRANS, int NV = kMaxNV, int ROWS = tile_rows(NV)>
+MicroKernel around_kernel(int64_t nv, int64_t rows) {
+  if constexpr (NV > 1 && ROWS == tile_rows(NV)) {
+    if (nv < NV) return around_kernel<TRANS, NV - 1>(nv, rows);
   }
-  return micro_kernel<ROWS, kMaxNV, TRANS, false, true>;
+  if constexpr (ROWS > 1) {
+    if (rows < ROWS) return around_kernel<TRANS, NV, ROWS - 1>(nv, rows);
+  }
+  return micro_kernel<ROWS, NV, TRANS, false, true>;
 }
 void gemm_around(int64_t m, int64_t n, int64_t k, const MatrixA& a, const float* b, int64_t ldb, float* c) {
-  constexpr int64_t height = tile_rows(kMaxNV);
-  Scratch<float> packed(packed_size(k, n));
-  pack_b_parallel(false, k, n, b, ldb, packed);
+  // Panels of like width.
+  const int64_t units = n / kAroundUnit, panels = ceil_div(n, NR), height = tile_rows(int(ceil_div(units, panels) * kAroundUnit / Vec::width));
+  const auto column = [=](int64_t panel) { return panel * units / panels * kAroundUnit; };
+  Scratch<float> packed(k * n);
+  parallel_for(panels, max(1, 32768 / (k * NR + 1)), [&](int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; ++p) pack_panel(false, k, column(p + 1) - column(p), b + column(p), ldb, 0, packed + column(p) * k);
+  });
   parallel_for(ceil_div(m, height), max(1, 2 * kWork / (height * n * k)), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin * height, rows; i < min(m, end * height); i += rows) {
       rows = min(height, m - i);
-      const MicroKernel kernel = a.transposed ? around_kernel<true>(rows) : around_kernel<false>(rows);
-      for (int64_t j = 0; j < n; j += NR)
-        kernel(k, a.data + (a.transposed ? i : i * a.ld), a.ld, packed + j * k, NR, {c + i * n + j, n, NR, NR - Vec::width, false, 1, {}});
+      for (int64_t p = 0; p < panels; ++p) {
+        const int64_t j = column(p), cols = column(p + 1) - j, nv = cols / Vec::width;
+        const MicroKernel kernel = a.transposed ? around_kernel<true>(nv, rows) : around_kernel<false>(nv, rows);
+        kernel(k, a.data + (a.transposed ? i : i * a.ld), a.ld, packed + j * k, cols, {c + i * n + j, n, cols, cols - Vec::width, false, 1, {}});
+      }
     }
     Stores(c, m * n).fence();
   });
@@ -495,7 +476,6 @@ void gemm_serial(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, co
   if (gemm_blocked(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate, e)) return;
   if (!trans_b)
     return gemm_rows(m, n, k, {a, lda, trans_a}, {b, k, ldb, false}, c, ldc, accumulate, e);
-  if (!accumulate && pays_to_turn(m, n, k)) return gemm_turned(trans_a, m, n, k, a, lda, b, ldb, c, ldc, e);
   Scratch<float> packed(packed_size(k, n));
   pack_b(trans_b, k, n, b, ldb, packed);
   gemm_packed_serial(trans_a, m, n, k, a, lda, packed, c, ldc, accumulate, e);
@@ -512,11 +492,12 @@ void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const flo
   }
   const bool plain = !accumulate && e.alpha == 1 && !e.bias && e.activation == kActivationLinear;
   const bool by_rows = !trans_a && !accumulate && m > 128 && n <= 512 && k <= 512 && n * k <= 65536;
-  if (by_rows && gemm_tiles_rows(trans_b, m, n, k, a, lda, b, ldb, c, ldc, e)) return;
+  // Longer or wider ones of few rows: of many, whose groups follow one another, nothing was gained.
+  const bool some_rows = !trans_a && !accumulate && m > 128 && m <= 1024 && n <= 1024 && k <= 1024 && n * k <= 65536;
+  if ((by_rows || some_rows) && gemm_tiles_rows(trans_b, m, n, k, a, lda, b, ldb, c, ldc, e)) return;
   // Of many rows, such as pixels, each has the same bits however many there are: a step may take them in strips (strips.cpp).
   if (!by_rows || m < 256) {
-    const bool deep = k >= 2048 && ((trans_a && !trans_b) || (m < 256 && k >= 8 * max(m, n)));
-    if (deep && !accumulate && gemm_tiles_deep(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, e)) return;
+    if (trans_a && !trans_b && plain && k >= 2048 && gemm_tiles_columns(m, n, k, a, lda, b, ldb, c, ldc)) return;
     if (!trans_a && !accumulate && gemm_tiles_few(trans_b, m, n, k, a, lda, b, ldb, c, ldc, e)) return;
     if (gemm_tiles(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate, e)) return;
   }
@@ -528,7 +509,6 @@ void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const flo
   if (plain && !trans_b && goes_around(m, n, k, c, ldc)) return gemm_around(m, n, k, {a, lda, trans_a}, b, ldb, c);
   if (!trans_b)
     return gemm_shared(m, n, k, {a, lda, trans_a}, {b, k, ldb, false}, c, ldc, accumulate, e);
-  if (!accumulate && pays_to_turn(m, n, k)) return gemm_turned(trans_a, m, n, k, a, lda, b, ldb, c, ldc, e);
   Scratch<float> packed(packed_size(k, n));
   pack_b_parallel(trans_b, k, n, b, ldb, packed);
   gemm_packed(trans_a, m, n, k, a, lda, packed, c, ldc, accumulate, e);

@@ -50,7 +50,7 @@ struct Operand {
 // cache and 0.33 from beyond.
 bool pays_to_split(int64_t m, int64_t n, int64_t k) {
   const int64_t floats = k * (m + n);
-  const double tiles = double(round_up(m, 32)) * round_up(n, 32) * round_up(k, 32) / 164 + (floats < 300000 ? 0.2 : 0.33) * floats +
+  const double tiles = double(round_up(m, 32)) * round_up(n, 32) * round_up(k, 32) / 164 + (floats < 350000 ? 0.2 : 0.33) * floats +
                        0.1 * m * n + 700;
   return tiles < 0.93 / 95 * m * n * k;
 }

@@ -76,15 +76,15 @@ class PairsOfB {
   Split seen_;
 };
 
-// The rows, [kNear chunks][tile][chunk]: as left operand in tiles of `height` rows, or as right one.
-void split_rows(Split& seen, const FewRows& q, int64_t tiles, int64_t height, uint16_t* out) {
+// Rows [i0, i0 + count), [kNear chunks][tile][chunk]: as left operand in tiles of `height` rows, or as right one.
+void split_rows(Split& seen, const FewRows& q, int64_t i0, int64_t count, int64_t tiles, int64_t height, uint16_t* out) {
   for (int64_t c = 0; c < q.chunks; ++c)
     for (int64_t t = 0; t < tiles; ++t) {
       uint16_t* to = out + ((c / kNear * tiles + t) * kNear + c % kNear) * kSplit;
       const int64_t k = q.count[c];
       for (int64_t r = 0; r < height; ++r) {
         const int64_t i = t * height + r;
-        const float* from = i < q.m ? q.a + q.row[i] + q.a_chunk[c] : nullptr;
+        const float* from = i < count ? q.a + q.row[i0 + i] + q.a_chunk[c] : nullptr;
         if (from && k == kTileDepth) seen.row(Vec::load(from), Vec::load(from + 16), to + r * kTileDepth);
         else
           seen.row(from ? Vec::load(from, min(k, 16)) : Vec::zero(), from && k > 16 ? Vec::load(from + 16, k - 16) : Vec::zero(),
@@ -94,28 +94,45 @@ void split_rows(Split& seen, const FewRows& q, int64_t tiles, int64_t height, ui
     }
 }
 
+// More rows than are few are taken in blocks of this: split they take 1.5 MB, and b is split again beside each.
+struct RowBlocks {
+  int64_t rows, count, tiles, height;  // of each block but the last; of its tiles
+  explicit RowBlocks(const FewRows& q) {
+    constexpr int64_t kMostRows = 256, kMostFloats = int64_t(1) << 18;
+    const int64_t least = max(ceil_div(q.m, kMostRows), ceil_div(q.m * q.chunks * kTileDepth, kMostFloats));
+    rows = ceil_div(q.m, least > 1 ? round_up(least, 2) : 1);
+    if (least > 4) rows = round_up(rows, 2 * kTileRows);
+    count = ceil_div(q.m, rows), tiles = round_up(tiles_of(rows, kTileRows), 2);
+    height = q.along_k ? kTileRows : ceil_div(rows, tiles);
+  }
+};
+
 }  // namespace
 
 bool multiply_few_rows(const FewRows& q) {
-  const int64_t tiles = round_up(tiles_of(q.m, 16), 2), height = q.along_k ? 16 : ceil_div(q.m, tiles);
-  const int64_t width = max(min(256, q.n / 8 / 32 * 32), round_up(ceil_div(q.n, kStrips), 32)), strips = ceil_div(q.n, width);
-  const int64_t step = kNear * kSplit, slices = ceil_div(q.chunks, kNear);
-  LargestSplit of_rows(strips), of_b(strips);
-  FreePieces free(strips);
-  parallel_for(strips, 1, [&](int64_t begin, int64_t) {
+  const RowBlocks of(q);
+  const int64_t width = max(min(256, q.n * min(of.count, 8) / 8 / 32 * 32), round_up(ceil_div(q.n, kStrips), 32)), strips = ceil_div(q.n, width);
+  const int64_t step = kNear * kSplit, slices = ceil_div(q.chunks, kNear), height = of.height, pieces = of.count * strips;
+  LargestSplit of_rows(pieces), of_b(pieces);
+  FreePieces free(pieces);
+  parallel_for(pieces, 1, [&](int64_t begin, int64_t) {
     Split seen_rows;
     PairsOfB b(q);
-    int64_t strip = free.take(begin);
+    int64_t piece = free.take(begin);
     of_rows.put(begin, seen_rows), of_b.put(begin, b.largest());
-    if (strip < 0) return;
-    Scratch<uint16_t> rows(slices * tiles * step), pairs(4 * step);
-    // (tiles x 16, width), or transposed
-    const int64_t ld = q.along_k ? tiles * 16 : width;
-    Scratch<float> sums(tiles * 16 * width);
-    split_rows(seen_rows, q, tiles, height, rows);
+    if (piece < 0) return;
+    Scratch<uint16_t> rows(slices * of.tiles * step), pairs(4 * step);
+    Scratch<float> sums(of.tiles * 16 * width);
     const TilesReady ready(height);
-    for (; strip >= 0; strip = free.take(strip + 1)) {
-      const int64_t j0 = strip * width, cols = min(width, q.n - j0), columns = ceil_div(cols, 32), blocks = columns * slices;
+    for (int64_t of_block = -1, i0 = 0, m = 0, tiles = 0; piece >= 0; piece = free.take(piece + 1)) {
+      if (piece / strips != of_block) {
+        of_block = piece / strips, i0 = of_block * of.rows, m = min(of.rows, q.m - i0), tiles = round_up(ceil_div(m, height), 2);
+        split_rows(seen_rows, q, i0, m, tiles, height, rows);
+      }
+      const int64_t ld = q.along_k ? tiles * 16 : width;  // of sums (tiles x 16, width), or transposed
+      const int64_t j0 = piece % strips * width, cols = min(width, q.n - j0), columns = ceil_div(cols, 32), blocks = columns * slices;
+      float* const c = q.c + i0 * q.ldc + j0;
+      const bool direct = !q.along_k && m == tiles * 16 && cols % 32 == 0;  // the last sums go to c
       // Stored rows of b one after the other.
       const auto column = [&](int64_t block) { return j0 + (q.along_k ? block / slices : block % columns) * 32; };
       const auto slice = [&](int64_t block) { return q.along_k ? block % slices : block / columns; };
@@ -135,19 +152,20 @@ bool multiply_few_rows(const FewRows& q) {
         const uint16_t *few = rows + s * tiles * step, *large = pairs + block % 2 * 2 * step;
         if (block + 1 < blocks) start(block + 1, 2 * tiles_slots(tiles, pair(block), chunks(block)));
         if (q.along_k) tiles_product(pair(block), tiles, chunks(block), large, step, few, step, from, ld, to, ld, b);
+        else if (direct && s + 1 == slices) tiles_product(tiles, pair(block), chunks(block), few, step, large, step, from, ld, c + j, q.ldc, b);
         else tiles_product(tiles, pair(block), chunks(block), few, step, large, step, from, ld, to, ld, b);
         b.finish();
       }
       const float* bias = q.bias ? q.bias + j0 : nullptr;
       if (q.along_k) {
-        transpose_tile<float>((const char*)sums.get(), ld * 4, (char*)(q.c + j0), q.ldc * 4, cols, q.m);
-      } else {
-        for (int64_t i = 0; i < q.m; ++i) {
+        transpose_tile<float>((const char*)sums.get(), ld * 4, (char*)c, q.ldc * 4, cols, m);
+      } else if (!direct) {
+        for (int64_t i = 0; i < m; ++i) {
           const float* from = sums + (i / height * 16 + i % height) * ld;
-          for_each_vec(cols, [&](int64_t l, int64_t w) { Vec::load(from + l).store(q.c + i * q.ldc + j0 + l, w); });
+          for_each_vec(cols, [&](int64_t l, int64_t w) { Vec::load(from + l).store(c + i * q.ldc + l, w); });
         }
       }
-      apply_epilogue(q.c + j0, q.ldc, q.m, cols, bias, q.activation);
+      apply_epilogue(c, q.ldc, m, cols, bias, q.activation);
     }
     of_rows.put(begin, seen_rows), of_b.put(begin, b.largest());
   });
@@ -156,7 +174,9 @@ bool multiply_few_rows(const FewRows& q) {
 
 bool gemm_tiles_few(bool trans_b, int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb,
                     float* c, int64_t ldc, const Epilogue& e) {
-  if (m < 33 || m > 256 || n < 256 || k < 64 || n * k < 100000 || m * k > (1 << 18) || e.alpha != 1 || !has_tiles()) return false;
+  if (m < 33 || n < 128 || k < 64 || n * k < 100000 || e.alpha != 1 || !has_tiles()) return false;
+  // Blocks of rows split b again: of long sums and many columns that is less than what splitting both first would hand from thread to thread.
+  if ((m > 256 || m * k > (1 << 18)) && (k < 512 || n < 256)) return false;
   const int64_t chunks = tiles_of(k, kTileDepth);
   Scratch<int64_t> ints(m + 3 * chunks);
   int64_t *row = ints, *a_chunk = row + m, *b_chunk = a_chunk + chunks, *count = b_chunk + chunks;

@@ -2,7 +2,7 @@
 //
 // Splitting such a matrix as a whole would write and read 6 bytes for each of its floats, as long as the product itself takes.
 // Here a block of it is split while the block before is multiplied, and stays in the nearest caches.
-#include "cpu/gemm_tiles.h"
+#include "cpu/gemm.h"
 #include "cpu/tiles.h"
 
 namespace fastnn::FASTNN_TARGET {
@@ -98,8 +98,8 @@ bool gemm_tiles_rows(bool trans_b, int64_t m, int64_t n, int64_t k, const float*
     }
   };
   const int64_t groups = ceil_div(m, kGroup);
-  // For few rows, each thread splits b for itself.
-  if (groups <= 32) {
+  // For few rows, each thread splits b for itself, and goes from group to group without a pause.
+  if (groups <= 512) {
     FreePieces free(groups);
     parallel_for(groups, 1, [&](int64_t begin, int64_t) {
       const int64_t first = free.take(begin);
@@ -124,71 +124,60 @@ bool gemm_tiles_rows(bool trans_b, int64_t m, int64_t n, int64_t k, const float*
 
 namespace {
 
-constexpr int64_t kBlock = 4;  // chunks of k that are split together: (m + n) * 768 bytes
-
-// Tiles of block [p0, p0 + kBlock chunks) of x (k, n), rows ld apart, as a right operand; turned as a left one. Of x stored
-// (n, k) as a left operand; turned as a right one.
+// Tiles of `block` chunks of 32 rows of x (k, n) from p0 on, rows ld apart, as a right operand; turned as a left one.
 struct Side {
   const float* data;
-  int64_t ld, n, k, tiles;
-  bool left, along_k;
-  int64_t p = 0, tile = 0, chunk = 0, row = 0, turned = 0;  // what is split next
+  int64_t ld, n, k, tiles, block;
+  bool left;
+  int64_t p = 0, tile = 0, chunk = 0, row = 0, part = 0;  // what is split next
   uint16_t* out = nullptr;
   Split seen{};
 
-  int64_t items() const { return tiles * kBlock * (left == along_k ? 16 : 19); }
-  void begin(int64_t p0, uint16_t* to) { p = p0, tile = chunk = row = turned = 0, out = to, seen = Split(); }
-  [[gnu::always_inline]] void next() { along_k ? next_along() : next_across(); }
-  [[gnu::always_inline]] void turn() {
-    char* at = (char*)(out + turned++ * kTile);
-    transpose_square(at, 64, at, 64);
-  }
-  [[gnu::always_inline]] void next_across() {
-    if (chunk == kBlock) return turn();
+  int64_t items() const { return tiles * block * (left ? 19 : 16); }
+  void begin(int64_t p0, uint16_t* to) { p = p0, tile = chunk = row = part = 0, out = to, seen = Split(); }
+  [[gnu::always_inline]] void next() {
+    uint16_t* to = out + (tile * block + chunk) * kSplit;
+    if (row == 16) {  // tiles of a whole chunk are turned while the nearest cache holds them
+      char* at = (char*)(to + part * kTile);
+      transpose_square(at, 64, at, 64);
+      if (++part < 3) return;
+      part = 0;
+      if (++tile == tiles) tile = row = 0, ++chunk, p += kTileDepth;
+      return;
+    }
     // The rows of the matrix one after the other.
     const float* from = data + (p + row) * ld + tile * 16;
     const int64_t w = min(16, n - tile * 16);
-    uint16_t* to = out + (tile * kBlock + chunk) * kSplit + row * kTileDepth;
-    const float* ahead = from + kBlock * kTileDepth * ld;  // of the block after this one; may be beyond the end
-    __builtin_prefetch(ahead), __builtin_prefetch(ahead + 16 * ld);
+    to += row * kTileDepth;
+    const float* ahead = from + block * kTileDepth * ld;  // of the block after this one; may be beyond the end
+    __builtin_prefetch(ahead, 0, 2), __builtin_prefetch(ahead + 16 * ld, 0, 2);  // the nearest cache is full of parts
     if (p + row + 16 < k) seen.row(Vec::load(from, w), Vec::load(from + 16 * ld, w), to);
     else seen.row(p + row < k ? Vec::load(from, w) : Vec::zero(), Vec::zero(), to);
     if (++tile < tiles) return;
     tile = 0;
-    if (++row < 16) return;
-    row = 0, ++chunk, p += kTileDepth;
-  }
-  [[gnu::always_inline]] void next_along() {
-    if (tile == tiles) return turn();
-    // Rows of long sums lie pages apart and share few sets of the caches, so that only some of them can be asked for ahead.
-    constexpr int64_t kAhead = 8;
-    const int64_t i = tile * 16 + row, q = p + chunk * kTileDepth;
-    const float *from = data + i * ld + q, *ahead = from + (i + kAhead < n ? kAhead * ld : (kAhead - n) * ld + kBlock * kTileDepth);
-    __builtin_prefetch(ahead), __builtin_prefetch(ahead + 16);
-    split_row(seen, from, i < n ? k - q : 0, out + (tile * kBlock + chunk) * kSplit + row * kTileDepth);
-    if (++chunk < kBlock) return;
-    chunk = 0;
-    if (++row < 16) return;
-    row = 0, ++tile;
+    if (++row == 16 && !left) row = 0, ++chunk, p += kTileDepth;
   }
 };
 
 }  // namespace
 
-bool gemm_tiles_deep(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b,
-                     int64_t ldb, float* c, int64_t ldc, const Epilogue& e) {
+bool gemm_tiles_columns(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc) {
   // Splitting takes 0.15 ns for a float beside the products. Sums of 1 MB stay in the second-level cache.
-  if (m < 32 || n < 32 || k < 512 || m * n > (1 << 18) || e.alpha != 1 || !has_tiles()) return false;
+  if (m < 32 || n < 32 || k < 512 || m * n > (1 << 18) || !has_tiles()) return false;
   if (double(round_up(m, 32)) * round_up(n, 32) / 164 + 0.15 * (m + n) > 0.93 / 95 * m * n) return false;
-  const int64_t parts = max(1, min(16, k / 1024)), per_part = round_up(ceil_div(k, parts), kBlock * kTileDepth);
+  // Chunks of k that are split together. Parts of both blocks at work, (m + n) * 384 bytes for a chunk, stay in the second-level cache.
+  const int64_t block = m + n > 512 ? 2 : 4;
+  const int64_t parts = max(1, min(16, k / 1024)), per_part = round_up(ceil_div(k, parts), block * kTileDepth);
   const int64_t row_tiles = tiles_of(m, 16), col_tiles = tiles_of(n, 16), width = col_tiles * 16, size = row_tiles * 16 * width;
+  // Two tiles of the smaller operand stay in the nearest cache while the larger one goes by.
+  const int64_t together = row_tiles < col_tiles ? 2 : row_tiles;
   Scratch<float> partial(ceil_div(k, per_part) * size);
   parallel_for(ceil_div(k, per_part), 1, [&](int64_t begin, int64_t end) {
-    constexpr int64_t step = kBlock * kSplit;
+    const int64_t step = block * kSplit;
     Scratch<uint16_t> split(2 * (row_tiles + col_tiles) * step);
     for (int64_t part = begin; part < end; ++part) {
       const int64_t first = part * per_part, last = min(k, first + per_part);
-      Side left{a, lda, m, last, row_tiles, true, !trans_a}, right{b, ldb, n, last, col_tiles, false, trans_b};
+      Side left{a, lda, m, last, row_tiles, block, true}, right{b, ldb, n, last, col_tiles, block, false};
       float* sums = partial.get() + part * size;
       bool in_range = true;
       {
@@ -202,18 +191,19 @@ bool gemm_tiles_deep(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k
         begin_block(first, split);
         for (int64_t item = 0; item < items; ++item) split_next(item);
         int64_t turn = 0;
-        for (int64_t p = first; p < last; p += kBlock * kTileDepth, turn ^= 1) {
+        for (int64_t p = first; p < last; p += block * kTileDepth, turn ^= 1) {
           uint16_t *now = split + turn * (row_tiles + col_tiles) * step, *then = split + (turn ^ 1) * (row_tiles + col_tiles) * step;
           in_range = in_range && split_in_range(left.seen.largest(), right.seen.largest());
-          const int64_t next = p + kBlock * kTileDepth;
+          const int64_t next = p + block * kTileDepth;
           begin_block(next, then);
-          Beside beside(next < last ? items : 0, tiles_slots(row_tiles, col_tiles, kBlock), split_next);
-          tiles_product(row_tiles, col_tiles, kBlock, now, step, now + row_tiles * step, step, p > first ? sums : nullptr, width, sums, width, beside);
+          Beside beside(next < last ? items : 0, tiles_slots(row_tiles, col_tiles, block), split_next);
+          for (int64_t i = 0; i < row_tiles; i += together)
+            tiles_product(min(together, row_tiles - i), col_tiles, block, now + i * step, step, now + row_tiles * step, step,
+                          p > first ? sums + i * 16 * width : nullptr, width, sums + i * 16 * width, width, beside);
           beside.finish();
         }
       }
-      if (!in_range)
-        gemm_serial(trans_a, trans_b, m, n, last - first, a + first * (trans_a ? lda : 1), lda, b + first * (trans_b ? 1 : ldb), ldb, sums, width);
+      if (!in_range) gemm_serial(true, false, m, n, last - first, a + first * lda, lda, b + first * ldb, ldb, sums, width);
     }
   });
   parallel_for(m, max(1, 16384 / (n * parts)), [&](int64_t begin, int64_t end) {
@@ -223,7 +213,6 @@ bool gemm_tiles_deep(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k
         for (int64_t part = 1; part < ceil_div(k, per_part); ++part) sum = sum + Vec::load(partial.get() + part * size + i * width + j);
         sum.store(c + i * ldc + j, w);
       });
-    apply_epilogue(c + begin * ldc, ldc, end - begin, n, e.bias, e.activation);
   });
   return true;
 }
@@ -231,13 +220,7 @@ bool gemm_tiles_deep(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k
 bool gemm_tiles_rows(bool, int64_t, int64_t, int64_t, const float*, int64_t, const float*, int64_t, float*, int64_t, const Epilogue&) {
   return false;
 }
-bool gemm_tiles_deep(bool, bool, int64_t, int64_t, int64_t, const float*, int64_t, const float*, int64_t, float*, int64_t, const Epilogue&) {
-  return false;
-}
+bool gemm_tiles_columns(int64_t, int64_t, int64_t, const float*, int64_t, const float*, int64_t, float*, int64_t) { return false; }
 #endif
-
-bool gemm_tiles_columns(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc) {
-  return gemm_tiles_deep(true, false, m, n, k, a, lda, b, ldb, c, ldc, {});
-}
 
 }  // namespace fastnn::FASTNN_TARGET
