@@ -13,12 +13,13 @@ step     one step of `fit` (of a hand-written loop with torch), batches drawn in
          time divided by its steps
 predict  `predict` over all data, per batch (torch: the bare module under inference_mode)
 one      latency of one sample: `predict(x)` and `model(x)`
-first    the first training step of the process, compilation included
+first    the first training step of the process, compilation included (not that of Python's modules: as installed by pip)
 floor    what the kernels of a step take at least, each by its operations at the rate of multiply-adds in registers
          or by its bytes from the nearest level of memory that holds them (ceilings.py), as a share of the step
 """
 import argparse
 import collections
+import importlib.util
 import json
 import math
 import os
@@ -138,6 +139,13 @@ def line(workload, threads, found):
     return "\n".join(parts)
 
 
+def compile_modules():
+    """Bytecode of fastnn's modules, as pip leaves it with any package: a first step would otherwise compile those it
+    imports, in a source tree whose bytecode is old or was never written."""
+    for folder in importlib.util.find_spec("fastnn").submodule_search_locations:
+        subprocess.run([sys.executable, "-m", "compileall", "-q", folder], stdout=subprocess.DEVNULL)  # apart: see measured_apart
+
+
 def geometric_mean(values):
     return math.exp(sum(map(math.log, values)) / len(values)) if values else float("nan")
 
@@ -235,6 +243,7 @@ def main():
     kept = HERE / "models.json"
     rows = json.loads(kept.read_text())["rows"] if arguments.merge and kept.exists() else []
     head = ""
+    compile_modules()
     for threads in [int(t) for t in arguments.threads.split(",")]:
         limits = measured_apart(threads)
         for workload in chosen:
