@@ -213,43 +213,81 @@ inline void reciprocal_sqrt(const float* variance, float epsilon, int64_t c, flo
   for (int64_t k = 0; k < c; ++k) rstd[k] = 1 / __builtin_sqrtf(variance[k] + epsilon);
 }
 
-// partial (chunks, 2, c): sums of g and of g * (x - mean) over the rows of a chunk; g is what passes of gy through the clip of
-// z = (x - mean) * scale + shift. scale, shift: lines, not read without a clip.
+// Sums of gradients over chunks are added up in groups of neighbouring ones: partial sums that another thread wrote come slowly
+// (400 KB of them took a tenth of 6272 x 512 and a third of 392 x 2048). Eight chunks are some 2 MB to read.
+inline int64_t groups_of(int64_t chunks) {
+  const int64_t groups = chunks / 8 / 4 * 4;
+  return chunks < 8 ? chunks : groups > 8 ? groups : 8;
+}
+
+// What the sums of gradients read: g is what passes of gy through the clip of z = (x - mean) * scale + shift. mean, scale, shift:
+// lines; the last two are not read without a clip.
+struct GradientLines {
+  const float *x, *gy, *mean, *scale, *shift;
+};
+
+// out (2, c): sums of g and of g * (x - mean) over the rows of a chunk. work (2, width).
 template <int64_t clip>
-void sum_gradients(const float* x, const float* gy, const float* mean, const float* scale, const float* shift, float* partial,
-                   int64_t rows, int64_t c) {
+void sum_chunk(const GradientLines& v, int64_t chunk, int64_t n, int64_t c, const NormLines& l, float* work, float* out) {
+  const float *p = v.x + chunk * l.chunk, *g = v.gy + chunk * l.chunk, *center = v.mean, *scale = v.scale, *shift = v.shift;
+  const int64_t size = n - chunk * l.chunk < l.chunk ? n - chunk * l.chunk : l.chunk;
+  fill_zero(work, 2 * l.width);
+  sum_lines2(size, l.width, work, work + l.width, [=](int64_t i, int64_t k, auto lanes, Vec& a, Vec& b) {
+    // The hardware does not see through four lines of two arrays at a time.
+    __builtin_prefetch(p + i + 4 * l.width), __builtin_prefetch(g + i + 4 * l.width);
+    const Vec d = lanes.load(p + i) - lanes.load(center + k);
+    a = lanes.load(g + i);
+    if constexpr (clip != kClipNone) a = through_clip<clip>(a, fma(d, lanes.load(scale + k), lanes.load(shift + k)));
+    b = a * d;
+  });
+  fold(work, c, l.width, out);
+  fold(work + l.width, c, l.width, out + c);
+}
+
+// partial (chunks, 2, c), where the chunks are called for by parts
+template <int64_t clip>
+void sum_chunks_of_gradients(const GradientLines& v, float* partial, int64_t rows, int64_t c) {
   const NormLines l = norm_lines(c);
-  const int64_t n = rows * c, chunks = chunks_of(rows, c, l);
-  Scratch<float> center(l.width);
-  repeat(mean, 0, c, l.width, center);
-  parallel_for(chunks, 1, [&](int64_t begin, int64_t end) {
+  parallel_for(chunks_of(rows, c, l), 1, [&](int64_t begin, int64_t end) {
     Scratch<float> work(2 * l.width);
-    for (int64_t chunk = begin; chunk < end; ++chunk) {
-      const float *p = x + chunk * l.chunk, *g = gy + chunk * l.chunk;
-      const int64_t size = n - chunk * l.chunk < l.chunk ? n - chunk * l.chunk : l.chunk;
-      fill_zero(work, 2 * l.width);
-      sum_lines2(size, l.width, work, work + l.width, [&](int64_t i, int64_t k, auto lanes, Vec& a, Vec& b) {
-        // The hardware does not see through four lines of two arrays at a time.
-        __builtin_prefetch(p + i + 4 * l.width), __builtin_prefetch(g + i + 4 * l.width);
-        const Vec d = lanes.load(p + i) - lanes.load(center + k);
-        a = lanes.load(g + i);
-        if constexpr (clip != kClipNone) a = through_clip<clip>(a, fma(d, lanes.load(scale + k), lanes.load(shift + k)));
-        b = a * d;
-      });
-      fold(work, c, l.width, partial + chunk * 2 * c);
-      fold(work + l.width, c, l.width, partial + chunk * 2 * c + c);
+    for (int64_t chunk = begin; chunk < end; ++chunk) sum_chunk<clip>(v, chunk, rows * c, c, l, work, partial + chunk * 2 * c);
+  });
+}
+// partial (groups, 2, c): a group's chunks added in double and rounded
+template <int64_t clip>
+void sum_groups_of_gradients(const GradientLines& v, float* partial, int64_t rows, int64_t c) {
+  const NormLines l = norm_lines(c);
+  const int64_t chunks = chunks_of(rows, c, l), groups = groups_of(chunks);
+  parallel_for(groups, 1, [&](int64_t begin, int64_t end) {
+    Scratch<float> work(2 * l.width + 2 * c);
+    Scratch<double> sums(2 * c);
+    float* one = work + 2 * l.width;
+    double* s = sums;
+    for (int64_t group = begin; group < end; ++group) {
+      for (int64_t k = 0; k < 2 * c; ++k) s[k] = 0;
+      for (int64_t chunk = group * chunks / groups; chunk < (group + 1) * chunks / groups; ++chunk) {
+        sum_chunk<clip>(v, chunk, rows * c, c, l, work, one);
+        for (int64_t k = 0; k < 2 * c; ++k) s[k] += one[k];
+      }
+      for (int64_t k = 0; k < 2 * c; ++k) partial[group * 2 * c + k] = float(s[k]);
     }
   });
 }
-void merge_gradients(const float* partial, double* sum_gy, double* sum_gyd, int64_t rows, int64_t c) {
-  const int64_t chunks = chunks_of(rows, c, norm_lines(c));
-  parallel_for(c, kMerge, [&](int64_t begin, int64_t end) {
-    for (int64_t k = begin; k < end; ++k) sum_gy[k] = sum_gyd[k] = 0;
-    for (int64_t i = 0; i < chunks; ++i)
-      for (int64_t k = begin; k < end; ++k) {
-        sum_gy[k] += partial[i * 2 * c + k];
-        sum_gyd[k] += partial[i * 2 * c + c + k];
+// sums (2, c) of partial (count, 2, c), which are of groups, or of chunks and are grouped here: the same bits.
+void merge_gradients(const float* partial, double* sums, int64_t count, int64_t groups, int64_t c) {
+  parallel_for(2 * c, kMerge, [&](int64_t begin, int64_t end) {
+    double of_group[kMerge];
+    double* out = sums + begin;
+    const int64_t columns = end - begin;
+    for (int64_t k = 0; k < columns; ++k) out[k] = 0;
+    for (int64_t group = 0; group < groups; ++group) {
+      for (int64_t k = 0; k < columns; ++k) of_group[k] = 0;
+      for (int64_t i = group * count / groups; i < (group + 1) * count / groups; ++i) {
+        const float* p = partial + i * 2 * c + begin;
+        for (int64_t k = 0; k < columns; ++k) of_group[k] += p[k];
       }
+      for (int64_t k = 0; k < columns; ++k) out[k] += float(of_group[k]);
+    }
   });
 }
 
@@ -302,18 +340,35 @@ void fold_batch_norm(const float* w, const float* bias, const float* mean, const
 
 namespace {
 
-template <int64_t clip>
-void sum_clipped_gradients(const float* x, const float* gy, const float* gamma, const float* beta, const float* mean, const float* rstd,
-                           float* partial, int64_t rows, int64_t c) {
+// Calls f(GradientLines, clip) with the lines of the channels' values.
+template <class F>
+void with_lines(const float* x, const float* gy, const float* gamma, const float* beta, const float* mean, const float* rstd, int64_t clip,
+                int64_t c, F f) {
   const NormLines l = norm_lines(c);
-  Scratch<float> line(2 * l.width), v(c);
-  float *a = line, *shift = a + l.width;
+  Scratch<float> line(3 * l.width), v(c);
+  float *center = line, *a = center + l.width, *shift = a + l.width;
+  repeat(mean, 0, c, l.width, center);
   if (clip != kClipNone) {  // z as the forward pass computed it, bit by bit
     scale_of(gamma, rstd, c, v);
     repeat(v, 0, c, l.width, a);
     repeat(beta, 0, c, l.width, shift);
   }
-  sum_gradients<clip>(x, gy, mean, a, shift, partial, rows, c);
+  with_clip(clip, [&](auto k) { f(GradientLines{x, gy, center, a, shift}, k); });
+}
+
+// gx = scale * (g - mean(g) - (x - mean) * rstd^2 * mean(g * (x - mean))) = g * rest[0] + (x - mean) * rest[1] + rest[2]
+void finish_gradients(const float* partial, int64_t count, int64_t groups, const float* gamma, const float* rstd, float* ggamma,
+                      float* gbeta, float* rest, int64_t rows, int64_t c) {
+  Scratch<double> sums(2 * c);
+  merge_gradients(partial, sums, count, groups, c);
+  for (int64_t k = 0; k < c; ++k) {
+    const double r = rstd[k], scale = gamma ? double(gamma[k]) * r : r;
+    ggamma[k] = float(sums[c + k] * r);
+    gbeta[k] = float(sums[k]);
+    rest[k] = float(scale);
+    rest[c + k] = float(-scale * r * r * sums[c + k] / double(rows));
+    rest[2 * c + k] = float(-scale * sums[k] / double(rows));
+  }
 }
 
 template <int64_t clip>
@@ -345,29 +400,23 @@ namespace FASTNN_TARGET {
 
 void batch_norm_gradient_chunks(const float* x, const float* gy, const float* gamma, const float* beta, const float* mean,
                                 const float* rstd, int64_t clip, float* partial, int64_t rows, int64_t c) {
-  with_clip(clip, [&](auto k) { sum_clipped_gradients<k.value>(x, gy, gamma, beta, mean, rstd, partial, rows, c); });
+  with_lines(x, gy, gamma, beta, mean, rstd, clip, c,
+             [&](const GradientLines& v, auto k) { sum_chunks_of_gradients<k.value>(v, partial, rows, c); });
 }
 
-// gx = scale * (g - mean(g) - (x - mean) * rstd^2 * mean(g * (x - mean))) = g * rest[0] + (x - mean) * rest[1] + rest[2]
 void batch_norm_gradient_merge(const float* partial, const float* gamma, const float* rstd, float* ggamma, float* gbeta, float* rest,
                                int64_t rows, int64_t c) {
-  Scratch<double> sums(2 * c);
-  merge_gradients(partial, sums, sums + c, rows, c);
-  for (int64_t k = 0; k < c; ++k) {
-    const double r = rstd[k], scale = gamma ? double(gamma[k]) * r : r;
-    ggamma[k] = float(sums[c + k] * r);
-    gbeta[k] = float(sums[k]);
-    rest[k] = float(scale);
-    rest[c + k] = float(-scale * r * r * sums[c + k] / double(rows));
-    rest[2 * c + k] = float(-scale * sums[k] / double(rows));
-  }
+  const int64_t chunks = chunks_of(rows, c, norm_lines(c));
+  finish_gradients(partial, chunks, groups_of(chunks), gamma, rstd, ggamma, gbeta, rest, rows, c);
 }
 
 void batch_norm_gradient_sums(const float* x, const float* gy, const float* gamma, const float* beta, const float* mean,
                               const float* rstd, int64_t clip, float* ggamma, float* gbeta, float* rest, int64_t rows, int64_t c) {
-  Scratch<float> partial(chunks_of(rows, c, norm_lines(c)) * 2 * c);
-  batch_norm_gradient_chunks(x, gy, gamma, beta, mean, rstd, clip, partial, rows, c);
-  batch_norm_gradient_merge(partial, gamma, rstd, ggamma, gbeta, rest, rows, c);
+  const int64_t groups = groups_of(chunks_of(rows, c, norm_lines(c)));
+  Scratch<float> partial(groups * 2 * c);
+  with_lines(x, gy, gamma, beta, mean, rstd, clip, c,
+             [&](const GradientLines& v, auto k) { sum_groups_of_gradients<k.value>(v, partial, rows, c); });
+  finish_gradients(partial, groups, groups, gamma, rstd, ggamma, gbeta, rest, rows, c);
 }
 
 void batch_norm_gradient(const float* x, const float* gy, const float* beta, const float* mean, const float* rest, int64_t clip,
@@ -389,10 +438,12 @@ void batch_norm_backward_inference(const float* x, const float* gy, const float*
   float* scale = rstd + c;
   reciprocal_sqrt(variance, epsilon, c, rstd);
   if (ggamma) {
+    const int64_t groups = groups_of(chunks_of(rows, c, norm_lines(c)));
     Scratch<double> sums(2 * c);
-    Scratch<float> partial(chunks_of(rows, c, norm_lines(c)) * 2 * c);
-    sum_gradients<kClipNone>(x, gy, mean, nullptr, nullptr, partial, rows, c);
-    merge_gradients(partial, sums, sums + c, rows, c);
+    Scratch<float> partial(groups * 2 * c);
+    with_lines(x, gy, gamma, nullptr, mean, rstd, kClipNone, c,
+               [&](const GradientLines& v, auto k) { sum_groups_of_gradients<k.value>(v, partial, rows, c); });
+    merge_gradients(partial, sums, groups, groups, c);
     for (int64_t k = 0; k < c; ++k) {
       ggamma[k] = float(sums[c + k] * double(rstd[k]));
       gbeta[k] = float(sums[k]);

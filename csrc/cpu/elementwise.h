@@ -27,7 +27,16 @@ inline void parallel_map(float* y, int64_t size, int64_t grain, F f) {
     const F g = f;
     const Stores put = stores;
     float* out = y + begin;
-    for_each_vec(end - begin, [=](int64_t i, int64_t n) { put.put(g(begin + i, n), out + i, n); });
+    int64_t done = 0;
+    if constexpr (Vec::width == 8) {
+      // Both halves of a line at once: half a line on its way around the caches is written as several pieces when its buffer is needed.
+      for (; done + 16 <= end - begin; done += 16) {
+        const Vec low = g(begin + done, int64_t(8)), high = g(begin + done + 8, int64_t(8));
+        put.put(low, out + done);
+        put.put(high, out + done + 8);
+      }
+    }
+    for_each_vec(end - begin - done, [=](int64_t i, int64_t n) { put.put(g(begin + done + i, n), out + done + i, n); });
     put.fence();
   });
 }

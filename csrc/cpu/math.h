@@ -18,6 +18,7 @@ constexpr float kLog2e = 1.44269504f;
 // ln 2 in two parts, both positive; the first has 13 bits, so n * kLn2Hi is exact for |n| < 2^11.
 constexpr float kLn2Hi = 0.693115234375f, kLn2Lo = 3.19461833e-5f;
 
+#if defined(__AVX512F__)
 // exp(x) = 2^n exp(r), |r| <= ln(2) / 2. Returns exp(r) - 1; |x| < 1400.
 inline Vec exp_reduced(Vec x, Vec& n) {
   const Vec magic = Vec::set(12582912.f);  // 1.5 * 2^23: the sum is rounded to an integer
@@ -30,6 +31,14 @@ inline Vec exp_reduced(Vec x, Vec& n) {
   p = fma(p, r, Vec::set(0.166665211f));
   p = fma(p, r, Vec::set(0.499999940f));
   return fma(p, r * r, r);
+}
+// The same; scale = 2^(n + bias - 127), which must be a normal number.
+template <int bias = 127>
+inline Vec exp_scaled(Vec x, Vec& scale) {
+  Vec n;
+  const Vec p = exp_reduced(x, n);
+  scale = as_float((to_int(n) + VecI::set(bias)) << 23);
+  return p;
 }
 
 inline Vec exp(Vec x) {
@@ -46,6 +55,67 @@ inline Vec exp_or_zero(Vec x) {
   const Vec low = Vec::set(-87), p = exp_reduced(raw_max(low, x), n);
   return select(x < low, Vec::zero(), ldexp(p + Vec::set(1), n));
 }
+#else
+// exp(x) = 2^n exp(r), |r| <= ln(2) / 2. Returns exp(r) - 1; scale = 2^(n + bias - 127), which must be a normal number.
+// A processor waits for the results of some four vectors at a time here, so that chains are kept short: the polynomial
+// in three levels, the exponent moved into its place as the sum has it.
+template <int bias = 127>
+inline Vec exp_scaled(Vec x, Vec& scale, Vec& n) {
+  const Vec magic = Vec::set(12582912.f + bias);  // 1.5 * 2^23: the sum is rounded to an integer
+  const Vec sum = fma(x, Vec::set(kLog2e), magic);
+  scale = as_float(as_int(sum) << 23);
+  n = sum - magic;
+  Vec r = fma(n, Vec::set(-kLn2Hi), x);
+  r = fma(n, Vec::set(-kLn2Lo), r);
+  const Vec r2 = r * r, low = fma(Vec::set(0.166665211f), r, Vec::set(0.499999940f));
+  const Vec high = fma(Vec::set(8.36874451e-3f), r, Vec::set(4.16683890e-2f));
+  return fma(fma(fma(Vec::set(1.38145534e-3f), r2, high), r2, low), r2, r);
+}
+template <int bias = 127>
+inline Vec exp_scaled(Vec x, Vec& scale) {
+  Vec n;
+  return exp_scaled<bias>(x, scale, n);
+}
+
+// |x| <= limit in all lanes
+inline bool all_within(Vec x, float limit) {
+  const Mask within = abs(x) <= Vec::set(limit);
+#if defined(__SSE2__) && !defined(__AVX2__)
+  return __builtin_ia32_movmskps(Vec::Lanes(within.m)) == 15;
+#else
+  return all(within);
+#endif
+}
+// From -87 to 87 exp(x) and 2^n are normal numbers, and NaN stays.
+constexpr float kExpNormal = 87;
+
+inline Vec exp_normal(Vec x) {
+  Vec scale;
+  const Vec p = exp_scaled(x, scale);
+  return fma(scale, p, scale);
+}
+inline Vec exp_any(Vec x) {
+  // exp(-104) rounds to 0 and exp(89) to infinity
+  Vec scale, n;
+  const Vec p = exp_scaled(clamp(x, -104, 89), scale, n);
+  return ldexp(p + Vec::set(1), n);  // where exp_normal holds: its bits
+}
+inline Vec exp(Vec x) {
+  if (all_within(x, kExpNormal)) [[likely]] return exp_normal(x);
+  return exp_any(x);
+}
+
+// exp(x) for x <= 0, as sums of exponentials need it: 0 where the value is below the smallest normal number,
+// because making a subnormal one takes the processor some 150 cycles.
+inline Vec exp_or_zero(Vec x) {
+  const Vec low = Vec::set(-kExpNormal), y = exp_normal(raw_max(low, x));
+#if defined(__AVX2__)
+  return {_mm256_andnot_ps((x < low).m, y.v)};  // a third of a blend
+#else
+  return select(x < low, Vec::zero(), y);
+#endif
+}
+#endif
 
 // a / b within 2 ulp, for b normal and finite with a normal reciprocal.
 inline Vec quotient(Vec a, Vec b) {
@@ -58,13 +128,13 @@ inline Vec quotient(Vec a, Vec b) {
 #endif
 }
 
+#if defined(__AVX512F__)
 // 1 / (1 + exp(-x)), and exp(x) / (1 + exp(x)) for negative x, whose result may be subnormal.
 inline Vec sigmoid(Vec x) {
   const Vec one = Vec::set(1), e = exp(-abs(x));
   return quotient(select(x < Vec::zero(), e, one), one + e);
 }
 
-#if defined(__AVX512F__)
 // x g(|x|) by the tables of math_tables.h; odd, and NaN stays.
 template <int terms>
 inline Vec odd_by_table(Vec x, const float (&table)[terms][32], float scale, float limit) {
@@ -82,41 +152,42 @@ inline Vec tanh(Vec x) { return odd_by_table(x, kTanhTable, kTanhScale, kTanhLim
 inline Vec erf(Vec x) { return odd_by_table(x, kErfTable, kErfScale, kErfLimit); }
 #else
 
-// tanh(|x|) = m / (m + 2) with m = exp(2 |x|) - 1; 1 from |x| = 9.02 on.
-inline Vec tanh(Vec x) {
-  Vec n;
-  const Vec a = clamp(abs(x), 0, 9.5f), one = Vec::set(1);
-  const Vec q = exp_reduced(a + a, n);
-  const Vec scale = as_float((to_int(n) + VecI::set(127)) << 23);
-  const Vec m = fma(scale, q, scale - one);
-  return copysign(m / (m + Vec::set(2)), x);
+// 1 / (1 + exp(-x)); beyond exp_normal exp(x) / (1 + exp(x)) for negative x, whose result may be subnormal.
+inline Vec sigmoid(Vec x) {
+  const Vec one = Vec::set(1), y = one / (one + exp_normal(-x));
+  if (all_within(x, kExpNormal)) [[likely]] return y;
+  const Vec e = exp_any(-abs(x));
+  return select(abs(x) <= Vec::set(kExpNormal), y, select(x < Vec::zero(), e, one) / (one + e));
 }
 
-// |x| < 0.9: x p(x^2). Else 1 - exp(q(|x|)), q(a) = log(1 - erf(a)); 1 from |x| = 3.92 on.
+// x >= 0 or NaN, with the sign of `sign`
+inline Vec with_sign(Vec x, Vec sign) { return as_float(as_int(x) | (as_int(sign) & VecI::set(int32_t(0x80000000u)))); }
+
+// tanh(|x|) = m / (m + 2) with m = exp(2 |x|) - 1; 1 from |x| = 9.02 on.
+inline Vec tanh(Vec x) {
+  Vec scale;
+  const Vec a = raw_min(Vec::set(9.5f), abs(x));
+  const Vec q = exp_scaled(a + a, scale), m = fma(scale, q, scale - Vec::set(1));
+  return with_sign(m / (m + Vec::set(2)), x);
+}
+
+// 1 - exp(a p(a)) = -expm1 with a = |x| and a p(a) = log(1 - erf(a)): as exact for small a, where n is 0. 1 from |x| = 3.92 on.
 inline Vec erf(Vec x) {
-  const Vec u = x * x, a = clamp(abs(x), 0, 3.95f), one = Vec::set(1);
-  Vec p = Vec::set(-6.09034556e-4f);
-  p = fma(p, u, Vec::set(5.01195993e-3f));
-  p = fma(p, u, Vec::set(-2.67789066e-2f));
-  p = fma(p, u, Vec::set(0.112821408f));
-  p = fma(p, u, Vec::set(-0.376125246f));
-  p = fma(p, u, Vec::set(0.128379151f));
-  Vec q = Vec::set(1.98219204e-4f);
-  q = fma(q, a, Vec::set(-3.06548690e-3f));
-  q = fma(q, a, Vec::set(2.23152041e-2f));
-  q = fma(q, a, Vec::set(-0.104113668f));
-  q = fma(q, a, Vec::set(-0.636976063f));
-  q = fma(q, a, Vec::set(-1.12779725f));
-  q = fma(q, a, Vec::set(-1.66446902e-4f));
-  return select(a < Vec::set(0.9f), fma(x, p, x), copysign(one - exp(q), x));
+  const Vec a = raw_min(Vec::set(3.95f), abs(x)), a2 = a * a;
+  const Vec p0 = fma(Vec::set(-0.636616468f), a, Vec::set(-1.12837923f)), p1 = fma(Vec::set(0.0193217136f), a, Vec::set(-0.102814406f));
+  const Vec p2 = fma(Vec::set(-0.00125173887f), a, Vec::set(-0.000205719844f));
+  const Vec p3 = fma(Vec::set(-4.07071893e-05f), a, Vec::set(0.000380996411f));
+  const Vec p = fma(fma(p3, a2, p2), a2 * a2, fma(p1, a2, p0));
+  Vec scale;
+  const Vec q = exp_scaled(a * p, scale);
+  return with_sign(fma(-scale, q, Vec::set(1) - scale), x);
 }
 #endif
 
 // exp(x) - 1 = 2^n q + (2^n - 1), halved inside so that 2^128 does not overflow early.
 inline Vec expm1(Vec x) {
-  Vec n;
-  const Vec half = Vec::set(0.5f), q = exp_reduced(clamp(x, -30, 89), n);
-  const Vec scale = as_float((to_int(n) + VecI::set(126)) << 23);
+  Vec scale;
+  const Vec half = Vec::set(0.5f), q = exp_scaled<126>(clamp(x, -30, 89), scale);
   const Vec y = fma(scale, q, scale - half);
   return select(abs(x) < Vec::set(1e-8f), x, y + y);
 }
@@ -124,13 +195,15 @@ inline Vec expm1(Vec x) {
 // x > 0 and normal is 2^k m with m in [sqrt(1/2), sqrt(2)).
 inline Vec split_exponent(Vec x, Vec& k) {
   const VecI root = VecI::set(0x3f3504f3);  // the bits of sqrt(1/2)
-  const VecI i = as_int(x) + (VecI::set(0x3f800000) - root);
-  k = to_float((i >> 23) - VecI::set(127));
+  const VecI i = as_int(x) - root;
+  k = to_float(i >> 23);
   return as_float((i & VecI::set(0x007fffff)) + root);
 }
 
 // log(1 + f) = f - f^2 / 2 + f^3 p(f) with f in [sqrt(1/2) - 1, 1/2]; `low` is added to the smallest term.
 inline Vec log_near_one(Vec f, Vec low) {
+  const Vec f2 = f * f;
+#if defined(__AVX512F__)
   Vec p = Vec::set(-5.57125919e-2f);
   p = fma(p, f, Vec::set(0.116937369f));
   p = fma(p, f, Vec::set(-0.134803236f));
@@ -139,7 +212,11 @@ inline Vec log_near_one(Vec f, Vec low) {
   p = fma(p, f, Vec::set(0.199913472f));
   p = fma(p, f, Vec::set(-0.250010967f));
   p = fma(p, f, Vec::set(0.333334714f));
-  const Vec f2 = f * f;
+#else  // the same in three levels, as in exp_scaled
+  const Vec a = fma(Vec::set(-5.57125919e-2f), f, Vec::set(0.116937369f)), b = fma(Vec::set(-0.134803236f), f, Vec::set(0.143894255f));
+  const Vec c = fma(Vec::set(-0.166075677f), f, Vec::set(0.199913472f)), d = fma(Vec::set(-0.250010967f), f, Vec::set(0.333334714f));
+  const Vec p = fma(fma(a, f2, b), f2 * f2, fma(c, f2, d));
+#endif
   return f + fma(f2, Vec::set(-0.5f), fma(f2 * f, p, low));
 }
 // log(2^k (1 + f))
@@ -174,17 +251,27 @@ inline Vec repair_log(Vec x, Vec y) {
 }
 #endif
 
-inline Vec log(Vec x) {
+// f(m - 1, k) of x = 2^k m
+template <class F>
+inline Vec log_by(Vec x, F f) {
   Vec k;
+#if defined(__AVX2__) && !defined(__AVX512F__)
+  // All positive, normal and finite, by one comparison of integers (which wrap): nothing to scale and nothing to repair.
+  const VecI moved = {VecI::Lanes(_mm256_add_epi32(_mm256_castps_si256(x.v), _mm256_set1_epi32(0x7f800000)))};
+  if (all(moved < VecI::set(int32_t(0xff000000u)))) [[likely]] {
+    const Vec m = split_exponent(x, k);
+    return f(m - Vec::set(1), k);
+  }
+#endif
   const Vec m = split_any(x, k);
-  return repair_log(x, log_reduced(m - Vec::set(1), k));
+  return repair_log(x, f(m - Vec::set(1), k));
 }
-
+inline Vec log(Vec x) {
+  return log_by(x, [](Vec f, Vec k) { return log_reduced(f, k); });
+}
 // k + log(m) / ln(2): powers of two are exact.
 inline Vec log2(Vec x) {
-  Vec k;
-  const Vec m = split_any(x, k);
-  return repair_log(x, fma(log_near_one(m - Vec::set(1), Vec::zero()), Vec::set(kLog2e), k));
+  return log_by(x, [](Vec f, Vec k) { return fma(log_near_one(f, Vec::zero()), Vec::set(kLog2e), k); });
 }
 
 // u = 1 + x is rounded; its error c, scaled as u is, goes back into f.

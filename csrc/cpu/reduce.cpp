@@ -22,14 +22,30 @@ struct Prod {
   static Vec combine(Vec a, Vec b) { return a * b; }
   static float combine(float a, float b) { return a * b; }
 };
+// The larger one; NaN if either is. A blend is three operations with AVX2, and what was there waits for them: here b is looked
+// at, and NaN's mask is a NaN itself.
+inline Vec larger_of(Vec a, Vec b) {
+#if defined(__AVX2__) && !defined(__AVX512F__)
+  return {_mm256_or_ps(raw_max(b, a).v, isnan(b).m)};
+#else
+  return max(a, b);
+#endif
+}
+inline Vec smaller_of(Vec a, Vec b) {
+#if defined(__AVX2__) && !defined(__AVX512F__)
+  return {_mm256_or_ps(raw_min(b, a).v, isnan(b).m)};
+#else
+  return min(a, b);
+#endif
+}
 struct Max {
   static constexpr float init = -INFINITY;
-  static Vec combine(Vec a, Vec b) { return max(a, b); }
+  static Vec combine(Vec a, Vec b) { return larger_of(a, b); }
   static float combine(float a, float b) { return max_scalar(a, b); }
 };
 struct Min {
   static constexpr float init = INFINITY;
-  static Vec combine(Vec a, Vec b) { return min(a, b); }
+  static Vec combine(Vec a, Vec b) { return smaller_of(a, b); }
   static float combine(float a, float b) { return min_scalar(a, b); }
 };
 
