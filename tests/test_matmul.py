@@ -72,7 +72,7 @@ def test_close_and_the_same_for_all_threads(m, n, k, trans_a, trans_b):
 
 @pytest.mark.parametrize("m, n, k", [(1, 1037, 300), (1037, 1, 301), (8, 70, 520), (14, 1100, 700), (15, 1101, 641),
                                      (1, 130, 700), (530, 1, 300), (1101, 301, 400), (523, 1030, 193),
-                                     (57, 1100, 650), (64, 130, 129), (79, 33, 520), (150, 517, 1030), (230, 200, 23)])
+                                     (57, 1100, 650), (64, 130, 129), (33, 1000, 77), (13, 257, 300), (64, 515, 130), (79, 33, 520), (150, 517, 1030), (230, 200, 23)])
 @pytest.mark.parametrize("trans_a", [False, True])
 @pytest.mark.parametrize("trans_b", [False, True])
 def test_large_products_are_exact(m, n, k, trans_a, trans_b):
@@ -119,7 +119,7 @@ def test_results_larger_than_the_caches(m, n, k, trans_a):
 # depth, several units, and a depth that is cut in two.
 SPLIT = [(128, 128, 128), (200, 170, 65), (97, 333, 150), (333, 97, 1030), (600, 550, 40), (64, 2000, 300), (96, 70, 70001),
          (300, 136, 100), (1000, 100, 72), (515, 230, 129), (90, 150, 5000), (192, 256, 320), (240, 208, 160), (176, 240, 330),
-         (1500, 100, 72), (49, 257, 1001), (100, 530, 325), (33, 1000, 333), (128, 2080, 96),
+         (1500, 100, 72), (120, 95, 3001), (160, 250, 2100), (49, 257, 1001), (100, 530, 325), (33, 1000, 333), (128, 2080, 96),
          (200, 130, 900), (150, 600, 100), (600, 330, 420), (1400, 320, 330)]
 
 
@@ -142,6 +142,19 @@ def test_split_products(m, n, k, trans_a, trans_b):
     y = _core.matmul(*tensors(swap(a, trans_a).copy(), swap(b, trans_b).copy()), None, trans_a, trans_b, 0)
     a, b = a.astype("f8"), b.astype("f8")
     assert (abs(to_numpy(y) - a @ b) <= (4 + k / 32) * EPS * (abs(a) @ abs(b))).all()
+
+
+@pytest.mark.parametrize("trans_b", [False, True])
+def test_batches_that_are_split(trans_b):
+    """Matrices that are shared out whole, one of them infinite somewhere."""
+    rng = np.random.default_rng(3)
+    a, b, bias = rng.integers(-120, 121, (65, 100, 64)).astype("f4"), rng.integers(-120, 121, (65, 64, 130)).astype("f4"), integers(rng, 130)
+    a[7, 99, 5] = np.inf
+    ta, tb, tbias = tensors(a, swap(b, trans_b).copy(), bias)
+    y, = in_threads(lambda: [_core.matmul(ta, tb, tbias, False, trans_b, 0)])
+    with np.errstate(invalid="ignore"):
+        expected = a.astype("f8") @ b + bias
+    assert np.array_equal(to_numpy(y), expected.astype("f4"), equal_nan=True)
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 3.4e38])

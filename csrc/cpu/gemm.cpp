@@ -1,6 +1,7 @@
 // Products whose operands are read where they lie, or b packed beforehand. A tile of c lives in
 // registers; it multiplies rows of a, by broadcasts, with a panel of NR columns of b.
 #include "cpu/gemm_narrow.h"
+#include "cpu/gemm_tiles.h"
 
 namespace fastnn::FASTNN_TARGET {
 namespace {
@@ -388,6 +389,34 @@ void gemm_shared(int64_t m, int64_t n, int64_t k, const MatrixA& a, const Matrix
   });
 }
 
+// Few rows with b stored (n, k): the columns of c as rows of b a^T, turned when they are done. It is the smaller operand
+// that is transposed, by every thread for itself, and the result. With 16 registers such products are a fifth slower.
+bool pays_to_turn(int64_t m, int64_t n, int64_t k) {
+  return Vec::width == 16 && m >= 16 && m <= 64 && k >= 2 * m && n >= 4 * m && n * k >= 16384;
+}
+void gemm_turned(bool trans_a, int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb,
+                 float* c, int64_t ldc, const Epilogue& e) {
+  const int64_t ld = round_up(m, Vec::width), height = 8 * tile_rows(kMaxNV);  // rows of whole tiles and squares
+  const int64_t nb = min(max(height, kWork / (m * k) / height * height), round_up(n, height)), chunks = ceil_div(n, nb);
+  Scratch<int64_t> taken(chunks);
+  for (int64_t t = 0; t < chunks; ++t) taken[t] = 0;
+  // A thread begins where its part of the chunks does, in each call: what it wrote is in its cache.
+  parallel_for(chunks, 1, [&](int64_t begin, int64_t) {
+    if (__atomic_load_n(&taken[begin], __ATOMIC_RELAXED)) return;
+    Scratch<float> turned(packed_size(k, m)), sums(nb * ld);
+    pack_b(!trans_a, k, m, a, lda, turned);
+    for (int64_t turn = 0; turn < chunks; ++turn) {
+      const int64_t t = begin + turn < chunks ? begin + turn : begin + turn - chunks, j0 = t * nb, rows = min(nb, n - j0);
+      if (__atomic_exchange_n(&taken[t], 1, __ATOMIC_RELAXED)) continue;
+      gemm_rows(rows, m, k, {b + j0 * ldb, ldb, false}, {turned, k, 0, true}, sums, ld, false, {e.alpha});
+      for (int64_t j = 0; j < rows; j += 16)  // lines of c one after the other, once each
+        for (int64_t i = 0; i < m; i += 16)
+          transpose_tile<float>((const char*)(sums + j * ld + i), ld * 4, (char*)(c + i * ldc + j0 + j), ldc * 4, min(16, rows - j), min(16, m - i));
+      apply_epilogue(c + j0, ldc, m, rows, e.bias ? e.bias + j0 : nullptr, e.activation);
+    }
+  });
+}
+
 // Short sums whose result is larger than the caches: regular stores would read each line before they write it (Stores in
 // simd.h). Whole rows are written in turn, so that memory takes long runs.
 constexpr int64_t kAroundUnit = NR < 16 ? NR : 16;  // columns: whole lines, as half of one would wait for the other
@@ -476,6 +505,7 @@ void gemm_serial(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, co
   if (gemm_blocked(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate, e)) return;
   if (!trans_b)
     return gemm_rows(m, n, k, {a, lda, trans_a}, {b, k, ldb, false}, c, ldc, accumulate, e);
+  if (!accumulate && pays_to_turn(m, n, k)) return gemm_turned(trans_a, m, n, k, a, lda, b, ldb, c, ldc, e);
   Scratch<float> packed(packed_size(k, n));
   pack_b(trans_b, k, n, b, ldb, packed);
   gemm_packed_serial(trans_a, m, n, k, a, lda, packed, c, ldc, accumulate, e);
@@ -497,7 +527,8 @@ void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const flo
   if ((by_rows || some_rows) && gemm_tiles_rows(trans_b, m, n, k, a, lda, b, ldb, c, ldc, e)) return;
   // Of many rows, such as pixels, each has the same bits however many there are: a step may take them in strips (strips.cpp).
   if (!by_rows || m < 256) {
-    if (trans_a && !trans_b && plain && k >= 2048 && gemm_tiles_columns(m, n, k, a, lda, b, ldb, c, ldc)) return;
+    const bool deep = k >= 2048 && ((trans_a && !trans_b) || (m < 256 && k >= 8 * max(m, n)));
+    if (deep && !accumulate && gemm_tiles_deep(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, e)) return;
     if (!trans_a && !accumulate && gemm_tiles_few(trans_b, m, n, k, a, lda, b, ldb, c, ldc, e)) return;
     if (gemm_tiles(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate, e)) return;
   }
@@ -509,6 +540,7 @@ void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const flo
   if (plain && !trans_b && goes_around(m, n, k, c, ldc)) return gemm_around(m, n, k, {a, lda, trans_a}, b, ldb, c);
   if (!trans_b)
     return gemm_shared(m, n, k, {a, lda, trans_a}, {b, k, ldb, false}, c, ldc, accumulate, e);
+  if (!accumulate && pays_to_turn(m, n, k)) return gemm_turned(trans_a, m, n, k, a, lda, b, ldb, c, ldc, e);
   Scratch<float> packed(packed_size(k, n));
   pack_b_parallel(trans_b, k, n, b, ldb, packed);
   gemm_packed(trans_a, m, n, k, a, lda, packed, c, ldc, accumulate, e);

@@ -359,8 +359,10 @@ void compute_blocked(const Product& q) {
   const bool of_a = keeps_a(q);
   const int64_t along = of_a ? n : m, across = of_a ? m : n, fine = of_a ? kCols : kRows, coarse = of_a ? kRows : kCols;
   int64_t units = 1, blocks = ceil_div(across, kWidth);
+  // Each block of a copies all panels of b once more: two blocks, and short units, before more blocks.
+  if (of_a && blocks == 1 && across >= 16 * coarse && m * n * kb > 8 * kWork) blocks = 2;
   while (units * blocks < 16 && m * n * kb > 4 * kWork * units * blocks) {
-    if (along >= 8 * fine * units) units *= 2;
+    if (along >= (of_a ? 4 : 8) * fine * units) units *= 2;
     else if (across >= 8 * coarse * blocks) blocks *= 2;
     else break;
   }

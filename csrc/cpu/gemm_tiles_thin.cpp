@@ -2,7 +2,7 @@
 //
 // Splitting such a matrix as a whole would write and read 6 bytes for each of its floats, as long as the product itself takes.
 // Here a block of it is split while the block before is multiplied, and stays in the nearest caches.
-#include "cpu/gemm.h"
+#include "cpu/gemm_tiles.h"
 #include "cpu/tiles.h"
 
 namespace fastnn::FASTNN_TARGET {
@@ -124,18 +124,20 @@ bool gemm_tiles_rows(bool trans_b, int64_t m, int64_t n, int64_t k, const float*
 
 namespace {
 
-// Tiles of `block` chunks of 32 rows of x (k, n) from p0 on, rows ld apart, as a right operand; turned as a left one.
+// Tiles of `block` chunks of 32 rows of x (k, n) from p0 on, rows ld apart, as a right operand; turned as a left one. Of x stored
+// (n, k) as a left operand; turned as a right one.
 struct Side {
   const float* data;
   int64_t ld, n, k, tiles, block;
-  bool left;
+  bool left, along_k;
   int64_t p = 0, tile = 0, chunk = 0, row = 0, part = 0;  // what is split next
   uint16_t* out = nullptr;
   Split seen{};
 
-  int64_t items() const { return tiles * block * (left ? 19 : 16); }
+  int64_t items() const { return tiles * block * (left == along_k ? 16 : 19); }
   void begin(int64_t p0, uint16_t* to) { p = p0, tile = chunk = row = part = 0, out = to, seen = Split(); }
-  [[gnu::always_inline]] void next() {
+  [[gnu::always_inline]] void next() { along_k ? next_along() : next_across(); }
+  [[gnu::always_inline]] void next_across() {
     uint16_t* to = out + (tile * block + chunk) * kSplit;
     if (row == 16) {  // tiles of a whole chunk are turned while the nearest cache holds them
       char* at = (char*)(to + part * kTile);
@@ -157,13 +159,30 @@ struct Side {
     tile = 0;
     if (++row == 16 && !left) row = 0, ++chunk, p += kTileDepth;
   }
+  [[gnu::always_inline]] void next_along() {
+    if (tile == tiles) {
+      char* at = (char*)(out + part++ * kTile);
+      return transpose_square(at, 64, at, 64);
+    }
+    // Rows of long sums lie pages apart and share few sets of the caches, so that only some of them can be asked for ahead.
+    constexpr int64_t kAhead = 8;
+    const int64_t i = tile * 16 + row, q = p + chunk * kTileDepth;
+    const float *from = data + i * ld + q, *ahead = from + (i + kAhead < n ? kAhead * ld : (kAhead - n) * ld + block * kTileDepth);
+    __builtin_prefetch(ahead), __builtin_prefetch(ahead + 16);
+    split_row(seen, from, i < n ? k - q : 0, out + (tile * block + chunk) * kSplit + row * kTileDepth);
+    if (++chunk < block) return;
+    chunk = 0;
+    if (++row < 16) return;
+    row = 0, ++tile;
+  }
 };
 
 }  // namespace
 
-bool gemm_tiles_columns(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc) {
+bool gemm_tiles_deep(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b,
+                     int64_t ldb, float* c, int64_t ldc, const Epilogue& e) {
   // Splitting takes 0.15 ns for a float beside the products. Sums of 1 MB stay in the second-level cache.
-  if (m < 32 || n < 32 || k < 512 || m * n > (1 << 18) || !has_tiles()) return false;
+  if (m < 32 || n < 32 || k < 512 || m * n > (1 << 18) || e.alpha != 1 || !has_tiles()) return false;
   if (double(round_up(m, 32)) * round_up(n, 32) / 164 + 0.15 * (m + n) > 0.93 / 95 * m * n) return false;
   // Chunks of k that are split together. Parts of both blocks at work, (m + n) * 384 bytes for a chunk, stay in the second-level cache.
   const int64_t block = m + n > 512 ? 2 : 4;
@@ -177,7 +196,7 @@ bool gemm_tiles_columns(int64_t m, int64_t n, int64_t k, const float* a, int64_t
     Scratch<uint16_t> split(2 * (row_tiles + col_tiles) * step);
     for (int64_t part = begin; part < end; ++part) {
       const int64_t first = part * per_part, last = min(k, first + per_part);
-      Side left{a, lda, m, last, row_tiles, block, true}, right{b, ldb, n, last, col_tiles, block, false};
+      Side left{a, lda, m, last, row_tiles, block, true, !trans_a}, right{b, ldb, n, last, col_tiles, block, false, trans_b};
       float* sums = partial.get() + part * size;
       bool in_range = true;
       {
@@ -203,7 +222,8 @@ bool gemm_tiles_columns(int64_t m, int64_t n, int64_t k, const float* a, int64_t
           beside.finish();
         }
       }
-      if (!in_range) gemm_serial(true, false, m, n, last - first, a + first * lda, lda, b + first * ldb, ldb, sums, width);
+      if (!in_range)
+        gemm_serial(trans_a, trans_b, m, n, last - first, a + first * (trans_a ? lda : 1), lda, b + first * (trans_b ? 1 : ldb), ldb, sums, width);
     }
   });
   parallel_for(m, max(1, 16384 / (n * parts)), [&](int64_t begin, int64_t end) {
@@ -213,6 +233,7 @@ bool gemm_tiles_columns(int64_t m, int64_t n, int64_t k, const float* a, int64_t
         for (int64_t part = 1; part < ceil_div(k, per_part); ++part) sum = sum + Vec::load(partial.get() + part * size + i * width + j);
         sum.store(c + i * ldc + j, w);
       });
+    apply_epilogue(c + begin * ldc, ldc, end - begin, n, e.bias, e.activation);
   });
   return true;
 }
@@ -220,7 +241,13 @@ bool gemm_tiles_columns(int64_t m, int64_t n, int64_t k, const float* a, int64_t
 bool gemm_tiles_rows(bool, int64_t, int64_t, int64_t, const float*, int64_t, const float*, int64_t, float*, int64_t, const Epilogue&) {
   return false;
 }
-bool gemm_tiles_columns(int64_t, int64_t, int64_t, const float*, int64_t, const float*, int64_t, float*, int64_t) { return false; }
+bool gemm_tiles_deep(bool, bool, int64_t, int64_t, int64_t, const float*, int64_t, const float*, int64_t, float*, int64_t, const Epilogue&) {
+  return false;
+}
 #endif
+
+bool gemm_tiles_columns(int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb, float* c, int64_t ldc) {
+  return gemm_tiles_deep(true, false, m, n, k, a, lda, b, ldb, c, ldc, {});
+}
 
 }  // namespace fastnn::FASTNN_TARGET

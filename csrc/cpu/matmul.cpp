@@ -56,11 +56,15 @@ void matmul(const float* a, const float* b, const float* bias, float* c, MatmulS
   const int64_t work = s.m * s.n * max(s.k, 1);
   // Small matrices are shared out whole.
   if (batch > 1 && (batch >= 64 || work < 1000000)) {
+    // The tile unit where splitting b as well leaves a gain: 128x64x128 1.25 times as fast, 128x128x64 0.95.
+    const bool by_tiles = !s.trans_a && s.m >= 96 && s.n >= s.k && s.n <= 512 && s.n * s.k <= 65536;
     parallel_for(batch, max(1, 100000 / work), [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) {
         const BatchIndex at(s.batch, t);
-        gemm_serial(s.trans_a, s.trans_b, s.m, s.n, s.k, a + at.a * s.m * s.k, lda, b + at.b * s.k * s.n, ldb,
-                    c + t * s.m * s.n, s.n, false, e);
+        const float *x = a + at.a * s.m * s.k, *w = b + at.b * s.k * s.n;
+        float* y = c + t * s.m * s.n;
+        if (by_tiles && gemm_tiles_rows(s.trans_b, s.m, s.n, s.k, x, lda, w, ldb, y, s.n, e)) continue;
+        gemm_serial(s.trans_a, s.trans_b, s.m, s.n, s.k, x, lda, w, ldb, y, s.n, false, e);
       }
     });
     return;
