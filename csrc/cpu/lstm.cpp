@@ -165,9 +165,9 @@ bool lstm_forward_tiles(const RnnForward& a) {
       // The cells of all rows, then their outputs: the chain of functions from z to h is longer than what a core can look ahead.
       const auto gates = [&](int64_t block, int64_t slots) {
         const bool whole = !a.mask && (block + 1) * W <= u;
-        return Beside(block < 0 ? 0 : 2 * rows, slots, [&, block, whole, to = RnnPlaces(a, row0, s, block)](int64_t i) {
+        return Beside(block < 0 ? 0 : 2 * rows, slots, [&, block, whole, z_block = z_of(s, block), to = RnnPlaces(a, row0, s, block)](int64_t i) {
           const int64_t r = i < rows ? i : i - rows;
-          float *const zr = z_of(s, block) + r * 4 * W, *const cr = c + r * own.ld + block * W, *const hr = own.h(r, block * W);
+          float *const zr = z_block + r * 4 * W, *const cr = c + r * own.ld + block * W, *const hr = own.h(r, block * W);
           if (whole) {
             if (i < rows) return lstm_cell(to, u, r, zr, cr);
             lstm_output(to, r, zr, cr, hr);
@@ -196,7 +196,7 @@ bool lstm_forward_tiles(const RnnForward& a) {
   return split_in_range(kernel.all(), inputs.all()) && split_in_range(recurrent.all(), states.all());
 }
 
-// lstm_backward likewise. The sums over gates and units run over (4, units in whole blocks).
+// lstm_backward likewise. Sums over gates and units run over (block of units, gate): a chunk of k is two gates of a block.
 bool lstm_backward_tiles(const RnnBackward& a) {
   const int64_t u = a.units, blocks = ceil_div(u, W), ld = blocks * W, depth = 2 * blocks, next = depth * kSplit;
   const int64_t f = a.features, ldx = round_up(f, 16), tx = ldx / 16, gx_tiles = a.gx ? tx : 0;
@@ -211,10 +211,13 @@ bool lstm_backward_tiles(const RnnBackward& a) {
       const int64_t row = (tile < blocks ? tile : tile - blocks) * 16, rows = (tile < blocks ? u : f) - row;
       const float* w = (tile < blocks ? a.recurrent : a.kernel) + row * 4 * u;
       for (int64_t k = 0; k < depth; ++k) {
-        uint16_t* out = weights + tile * next + k * kSplit;
-        const auto column = [&](int64_t half) { return half / blocks * u + half % blocks * W; };
-        const auto count = [&](int64_t half) { return min(W, u - half % blocks * W); };
-        split_left(split, w + column(2 * k), count(2 * k), w + column(2 * k + 1), count(2 * k + 1), 4 * u, rows, out);
+        uint16_t* const out = weights + tile * next + k * kSplit;
+        const float* const from = w + k % 2 * 2 * u + k / 2 * W;
+        const int64_t n = min(W, u - k / 2 * W);
+        for (int64_t r = 0; r < kTileRows; ++r) {
+          const float* const p = from + r * 4 * u;
+          split.row(r < rows ? Vec::load(p, n) : Vec::zero(), r < rows ? Vec::load(p + u, n) : Vec::zero(), out + r * kTileDepth);
+        }
         transpose_tiles(out);
       }
       largest.put(tile, split);
@@ -242,36 +245,41 @@ bool lstm_backward_tiles(const RnnBackward& a) {
       alignas(64) float gz[2][4 * W];
       for (int64_t i = 0; i < a.steps; ++i) {
         const int64_t s = a.steps - 1 - i, t = a.go_backwards ? a.steps - 1 - s : s, later = a.go_backwards ? 1 : -1;
-        // Beside gradients of weights, for each pair of rows and block of units: gates of the first row, of the second, and their parts.
-        Beside gates((rows + 1) / 2 * blocks * 3, sums.slots(i), [&](int64_t item) {
-          const int64_t part = item % 3, block = item / 3 % blocks, pair = item / 3 / blocks, r = 2 * pair + part, row = row0 + r, k = block * W;
-          if (part == 2) {
-            FASTNN_UNROLL for (int gate = 0; gate < 4; ++gate) {
-              const int64_t half = gate * blocks + block, first = 2 * pair;
-              const Vec g0 = Vec::load(gz[0] + gate * W), g1 = Vec::load(gz[1] + gate * W);
-              uint16_t* const to = step + first / kTileRows * next + half / 2 * kSplit + half_row(first % kTileRows, half % 2 * W);
-              split_pair(of_gz, g0, g1, to, to + kTileDepth, sums.right(i, half) + pair * kTileDepth);
-              float* const b = gb + gate * ld + k;
-              (Vec::load(b) + (g0 + g1)).store(b);
-            }
+        // Of row 0; rows are so far apart.
+        const int64_t of_row = a.steps * u, at = (row0 * a.steps + t) * u, of_c = s + 1 == a.steps ? u : of_row;
+        const float *const gates0 = a.gates + 4 * at, *const before0 = a.cs + at, *const gy0 = a.gy ? a.gy + (row0 * a.steps + s) * u : nullptr;
+        const float* const c0 = a.cs + rnn_before(a.batch, a.steps, row0, s + 1, a.go_backwards) * u;
+        const uint8_t* const mask0 = a.mask ? a.mask + row0 * a.steps + t : nullptr;
+        uint16_t* const right = sums.right(i);
+        // Beside gradients of weights, for each pair of rows and block of units: gates of the first row, of the second, and parts of two gates each.
+        Beside gates((rows + 1) / 2 * blocks * 4, sums.slots(i), [&, pair = int64_t(0), block = int64_t(0)](int64_t item) mutable {
+          const int64_t part = item % 4, k = block * W;
+          if (part >= 2) {
+            const int64_t gate = 2 * part - 4, r = 2 * pair;
+            const auto of = [&](int row) { return gz[row] + gate * W; };
+            const Vec first[2] = {Vec::load(of(0)), Vec::load(of(0) + W)}, second[2] = {Vec::load(of(1)), Vec::load(of(1) + W)};
+            of_gz.square(first, second, step + r / kTileRows * next + (2 * block + part - 2) * kSplit + half_row(r % kTileRows, 0),
+                         right + (gate * blocks + block) * sums.next() + pair * kTileDepth, blocks * sums.next());
+            float* const b = gb + gate * ld + k;
+            (Vec::load(b) + (first[0] + second[0])).store(b);
+            (Vec::load(b + ld) + (first[1] + second[1])).store(b + ld);
+            if (part == 3 && ++block == blocks) block = 0, ++pair;
             return;
           }
-          float* const to = gz[part];
-          const bool on = r < rows && (!a.mask || a.mask[row * a.steps + t]);
-          const int64_t n = min(W, u - k);
-          float* const ghk = gh + r * ld + k;
-          if (a.gy && r < rows && (on || !a.zero_output))
-            (Vec::load(ghk) + Vec::load(a.gy + (row * a.steps + s) * u + k, n)).store(ghk);
+          const int64_t r = 2 * pair + part, n = min(W, u - k);
+          const bool on = r < rows && (!mask0 || mask0[r * a.steps]);
+          float *const to = gz[part], *const ghk = gh + r * ld + k;
+          if (gy0 && r < rows && (on || !a.zero_output)) (Vec::load(ghk) + Vec::load(gy0 + r * of_row + k, n)).store(ghk);
           Vec g[4] = {Vec::zero(), Vec::zero(), Vec::zero(), Vec::zero()};
           if (on) {
-            const float* const p = a.gates + (row * a.steps + t) * 4 * u + k;
-            const float* const c = a.cs + rnn_before(a.batch, a.steps, row, s + 1, a.go_backwards) * u + k;
-            const int64_t at = (row * a.steps + t) * u + k;
-            FASTNN_UNROLL for (int gate = 0; gate < 4; ++gate) __builtin_prefetch(p + (4 * later + gate) * u);
-            __builtin_prefetch(a.cs + at + later * u);
-            float* const gc = a.gc0 + row * u + k;
-            if (n == W) lstm_gradients(p, c, a.cs + at, u, W, Vec::load(ghk), gc, g);
-            else lstm_gradients(p, c, a.cs + at, u, n, Vec::load(ghk), gc, g);
+            const float *const p = gates0 + r * 4 * of_row + k, *const c = c0 + r * of_c + k, *const before = before0 + r * of_row + k;
+            // Asked for four rows ahead, or in the first rows of the next step: a whole step ahead it would leave the first-level cache again.
+            const int64_t ahead = r + 4 < rows ? 4 * of_row : (4 - rows) * of_row + later * u;
+            FASTNN_UNROLL for (int gate = 0; gate < 4; ++gate) __builtin_prefetch(p + 4 * ahead + gate * u);
+            __builtin_prefetch(before + ahead);
+            float* const gc = a.gc0 + (row0 + r) * u + k;
+            if (n == W) lstm_gradients(p, c, before, u, W, Vec::load(ghk), gc, g);
+            else lstm_gradients(p, c, before, u, n, Vec::load(ghk), gc, g);
             Vec::zero().store(ghk);
           }
           FASTNN_UNROLL for (int gate = 0; gate < 4; ++gate) g[gate].store(to + gate * W);
@@ -279,19 +287,21 @@ bool lstm_backward_tiles(const RnnBackward& a) {
         sums.add_share(i, gates);
         gates.finish();
         // x and the state before, transposed, beside the products with the weights: of each tile four times 8 rows, then three parts.
+        uint16_t* const left = sums.left(i);
         const int64_t slots = tiles_slots(tiles, blocks, depth) + (a.gx ? tiles_slots(tiles, tx, depth) : 0);
         Beside operands((tx + blocks) * 7, slots, [&](int64_t item) {
           const int64_t tile = item / 7, part = item % 7;
-          uint16_t* const to = sums.left(i, tile);
+          uint16_t* const to = left + tile * sums.next();
           if (part >= 4) {
             char* const square = (char*)(to + (part - 4) * kTile);
             return transpose_square(square, 64, square, 64);
           }
           const bool is_x = tile < tx;
           const int64_t size = is_x ? f : u, col = (is_x ? tile : tile - tx) * 16, n = min(16, size - col);
+          Split& split = is_x ? of_x : of_h;
           for (int64_t r = 8 * part; r < 8 * part + 8; r += 2) {
             const float *const row = (is_x ? a.x : a.hs) + ((row0 + r) * a.steps + t) * size + col, *const second = row + a.steps * size;
-            (is_x ? of_x : of_h).row(r < rows ? Vec::load(row, n) : Vec::zero(), r + 1 < rows ? Vec::load(second, n) : Vec::zero(), to + r / 2 * kTileDepth);
+            split.row(r < rows ? Vec::load(row, n) : Vec::zero(), r + 1 < rows ? Vec::load(second, n) : Vec::zero(), to + r / 2 * kTileDepth);
             __builtin_prefetch(row + later * size), __builtin_prefetch(second + later * size);
           }
         });

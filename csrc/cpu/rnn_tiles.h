@@ -87,9 +87,10 @@ class RnnSums {
     rnn_zero(c, rows * cols * 256);
   }
   void clear() { __builtin_memset(right_, 0, size_t(2 * steps_ * cols_ * kSplit) * 2); }
-  // Where step i puts a tile of its operands.
-  uint16_t* left(int64_t i, int64_t tile) const { return left_ + ((i / steps_ % 2 * rows_ + tile) * steps_ + i % steps_) * kSplit; }
-  uint16_t* right(int64_t i, int64_t tile) const { return right_ + ((i / steps_ % 2 * cols_ + tile) * steps_ + i % steps_) * kSplit; }
+  // Where step i puts the first tiles of its operands; the others are next() apart.
+  uint16_t* left(int64_t i) const { return left_ + (i / steps_ % 2 * rows_ * steps_ + i % steps_) * kSplit; }
+  uint16_t* right(int64_t i) const { return right_ + (i / steps_ % 2 * cols_ * steps_ + i % steps_) * kSplit; }
+  int64_t next() const { return steps_ * kSplit; }
   // Before step i is put: a share of the group before its own.
   int64_t slots(int64_t i) const { return i < steps_ ? 0 : tiles_slots(rows_, end(i) - begin(i), steps_); }
   template <class F>
@@ -108,9 +109,10 @@ class RnnSums {
   int64_t end(int64_t i) const { return i % steps_ == steps_ - 1 ? cols_ : min(cols_, begin(i + 1)); }
   template <class F>
   void add(int64_t group, int64_t chunks, int64_t col, int64_t end, F&& beside) {
-    const uint16_t *a = left_ + group % 2 * rows_ * steps_ * kSplit, *b = right_ + (group % 2 * cols_ + col) * steps_ * kSplit;
-    float* c = c_ + col * 16;
-    if (col < end) tiles_product(rows_, end - col, chunks, a, steps_ * kSplit, b, steps_ * kSplit, c, cols_ * 16, c, cols_ * 16, beside);
+    if (col >= end) return;
+    const uint16_t *const a = left_ + group % 2 * rows_ * next(), *const b = right_ + (group % 2 * cols_ + col) * next();
+    float* const c = c_ + col * 16;
+    tiles_product(rows_, end - col, chunks, a, next(), b, next(), c, cols_ * 16, c, cols_ * 16, beside);
   }
   const int64_t steps_, rows_, cols_;
   float* const c_;

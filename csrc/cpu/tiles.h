@@ -55,6 +55,27 @@ class Split {
     put(1, low, high);
     put(2, _mm512_castps_si512(_mm512_sub_ps(x, _mm512_castsi512_ps(low))), _mm512_castps_si512(_mm512_sub_ps(y, _mm512_castsi512_ps(high))));
   }
+  // The vectors a of row 2 i and b of row 2 i + 1 as these rows of a chunk of a left operand, with pairs of columns as in row(), and as row i
+  // of two tiles of a right operand, `next` apart.
+  void square(const Vec (&a)[2], const Vec (&b)[2], uint16_t* left, uint16_t* right, int64_t next) {
+    const __m512i mask = _mm512_set1_epi32(int(0xffff0000)), positive = _mm512_set1_epi32(0x7fff7fff);
+    const auto join = [&](__m512i low, __m512i high) { return _mm512_ternarylogic_epi32(low, high, mask, 0xf8); };  // low | high & mask
+    __m512 rest[4] = {a[0].v, a[1].v, b[0].v, b[1].v};
+    FASTNN_UNROLL for (int p = 0; p < 3; ++p) {
+      __m512i part[4];
+      FASTNN_UNROLL for (int i = 0; i < 4; ++i) {
+        part[i] = _mm512_castps_si512(rest[i]);
+        if (p < 2) part[i] = round(part[i]), rest[i] = _mm512_sub_ps(rest[i], _mm512_castsi512_ps(part[i]));
+      }
+      const __m512i a0 = _mm512_srli_epi32(part[0], 16), a1 = _mm512_srli_epi32(part[1], 16), b0 = _mm512_srli_epi32(part[2], 16);
+      const __m512i row_a = join(a0, part[1]), row_b = join(b0, part[3]);
+      _mm512_storeu_si512(left + p * kTile, row_a);
+      _mm512_storeu_si512(left + p * kTile + kTileDepth, row_b);
+      _mm512_storeu_si512(right + p * kTile, join(a0, part[2]));
+      _mm512_storeu_si512(right + p * kTile + next, join(a1, part[3]));
+      if (p == 0) words_ = _mm512_max_epu16(words_, _mm512_max_epu16(_mm512_and_si512(row_a, positive), _mm512_and_si512(row_b, positive)));
+    }
+  }
   // The largest absolute value, or above it within its rounding to a part; infinity if something had no first part: what was
   // computed is of no use then.
   float largest() const {
@@ -126,17 +147,6 @@ inline void split_half_row(Split& split, Vec x, uint16_t* out) {
   split(x, parts);
   for (int p = 0; p < 3; ++p)
     _mm256_storeu_si256((__m256i*)(out + p * kTile), _mm512_cvtepi32_epi16(_mm512_srli_epi32(parts[p], 16)));
-}
-// The same for the vectors a and b of rows 2 i and 2 i + 1, which also become row i of a tile of a right operand.
-inline void split_pair(Split& split, Vec a, Vec b, uint16_t* left_a, uint16_t* left_b, uint16_t* right) {
-  __m512i x[3], y[3];
-  split(a, x), split(b, y);
-  for (int p = 0; p < 3; ++p) {
-    const __m512i low = _mm512_srli_epi32(x[p], 16);
-    _mm256_storeu_si256((__m256i*)(left_a + p * kTile), _mm512_cvtepi32_epi16(low));
-    _mm256_storeu_si256((__m256i*)(left_b + p * kTile), _mm512_cvtepi32_epi16(_mm512_srli_epi32(y[p], 16)));
-    _mm512_storeu_si512(right + p * kTile, _mm512_or_si512(low, y[p]));
-  }
 }
 // The half row of row r (0 to 15) and columns k... k + 15 of a chunk.
 inline int64_t half_row(int64_t r, int64_t k) { return r * kTileDepth + k; }
@@ -222,7 +232,8 @@ class Beside {
     for (; next_ < end && next_ < items_; ++next_) f_(next_);
   }
   void finish() {
-    for (; next_ < items_; ++next_) f_(next_);
+    due_ = items_ << kBits;
+    (*this)();
   }
 
  private:
