@@ -56,11 +56,11 @@ struct RowTaps {
   int64_t first, end, kh, sh, x_row, w_row, y_row, c;
 };
 
-// Asks for memory in rising order, a few lines for each vector of a tile. The order in which tiles touch cells hides from the
-// hardware that they walk through memory, and what a core itself asks for is bound by its few fill buffers.
+// Asks for memory in rising order, a few lines for each row of a tile: more at a time wait for the few buffers of a core. The order in
+// which tiles touch cells hides from the hardware that they walk through memory.
 struct Ahead {
   const float* next;
-  int64_t lines;  // for each vector
+  int64_t lines;  // for each row of a tile
   void step() {
     for (int64_t l = 0; l < lines; ++l) __builtin_prefetch(next + 16 * l, 0, 2);
     next += 16 * lines;
@@ -100,11 +100,11 @@ inline void add_row(Vec (&upper)[P], Vec (&lower)[P], const float* x, const floa
 template <int KW, int SW, int P, int R, bool whole>
 inline void tile(const float* x, const float* w, float* y, const RowTaps& t, const TileBounds& bounds, Ahead& ahead) {
   for_each_lanes(t.c, [&](int64_t k, auto lanes) {
-    ahead.step();
     Vec upper[P], lower[P];
     FASTNN_UNROLL for (int p = 0; p < P; ++p) upper[p] = lower[p] = Vec::zero();
     for (int64_t i = t.first; i < t.end; ++i) {
       const float *xp = x + i * t.x_row + k, *wp = w + i * t.w_row + k;
+      ahead.step();
       if (R == 2 && i >= t.sh && i < t.kh)
         add_row<KW, SW, P, whole>(upper, lower, xp, wp, wp - t.sh * t.w_row, t.c, bounds.columns, lanes);
       else if (i < t.kh) add_row<KW, SW, P, whole>(upper, xp, wp, t.c, bounds.columns, lanes);
@@ -199,7 +199,7 @@ void convolve_fixed(const float* x, const float* w, float* y, const WindowShape&
       const Range rows = valid_taps(top, s.kh + (two ? s.sh : 0), s.dh, s.ih);
       const RowTaps t{rows.begin, rows.end, s.kh, s.sh, s.dh * x_row, s.kw * s.c, y_row, s.c};
       const int64_t next = groups.read(g), lines = ceil_div((groups.read(g + 1) - next) * x_row, 16);
-      Ahead ahead{x + next * x_row, ceil_div(lines, vectors)};
+      Ahead ahead{x + next * x_row, rows.size() ? ceil_div(lines, vectors * rows.size()) : 0};
       const Rows fixed{x + (image * s.ih + top) * x_row, w, y + (image * s.oh + oi) * y_row, t, s.pw, s.iw, s.ow, ahead};
       if (two) fixed.template run<2>();
       else fixed.template run<1>();
