@@ -175,8 +175,9 @@ bool multiply_few_rows(const FewRows& q) {
 bool gemm_tiles_few(bool trans_b, int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb,
                     float* c, int64_t ldc, const Epilogue& e) {
   if (m < 33 || n < 128 || k < 64 || n * k < 100000 || e.alpha != 1 || !has_tiles()) return false;
-  // Blocks of rows split b again: of long sums and many columns that is less than what splitting both first would hand from thread to thread.
-  if ((m > 256 || m * k > (1 << 18)) && (k < 512 || n < 256)) return false;
+  // Blocks of rows split b again: of long sums and many columns that is less than what splitting both first would hand from thread to
+  // thread, unless each thread may split the smaller operand for itself (gemm_tiles.cpp).
+  if ((m > 256 || m * k > (1 << 18)) && (k < 512 || n < 256 || min(m, n) * k <= (1 << 18))) return false;
   const int64_t chunks = tiles_of(k, kTileDepth);
   Scratch<int64_t> ints(m + 3 * chunks);
   int64_t *row = ints, *a_chunk = row + m, *b_chunk = a_chunk + chunks, *count = b_chunk + chunks;
