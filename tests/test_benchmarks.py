@@ -23,8 +23,8 @@ def run():
         sys.path.remove(str(FOLDER))
 
 
-def table(run, rows, rate=100.0, threads=1, cpu="a CPU"):
-    limits = {"isa": "avx512", "gflops": rate, **{f"{level}{kind}": 10.0 for level in ("l2", "l3", "memory") for kind in ("", " copy", " triad")}}
+def table(run, rows, rate=100.0, threads=1, cpu="a CPU", isa="avx512"):
+    limits = {"isa": isa, "gflops": rate, **{f"{level}{kind}": 10.0 for level in ("l2", "l3", "memory") for kind in ("", " copy", " triad")}}
     known = run.problems()
     return {"cpu": cpu, "described": ["fastnn"], "ceilings": {str(threads): limits}, "fma": {str(threads): {"avx512": rate}},
             "rows": [run.row(known[name], {"fastnn": ours, "torch": 2e-3}, threads, limits, wrong) for name, ours, wrong in rows]}
@@ -44,6 +44,14 @@ def test_pieces_become_one_table(run, tmp_path):
     assert again["error"] == 1e-7  # of the run that looked for it
     assert found["ceilings"]["1"]["gflops"] == 100.0 and again["floor"] == pytest.approx(2 * 64**3 / 100e9 / 4e-3)
     assert "2 threads" in path.with_suffix(".md").read_text()
+
+
+def test_the_bound_of_avx2_is_lower(run):
+    rows = [("matmul 64^3", 2.1e-3, None), ("matmul 16^3", 2.5e-3, None)]  # 0.95 and 0.8 of a peer
+    assert [r["mark"] for r in table(run, rows)["rows"]] == ["under", "under"]
+    held = table(run, rows, isa="avx2")["rows"]
+    assert [r["mark"] for r in held] == ["", "under"]
+    assert run.summary(held).endswith("| 1 | 0.9 |") and run.summary(table(run, rows)["rows"]).endswith("| 2 | 1.0, 1.2 |")
 
 
 def test_rows_of_another_machine_are_refused(run):
