@@ -13,6 +13,13 @@ inline bool is_by_sample(const Conv2dShape& s) {
   return s.ic <= 512 && s.oc <= 512 && s.ic * s.oc <= 65536 && s.oh * s.ow % 32 == 0;
 }
 
+// The pixels from which on that holds: gemm.cpp takes products of fewer rows, and those too short for several threads, on other ways.
+constexpr int64_t kSerialProduct = 400000;  // multiply-adds
+inline int64_t rows_alike(const Conv2dShape& s) {
+  const int64_t rows = (kSerialProduct + s.ic * s.oc - 1) / (s.ic * s.oc);
+  return rows > 256 ? rows : 256;
+}
+
 // The samples of a partial sum of `size` floats, or 0: the sum is not made of such.
 inline int64_t samples_of_sum(int64_t n, int64_t pixels, int64_t channels, int64_t size) {
   constexpr int64_t kPixels = 512, kSums = 16;  // a product's sum should be long; a sum for each thread

@@ -184,6 +184,7 @@ struct Calls::Memory {
   Ref ref;
   int64_t bytes;  // of a sample; 0: read by all samples
   bool written, handed_on;
+  bool after = false, kept = false;  // made after the strips; read after them
 };
 
 struct Calls::Group {
@@ -206,7 +207,8 @@ Calls::Samples Calls::samples_of(int i, int64_t n) {
   if (f.size == Form::kPixels) {
     const auto s = argument<Conv2dShape>(node, f.at);
     if (!is_by_sample(s)) return {};
-    found.n = s.n, found.least = (256 + s.oh * s.ow - 1) / (s.oh * s.ow);  // see gemm.cpp
+    const int64_t rows = rows_alike(s);
+    found.n = s.n, found.least = (rows + s.oh * s.ow - 1) / (s.oh * s.ow);
     if (f.sum >= 0) found.exactly = samples_of_sum(s), found.sum_floats = s.ic * s.oc;
     add(0, 4 * s.ih * s.iw * s.ic), add(1, 4 * s.oh * s.ow * s.oc);
   } else if (f.size == Form::kWindow) {
@@ -269,16 +271,22 @@ bool Calls::joins(int i, const Samples& s, std::vector<Memory>& touched) const {
   std::vector<Memory> all = touched;
   for (const Operand& o : nodes_[i].operands) {
     if (o.ref.place == Place::null || o.ref.place == Place::zeros) continue;
+    for (const Memory& m : touched)
+      if (same_memory(m.ref, o.ref) && (m.after || (m.kept && o.written))) return false;
     int64_t bytes = 0;
     for (const Samples::Slice& slice : s.slices)
       if (slice.at == o.at) bytes = slice.bytes;
-    if (o.at == s.form->sum || (ends && o.written)) continue;  // not made here: see split_sum and split_norm
-    if (o.written && bytes == 0 && !s.first()) return false;
-    const auto known = std::find_if(all.begin(), all.end(), [&](const Memory& m) { return same_memory(m.ref, o.ref); });
-    if (known == all.end()) {
-      all.push_back({o.ref, bytes, o.written, false});
+    if (o.at == s.form->sum || (ends && o.written)) {  // see split_sum and split_norm
+      all.push_back({o.ref, 0, false, false, true});
       continue;
     }
+    if (o.written && bytes == 0 && !s.first()) return false;
+    const auto known = std::find_if(all.begin(), all.end(), [&](const Memory& m) { return !m.after && same_memory(m.ref, o.ref); });
+    if (known == all.end()) {
+      all.push_back({o.ref, bytes, o.written, false, false, ends});
+      continue;
+    }
+    known->kept = known->kept || ends;
     if (!known->written && !o.written && (known->bytes == 0) != (bytes == 0)) return false;
     if ((known->written || o.written) && (known->bytes != bytes || known->ref != o.ref)) return false;
     known->handed_on = known->handed_on || known->written;

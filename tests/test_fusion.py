@@ -321,6 +321,56 @@ def test_training_takes_strips_of_samples_through_groups_of_calls_with_the_same_
         assert rows[kernel]["calls"] > calls, kernel
 
 
+def norms_of_norms(y, conv):
+    """Norms that end a group of calls, and what reads their results together with what the group makes."""
+    a = layers.Activation("relu")(layers.BatchNormalization()(y))
+    b = layers.BatchNormalization()(a)
+    return conv(layers.Add()([layers.BatchNormalization()(b), a]))
+
+
+def frozen_norms_of_norms(y, conv):
+    a = layers.Activation("relu")(layers.BatchNormalization()(y))
+    b = layers.BatchNormalization()(a)
+    return conv(layers.Add()([layers.BatchNormalization(trainable=False)(b), a]))
+
+
+def pointwise(y, conv):
+    """Products of 32 to 32 channels, which take a strip of few rows another way than a whole batch."""
+    for _ in range(4):
+        y = layers.Conv2D(32, 1, use_bias=False)(layers.Activation("relu")(layers.BatchNormalization(trainable=False)(y)))
+    return y
+
+
+@pytest.mark.skipif(fastnn._core.current_device() != "cpu", reason="strips are for the caches of a CPU")
+@pytest.mark.parametrize("body,batch,size", [(norms_of_norms, 48, (32, 32)), (frozen_norms_of_norms, 48, (32, 32)),
+                                             (pointwise, 23, (12, 16)), (pointwise, 40, (12, 16))])
+def test_what_a_group_makes_after_its_strips_is_not_read_in_them(body, batch, size):
+    x = np.random.default_rng(3).standard_normal((batch, *size, 3)).astype("f")
+
+    def trained(eagerly):
+        fastnn.utils.set_random_seed(1)
+        inputs = fastnn.Input((*size, 3))
+        y = layers.Conv2D(32, 3, padding="same", use_bias=False)(inputs)
+        y = layers.GlobalAveragePooling2D()(body(y, layers.Conv2D(32, 3, padding="same")))
+        model = fastnn.Model(inputs, layers.Dense(3, activation="softmax")(y))
+        model.compile("sgd", "sparse_categorical_crossentropy", run_eagerly=eagerly)
+        model.fit(x, np.arange(batch) % 3, batch_size=batch, epochs=6, verbose=0)
+        return model
+
+    before = fastnn.num_threads()
+    try:
+        fastnn.set_num_threads(2)
+        eager = trained(True).get_weights()
+        for threads in (2, 8):
+            fastnn.set_num_threads(threads)
+            model = trained(False)
+            assert next(c for name, c in model.captured.items() if "train" in name).replayed >= 2
+            for a, b in zip(eager, model.get_weights()):
+                np.testing.assert_array_equal(a, b)
+    finally:
+        fastnn.set_num_threads(before)
+
+
 @pytest.mark.skipif(fastnn._core.current_device() != "cpu", reason="devices pad as they are told")
 @pytest.mark.parametrize("kernel,strides,pads,dilation", [(3, 2, ((0, 1), (0, 1)), 1), (5, 2, ((1, 2), (2, 2)), 1), (3, 1, ((1, 1), (2, 2)), 2),
                                                           (3, 1, ((0, 2), (2, 1)), 1), (7, 2, ((0, 3), (2, 3)), 1)])

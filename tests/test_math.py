@@ -63,6 +63,14 @@ def test_within_4_ulp(name, reference):
     assert error[worst] <= 4, (x[worst], want[worst])
 
 
+@pytest.mark.parametrize("name", [n for n, _ in FUNCTIONS] + ["erf"])
+def test_a_value_does_not_depend_on_what_lies_beside_it(name):
+    x = np.concatenate([np.random.default_rng(0).uniform(-104, 89, 20000), np.linspace(-88, -80, 20000)]).astype(F32)
+    alone = np.asarray(getattr(ops, name)(tensor(x)))
+    beside = np.stack([x, np.resize(np.array([300, -300, np.nan, 0, np.inf, 1e-40, -1e30], F32), x.shape)], 1)
+    np.testing.assert_array_equal(np.asarray(getattr(ops, name)(tensor(beside)))[:, 0], alone)
+
+
 def test_erf_within_4_ulp():
     x = every_nth_float(104729)
     want = np.array([math.erf(v) for v in x.astype(np.float64)])

@@ -91,7 +91,11 @@ def test_20_000_runs_grow_the_process_by_less_than_a_megabyte(what):
         gc.collect()
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
+    def growth(times):
+        before = resident()
+        run(times)
+        return resident() - before
+
     run(2000)
-    before = resident()
-    run(20_000)
-    assert resident() - before < 1_000_000
+    # The system may put a huge page in the place of a small one meanwhile, 2 MB more; what is lost in each run is lost again.
+    assert min(growth(20_000), growth(20_000)) < 1_000_000

@@ -2,6 +2,7 @@
 // registers; it multiplies rows of a, by broadcasts, with a panel of NR columns of b.
 #include "cpu/gemm_narrow.h"
 #include "cpu/gemm_tiles.h"
+#include "samples.h"
 
 namespace fastnn::FASTNN_TARGET {
 namespace {
@@ -513,7 +514,7 @@ void gemm_serial(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, co
 
 void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b,
           int64_t ldb, float* c, int64_t ldc, bool accumulate, const Epilogue& e) {
-  if (m * n * k < (min(m, n) == 1 ? 100000 : 2 * kWork)) return gemm_serial(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate, e);
+  if (m * n * k < (min(m, n) == 1 ? 100000 : kSerialProduct)) return gemm_serial(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, accumulate, e);
   if (is_dots(trans_a, trans_b, m, n, k, lda, ldb)) {
     parallel_for(max(m, n), max(1, 32768 / k), [&](int64_t begin, int64_t end) {
       run_dots(begin, end, n, k, a, lda, b, ldb, c, ldc, accumulate, e);
@@ -525,7 +526,7 @@ void gemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, const flo
   // Longer or wider ones of few rows: of many, whose groups follow one another, nothing was gained.
   const bool some_rows = !trans_a && !accumulate && m > 128 && m <= 1024 && n <= 1024 && k <= 1024 && n * k <= 65536;
   if ((by_rows || some_rows) && gemm_tiles_rows(trans_b, m, n, k, a, lda, b, ldb, c, ldc, e)) return;
-  // Of many rows, such as pixels, each has the same bits however many there are: a step may take them in strips (strips.cpp).
+  // Of many rows, such as pixels, each has the same bits however many there are: a step may take them in strips (samples.h).
   if (!by_rows || m < 256) {
     const bool deep = k >= 2048 && ((trans_a && !trans_b) || (m < 256 && k >= 8 * max(m, n)));
     if (deep && !accumulate && gemm_tiles_deep(trans_a, trans_b, m, n, k, a, lda, b, ldb, c, ldc, e)) return;

@@ -92,7 +92,11 @@ constexpr float kExpNormal = 87;
 inline Vec exp_normal(Vec x) {
   Vec scale;
   const Vec p = exp_scaled(x, scale);
+#if defined(__FMA__)
   return fma(scale, p, scale);
+#else
+  return scale * (p + Vec::set(1));  // rounded once, too: scale * p alone may be subnormal
+#endif
 }
 inline Vec exp_any(Vec x) {
   // exp(-104) rounds to 0 and exp(89) to infinity
