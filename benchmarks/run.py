@@ -155,7 +155,7 @@ def summary(rows):
             means.append(f"{math.exp(sum(ratios) / len(ratios)):.2f}" if ratios else "")
         worst = min(found, key=lambda r: r["ratio"])
         under = sum(r["mark"] == "under" for r in found)
-        goal = "{}, {}".format(*goals) if worst["least"] == goals[0] else worst["least"]
+        goal = "{}, {}".format(*goals) if worst.get("least", goals[0]) == goals[0] else worst["least"]
         out.append(f"| {family} | {len(found)} | {' | '.join(means)} | {worst['ratio']:.2f} {worst['name']}, {worst['threads']} thread"
                    f"{'s' if worst['threads'] > 1 else ''}, at {worst['floor']:.0%} of its floor | {under} | {goal} |")
     return "\n".join(out)
